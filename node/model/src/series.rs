@@ -1,0 +1,172 @@
+use crate::{
+    Batch, BatchError, BatchId, Delegation, Header, Network, NewEvent, Origin, SeriesId, SignatureType,
+    StreamPartition, batch::check_events,
+};
+use mainstem_crypto::{SecretKey, merkle, personal_message_digest};
+
+/// Names one series within the whole network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesKey {
+    /// Where it runs.
+    pub stream_partition: StreamPartition,
+    /// Whose it is.
+    pub origin: Origin,
+    /// Which of the origin's.
+    pub series: SeriesId,
+}
+
+impl SeriesKey {
+    /// The series that a header belongs to.
+    pub const fn of(header: &Header) -> Self {
+        Self { stream_partition: header.stream_partition, origin: header.origin, series: header.series }
+    }
+}
+
+/// How far a series has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesHead {
+    /// Sequence that the next batch must have.
+    pub next_sequence: u64,
+    /// Id of the last batch, [`BatchId::NONE`] before the first.
+    pub last: BatchId,
+    /// Two batches were seen for one place: no more are taken.
+    pub frozen: bool,
+}
+
+/// What a batch is to a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesVerdict {
+    /// It goes on where the series stands.
+    Next,
+    /// Its place is taken already: a duplicate, or an equivocation; who knows the id at that place can tell.
+    Past,
+    /// It continues from a batch that is not the last one here although its number fits: an equivocation.
+    Fork,
+    /// Batches before it are missing.
+    Gap,
+}
+
+impl SeriesHead {
+    /// Before the first batch.
+    pub const START: Self = Self { next_sequence: 0, last: BatchId::NONE, frozen: false };
+
+    /// What `header` is to this series.
+    pub fn judge(&self, header: &Header) -> SeriesVerdict {
+        if header.sequence < self.next_sequence {
+            SeriesVerdict::Past
+        } else if header.sequence > self.next_sequence {
+            SeriesVerdict::Gap
+        } else if header.previous == self.last {
+            SeriesVerdict::Next
+        } else {
+            SeriesVerdict::Fork
+        }
+    }
+
+    /// The head after `batch`, which must be [`SeriesVerdict::Next`].
+    pub const fn after(batch: &Batch) -> Self {
+        Self { next_sequence: batch.header().next_sequence(), last: batch.id(), frozen: false }
+    }
+}
+
+/// A key in this process that signs batches.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    key: SecretKey,
+    origin: Origin,
+    delegation: Option<Vec<u8>>,
+}
+
+impl Signer {
+    /// Signs as the holder of `key` itself: signature type 1.
+    pub fn wallet(key: SecretKey) -> Self {
+        Self { origin: Origin::ethereum(key.address()), key, delegation: None }
+    }
+
+    /// Signs with a session key in the name of the wallet that signed `delegation`: signature type 2.
+    ///
+    /// # Errors
+    /// The delegation names another session key, or fits no wallet.
+    pub fn session(network: &Network, key: SecretKey, delegation: &Delegation) -> Result<Self, BatchError> {
+        if delegation.session_key != key.address() {
+            return Err(BatchError::Delegation("it names another session key"));
+        }
+        let origin = Origin::ethereum(delegation.wallet(network)?.address());
+        Ok(Self { key, origin, delegation: Some(delegation.encode()) })
+    }
+
+    /// In whose name it signs.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How it signs.
+    pub const fn signature_type(&self) -> SignatureType {
+        if self.delegation.is_some() { SignatureType::DELEGATED } else { SignatureType::SECP256K1 }
+    }
+}
+
+/// Seals events into the batches of one series, numbered and chained.
+#[derive(Clone, Debug)]
+pub struct SeriesWriter {
+    network: Network,
+    key: SeriesKey,
+    head: SeriesHead,
+    signer: Signer,
+}
+
+impl SeriesWriter {
+    /// A new series. `series` should be random: a publisher that starts anew starts a new series.
+    pub fn new(
+        network: Network,
+        stream_partition: StreamPartition,
+        signer: Signer,
+        series: SeriesId,
+    ) -> Self {
+        Self {
+            network,
+            key: SeriesKey { stream_partition, origin: signer.origin, series },
+            head: SeriesHead::START,
+            signer,
+        }
+    }
+
+    /// Which series this writes.
+    pub const fn key(&self) -> &SeriesKey {
+        &self.key
+    }
+
+    /// How far it has come.
+    pub const fn head(&self) -> &SeriesHead {
+        &self.head
+    }
+
+    /// Signs `events` as the next batch. Costs about 35 µs and 0.25 µs an event. On an error the series stands where it was.
+    ///
+    /// # Errors
+    /// No events, more than 1024, contents over the limits, timestamps more than 60 s apart.
+    pub fn seal(&mut self, events: &[NewEvent]) -> Result<Batch, BatchError> {
+        check_events(events.iter().map(|event| event.content.len()))?;
+        let mut leaves: Vec<_> = events.iter().map(|event| event.as_ref().leaf_hash()).collect();
+        let times = events.iter().map(|event| event.timestamp);
+        let header = Header {
+            network: self.network.id(),
+            stream_partition: self.key.stream_partition,
+            origin: self.key.origin,
+            series: self.key.series,
+            sequence: self.head.next_sequence,
+            // At most EVENTS_PER_BATCH_MAX.
+            count: events.len() as u16,
+            previous: self.head.last,
+            merkle_root: merkle::root_in_place(&mut leaves),
+            timestamp_min: times.clone().min().unwrap_or_default(),
+            timestamp_max: times.max().unwrap_or_default(),
+            signature_type: self.signer.signature_type(),
+        };
+        let signature = self.signer.key.sign(&personal_message_digest(&header.id().0));
+        let delegation = self.signer.delegation.as_deref().unwrap_or_default();
+        let batch = Batch::assemble(&header, signature.as_bytes(), delegation, events)?;
+        self.head = SeriesHead::after(&batch);
+        Ok(batch)
+    }
+}
