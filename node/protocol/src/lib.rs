@@ -1,1 +1,16 @@
-//! mainstem-protocol
+//! The broker as a pure state machine: `node.handle(event, now)` gives the outputs; a driver performs them.
+//!
+//! What it is: sessions, publishing with acks, order within a series, rights, subscriptions, catching up from the store.
+//! What it is not: it knows no socket, file, thread, clock or randomness. Batches reach it proven
+//! ([`VerifiedBatch`](mainstem_model::VerifiedBatch)) or not at all.
+//!
+//! The whole contract is two enums: [`InEvent`] and [`OutEvent`].
+
+mod config;
+mod event;
+
+pub use config::Config;
+pub use event::{
+    InEvent, Now, OutEvent, Page, PastBatch, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId,
+    WriteToken,
+};

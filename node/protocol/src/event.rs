@@ -1,0 +1,154 @@
+use bytes::Bytes;
+use mainstem_model::{
+    AckLevel, Address, BatchId, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, RegistryChange,
+    SeriesHead, SeriesKey, StreamPartition, VerifiedBatch,
+};
+use std::sync::Arc;
+
+/// One connection, or one HTTP request that behaves like one. Chosen by the edge, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A subscription of one session; chosen by the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub u32);
+
+/// A write that is under way in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteToken(pub u64);
+
+/// A read that is under way in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadToken(pub u64);
+
+/// The time, read by the driver once for each event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub unix_ms: i64,
+}
+
+impl Now {
+    /// Whole Unix seconds, as the chain counts; 0 before 1970.
+    pub fn unix_s(self) -> u64 {
+        u64::try_from(self.unix_ms.div_euclid(1000)).unwrap_or(0)
+    }
+}
+
+/// What a subscriber asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// What to read.
+    pub at: StreamPartition,
+    /// Where to begin.
+    pub start: ReadStart,
+    /// What to leave out.
+    pub filter: ReadFilter,
+    /// Go on with live batches; else end where the past ends.
+    pub live: bool,
+}
+
+/// Everything that can happen to a node. The driver turns I/O into these; nothing else changes the state.
+#[derive(Clone, Debug)]
+pub enum InEvent {
+    /// A client came. `identity` is set when the edge knows it already (an API key).
+    SessionOpened { session: SessionId, identity: Option<Address> },
+    /// A client went; what it waited for is forgotten.
+    SessionClosed { session: SessionId },
+    /// A client proved an address against its connection's challenge.
+    SignedIn { session: SessionId, request: u64, address: Address },
+    /// A proven batch. It needs no sign-in: the batch itself says who made it.
+    Publish { session: SessionId, request: u64, ack: AckLevel, batch: Arc<VerifiedBatch> },
+    /// A client wants to read.
+    Subscribe { session: SessionId, request: u64, subscribe: Subscribe },
+    /// A client has read enough.
+    Unsubscribe { session: SessionId, request: u64, subscription: SubscriptionId },
+    /// The edge has handed this much of a subscription's deliveries to the transport: bytes of batches.
+    Flushed { session: SessionId, subscription: SubscriptionId, bytes: usize },
+    /// Answer to [`OutEvent::ReadHead`].
+    HeadRead { series: SeriesKey, result: Result<Option<SeriesHead>, Refusal> },
+    /// Answer to [`OutEvent::ReadBatch`]: the stored batch that holds the asked-for event number.
+    BatchRead { read: ReadToken, result: Result<Option<Bytes>, Refusal> },
+    /// These writes are in the journal, at these arrival positions of their partitions. In the order of `Append`.
+    Stored { writes: Vec<(WriteToken, u64)> },
+    /// fsync returned for these writes.
+    Durable { writes: Vec<WriteToken> },
+    /// The store has failed for good: these writes, and all later ones, are lost.
+    StoreFailed { refusal: Refusal },
+    /// Answer to [`OutEvent::ResolveStart`].
+    StartResolved { read: ReadToken, result: Result<Cursor, Refusal> },
+    /// Answer to [`OutEvent::ReadPage`].
+    PageRead { read: ReadToken, result: Result<Page, Refusal> },
+    /// One step of the view of streams and rights.
+    Registry(RegistryChange),
+    /// Time passes; sent a few times a second.
+    Tick,
+}
+
+/// Everything a node can ask for. The driver performs these in order and reports back as [`InEvent`]s.
+#[derive(Clone, Debug)]
+pub enum OutEvent {
+    /// Write to the journal, in the order of these; report `Stored`, and with `durable` also `Durable`.
+    Append { write: WriteToken, batch: Arc<VerifiedBatch>, received_at: i64, durable: bool },
+    /// Report `Durable` for this write once everything appended before has been fsynced.
+    Sync { write: WriteToken },
+    /// Read how far a series has come.
+    ReadHead { series: SeriesKey },
+    /// Read the stored batch that holds event `sequence` of a series.
+    ReadBatch { read: ReadToken, series: SeriesKey, sequence: u64 },
+    /// Keep the proof and mark the series frozen.
+    Freeze { proof: Box<Equivocation> },
+    /// Find the cursor for a start.
+    ResolveStart { read: ReadToken, at: StreamPartition, start: ReadStart, filter: ReadFilter },
+    /// Read stored batches from a cursor on.
+    ReadPage { read: ReadToken, at: StreamPartition, cursor: Cursor, filter: ReadFilter, bytes_max: usize },
+    /// Tell a client.
+    Send { session: SessionId, message: ServerMessage },
+}
+
+/// Stored batches, in reading order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The batches.
+    pub batches: Vec<PastBatch>,
+    /// Where to read on.
+    pub next: Cursor,
+    /// Nothing lies behind `next` as of this read.
+    pub at_end: bool,
+    /// How many batches of this stretch are damaged here and were left out.
+    pub damaged: u64,
+}
+
+/// A stored batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastBatch {
+    /// As signed.
+    pub bytes: Bytes,
+    /// Reading from here gives this batch again; its skip counts leading events that are not part of the answer.
+    pub cursor: Cursor,
+    /// How many events it has.
+    pub count: u16,
+    /// When it was taken in, milliseconds.
+    pub received_at: i64,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerMessage {
+    /// The sign-in holds.
+    SignedIn { request: u64 },
+    /// A batch reached `level`.
+    Ack { request: u64, batch: BatchId, level: AckLevel, duplicate: bool },
+    /// The subscription stands; what follows carries its number.
+    Subscribed { request: u64, subscription: SubscriptionId },
+    /// A batch.
+    Deliver { subscription: SubscriptionId, cursor: Cursor, received_at: i64, batch: Bytes },
+    /// The past is told; from here on batches are live. `events` were sent so far.
+    CaughtUp { subscription: SubscriptionId, cursor: Cursor, events: u64 },
+    /// Nothing more comes: all was told (`refusal` is `None`), or why not.
+    Ended { subscription: SubscriptionId, cursor: Option<Cursor>, refusal: Option<Refusal> },
+    /// The subscription is gone, as asked.
+    Unsubscribed { request: u64 },
+    /// A request was refused.
+    Refused { request: u64, refusal: Refusal },
+}
