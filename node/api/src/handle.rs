@@ -1,0 +1,151 @@
+use mainstem_model::{Address, Code, Grant, Network, Refusal, Registry, StreamId, Verifier};
+use mainstem_protocol::{InEvent, ServerMessage, SessionId};
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the listeners send to the driver.
+#[derive(Debug)]
+pub enum Input {
+    /// A session begins; what it is told goes to `outbox`. The state machine bounds what it puts there.
+    Open {
+        /// The new session.
+        session: SessionId,
+        /// Set when the edge knows who it is already.
+        identity: Option<Address>,
+        /// Where its messages go.
+        outbox: mpsc::UnboundedSender<ServerMessage>,
+    },
+    /// Anything that happens within a session.
+    Event(InEvent),
+    /// Something to be done on the chain in the name of an identity of this node.
+    Manage(Manage),
+}
+
+/// A change on the chain that a light client asks for; the node signs the transaction with `identity`'s key.
+#[derive(Debug)]
+pub struct Manage {
+    /// Whose key signs.
+    pub identity: Address,
+    /// What to do.
+    pub action: ManageAction,
+    /// Gets the stream concerned, once the transaction is in a block and the node's own view shows it.
+    pub reply: oneshot::Sender<Result<StreamId, Refusal>>,
+}
+
+/// What can be changed on the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManageAction {
+    /// Create a stream.
+    Create {
+        /// Metadata, JSON.
+        metadata: String,
+        /// Path of the alias `0xowner/path`.
+        path: Option<String>,
+        /// First grants.
+        grants: Vec<(Address, Grant)>,
+    },
+    /// Replace a stream's metadata.
+    SetMetadata {
+        /// The stream.
+        stream: StreamId,
+        /// Metadata, JSON.
+        metadata: String,
+    },
+    /// Set accounts' whole rights; [`Grant::NONE`] revokes, [`Address::ZERO`] is everyone.
+    Grant {
+        /// The stream.
+        stream: StreamId,
+        /// Accounts and what each may do from now on.
+        grants: Vec<(Address, Grant)>,
+    },
+    /// Remove a stream for good.
+    Remove {
+        /// The stream.
+        stream: StreamId,
+    },
+}
+
+/// The listeners' way into the node: cheap to clone.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    inbox: mpsc::Sender<Input>,
+    next_session: Arc<AtomicU64>,
+    registry: Arc<RwLock<Registry>>,
+    verifier: Arc<Verifier>,
+    node: Address,
+}
+
+impl NodeHandle {
+    /// `inbox` leads to the driver; `registry` is the view that the driver keeps up to date; `node` is the node's own address.
+    pub fn new(
+        inbox: mpsc::Sender<Input>,
+        registry: Arc<RwLock<Registry>>,
+        verifier: Arc<Verifier>,
+        node: Address,
+    ) -> Self {
+        Self { inbox, next_session: Arc::new(AtomicU64::new(1)), registry, verifier, node }
+    }
+
+    /// The node's own address.
+    pub const fn node(&self) -> Address {
+        self.node
+    }
+
+    /// The network that batches are proven for.
+    pub fn network(&self) -> &Network {
+        self.verifier.network()
+    }
+
+    /// What proves batches; for a worker thread, not an async one.
+    pub const fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
+    }
+
+    /// Streams and rights, for reading. Not to be held across an `.await`.
+    pub fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a session and gives its number and what it is told.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN` when the driver is gone.
+    pub async fn open(
+        &self,
+        identity: Option<Address>,
+    ) -> Result<(SessionId, mpsc::UnboundedReceiver<ServerMessage>), Refusal> {
+        let session = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let (outbox, messages) = mpsc::unbounded_channel();
+        self.send(Input::Open { session, identity, outbox }).await?;
+        Ok((session, messages))
+    }
+
+    /// Tells the driver what happened. Waits while the driver is behind.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN` when the driver is gone.
+    pub async fn event(&self, event: InEvent) -> Result<(), Refusal> {
+        self.send(Input::Event(event)).await
+    }
+
+    /// Changes something on the chain in the name of one of the node's identities.
+    ///
+    /// # Errors
+    /// What the chain refused, or `SHUTTING_DOWN`.
+    pub async fn manage(&self, identity: Address, action: ManageAction) -> Result<StreamId, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Manage(Manage { identity, action, reply })).await?;
+        answer.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Refusal> {
+        self.inbox.send(input).await.map_err(|_| shutting_down())
+    }
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "the node is shutting down; connect again in a moment")
+}
