@@ -7,10 +7,18 @@
 //! The whole contract is two enums: [`InEvent`] and [`OutEvent`].
 
 mod config;
+mod counters;
 mod event;
+mod node;
+mod publish;
+mod series;
+mod session;
+mod subscription;
 
 pub use config::Config;
+pub use counters::Counters;
 pub use event::{
     InEvent, Now, OutEvent, Page, PastBatch, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId,
     WriteToken,
 };
+pub use node::Node;

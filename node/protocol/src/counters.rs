@@ -1,0 +1,45 @@
+use mainstem_model::Code;
+use std::collections::BTreeMap;
+
+/// What the node has done, counted; the daemon shows it as metrics. Only ever grows, but for the gauges at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Batches taken in.
+    pub batches_accepted: u64,
+    /// Events in them.
+    pub events_accepted: u64,
+    /// Bytes of them.
+    pub bytes_accepted: u64,
+    /// Batches that were here already.
+    pub batches_duplicate: u64,
+    /// Batches that reached the journal.
+    pub batches_stored: u64,
+    /// Batches handed to subscriptions.
+    pub batches_delivered: u64,
+    /// Events in them.
+    pub events_delivered: u64,
+    /// Bytes of them.
+    pub bytes_delivered: u64,
+    /// Times a subscription fell behind and was moved to reading from the store.
+    pub subscriptions_lagged: u64,
+    /// Damaged batches met while reading.
+    pub batches_damaged: u64,
+    /// Series frozen for two batches at one place.
+    pub equivocations: u64,
+    /// Requests refused, by code.
+    pub refused: BTreeMap<Code, u64>,
+    /// Gauge: open sessions.
+    pub sessions: u64,
+    /// Gauge: open subscriptions.
+    pub subscriptions: u64,
+    /// Gauge: bytes of batches on their way to the journal.
+    pub write_queue_bytes: u64,
+    /// Gauge: bytes of batches handed to subscriptions and not yet flushed, and of pages being read for them.
+    pub delivery_queue_bytes: u64,
+}
+
+impl Counters {
+    pub(crate) fn count_refusal(&mut self, code: Code) {
+        *self.refused.entry(code).or_default() += 1;
+    }
+}
