@@ -29,6 +29,9 @@ pub struct SeriesHead {
     pub next_sequence: u64,
     /// Id of the last batch, [`BatchId::NONE`] before the first.
     pub last: BatchId,
+    /// Least timestamp of the last batch, `i64::MIN` before the first. It never goes back, so that the order of history
+    /// is the order of the series.
+    pub timestamp: i64,
     /// Two batches were seen for one place: no more are taken.
     pub frozen: bool,
 }
@@ -44,11 +47,14 @@ pub enum SeriesVerdict {
     Fork,
     /// Batches before it are missing.
     Gap,
+    /// It would be the next, but its least timestamp is before that of the last batch.
+    Backdated,
 }
 
 impl SeriesHead {
     /// Before the first batch.
-    pub const START: Self = Self { next_sequence: 0, last: BatchId::NONE, frozen: false };
+    pub const START: Self =
+        Self { next_sequence: 0, last: BatchId::NONE, timestamp: i64::MIN, frozen: false };
 
     /// What `header` is to this series.
     pub fn judge(&self, header: &Header) -> SeriesVerdict {
@@ -56,16 +62,24 @@ impl SeriesHead {
             SeriesVerdict::Past
         } else if header.sequence > self.next_sequence {
             SeriesVerdict::Gap
-        } else if header.previous == self.last {
-            SeriesVerdict::Next
-        } else {
+        } else if header.previous != self.last {
             SeriesVerdict::Fork
+        } else if header.timestamp_min < self.timestamp {
+            SeriesVerdict::Backdated
+        } else {
+            SeriesVerdict::Next
         }
     }
 
     /// The head after `batch`, which must be [`SeriesVerdict::Next`].
     pub const fn after(batch: &Batch) -> Self {
-        Self { next_sequence: batch.header().next_sequence(), last: batch.id(), frozen: false }
+        let header = batch.header();
+        Self {
+            next_sequence: header.next_sequence(),
+            last: batch.id(),
+            timestamp: header.timestamp_min,
+            frozen: false,
+        }
     }
 }
 
@@ -144,11 +158,17 @@ impl SeriesWriter {
     /// Signs `events` as the next batch. Costs about 35 µs and 0.25 µs an event. On an error the series stands where it was.
     ///
     /// # Errors
-    /// No events, more than 1024, contents over the limits, timestamps more than 60 s apart.
+    /// No events, more than 1024, contents over the limits, timestamps more than 60 s apart or before the last batch's least.
     pub fn seal(&mut self, events: &[NewEvent]) -> Result<Batch, BatchError> {
         check_events(events.iter().map(|event| event.content.len()))?;
         let mut leaves: Vec<_> = events.iter().map(|event| event.as_ref().leaf_hash()).collect();
         let times = events.iter().map(|event| event.timestamp);
+        let timestamp_min = times.clone().min().unwrap_or_default();
+        if timestamp_min < self.head.timestamp {
+            return Err(BatchError::Timestamps(
+                "the time of a series does not go back; begin another series",
+            ));
+        }
         let header = Header {
             network: self.network.id(),
             stream_partition: self.key.stream_partition,
@@ -159,7 +179,7 @@ impl SeriesWriter {
             count: events.len() as u16,
             previous: self.head.last,
             merkle_root: merkle::root_in_place(&mut leaves),
-            timestamp_min: times.clone().min().unwrap_or_default(),
+            timestamp_min,
             timestamp_max: times.max().unwrap_or_default(),
             signature_type: self.signer.signature_type(),
         };

@@ -207,6 +207,13 @@ impl Ingest {
                 ));
                 cx.refuse_publish(&publish, refusal);
             }
+            SeriesVerdict::Backdated => {
+                let refusal = Refusal::new(
+                    Code::InvalidTimestamp,
+                    format!("the time of series {} does not go back; begin another series", key.series),
+                );
+                cx.refuse_publish(&publish, refusal);
+            }
             SeriesVerdict::Fork => {
                 let refusal = gap(format!(
                     "series {} goes on from batch {}, this one from {}",

@@ -37,6 +37,8 @@ struct Subscription {
     at: StreamPartition,
     filter: ReadFilter,
     live: bool,
+    /// Began at a reader's own cursor.
+    resumed: bool,
     mode: Mode,
     /// Bytes on their way to this subscriber.
     queue_bytes: usize,
@@ -88,7 +90,7 @@ impl Delivery {
     ) {
         let Subscribe { at, start, filter, live } = subscribe;
         let identity = cx.sessions.identity(session);
-        let checked = check_start(&filter, live)
+        let checked = check_start(start, &filter, live)
             .and_then(|()| cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()))
             .and_then(|()| match cx.sessions.find(session) {
                 Some(session) => session.next_subscription(cx.config),
@@ -108,12 +110,13 @@ impl Delivery {
                 at,
                 filter,
                 live,
+                resumed: matches!(start, ReadStart::Cursor(_)),
                 mode: Mode::Starting,
                 queue_bytes: 0,
                 reserved: 0,
                 events: 0,
                 damaged: 0,
-                told_caught_up: start == ReadStart::Now,
+                told_caught_up: false,
             },
         );
         cx.out.push(OutEvent::Send {
@@ -161,6 +164,10 @@ impl Delivery {
         let Some(key) = self.reads.remove(&read) else { return };
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         match result {
+            // Nothing of the past was found, and what comes from now on is not asked for.
+            Ok(cursor @ Cursor::Arrival { .. }) if !subscription.live && !subscription.resumed => {
+                self.end(key, Some(cursor), None, cx);
+            }
             Ok(cursor) => {
                 subscription.mode = Mode::Reading { cursor, busy: false };
                 self.read_on(key, cx);
@@ -353,7 +360,13 @@ impl Delivery {
     }
 }
 
-fn check_start(filter: &ReadFilter, live: bool) -> Result<(), Refusal> {
+fn check_start(start: ReadStart, filter: &ReadFilter, live: bool) -> Result<(), Refusal> {
+    if matches!(start, ReadStart::Last(_)) && (filter.from, filter.to) != (i64::MIN, i64::MAX) {
+        return Err(Refusal::new(
+            Code::InvalidArgument,
+            "ask for the last n events or for a range of time, not for both",
+        ));
+    }
     if live && filter.to != i64::MAX {
         return Err(Refusal::new(
             Code::InvalidArgument,
