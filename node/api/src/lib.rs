@@ -3,6 +3,18 @@
 //! What it is: frames and requests become typed events for the broker's state machine, and its messages become frames.
 //! What it is not: it decides nothing about rights, order or history.
 
+mod config;
+mod error;
+pub mod frame;
 mod handle;
+mod quic;
+mod session;
+mod tls;
+mod workers;
 
+pub use config::{QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
+pub use error::ApiError;
 pub use handle::{Input, Manage, ManageAction, NodeHandle};
+pub use quic::{CLOSE_DONE, CLOSE_REFUSED, QuicListener};
+pub use tls::{ALPN, TlsIdentity, new_key_pem};
+pub use workers::{Answer, Workers, prove};

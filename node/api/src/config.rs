@@ -1,0 +1,148 @@
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+/// Threads for CPU-heavy work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkersConfig {
+    /// How many; 0 is one for each processor, at least 2.
+    pub threads: usize,
+    /// Pieces of work waiting or being done. One more waits in its session, which reads no further.
+    pub queue_max: usize,
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        // 256 batches of 64 KiB are 16 MiB and, on two cores, 20 ms of work.
+        Self { threads: 0, queue_max: 256 }
+    }
+}
+
+/// Bounds of any one session, whatever it came by. At each of the first four nothing is refused: the session is read no
+/// further until there is room again, so its sender is slowed by its transport.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionConfig {
+    /// Requests without an answer.
+    pub requests_open_max: usize,
+    /// Subscribe requests without an answer; each may bring a subscription's whole queue.
+    pub subscribes_open_max: usize,
+    /// Bytes of batches that were read and are not yet proven. One batch may always be on its way.
+    pub unproven_bytes_max: usize,
+    /// Requests a second, over a burst of the same number.
+    pub requests_per_second_max: u32,
+    /// Attempts to sign in. One more is refused with `LIMIT_REACHED` and ends the session.
+    pub sign_ins_max: u32,
+    /// Batches that did not prove. One more ends the session with `LIMIT_REACHED`.
+    pub bad_batches_max: u32,
+    /// How long a session that ends waits for the answers it still owes, milliseconds.
+    pub drain_ms: u64,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            requests_open_max: 1024,
+            subscribes_open_max: 16,
+            unproven_bytes_max: 1 << 20,
+            // Ten times what two cores can prove of one-event batches.
+            requests_per_second_max: 100_000,
+            sign_ins_max: 8,
+            bad_batches_max: 256,
+            drain_ms: 3_000,
+        }
+    }
+}
+
+/// The QUIC listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuicConfig {
+    /// Where to listen (UDP).
+    pub listen: SocketAddr,
+    /// The name under which sign-ins are taken; part of the text that clients sign.
+    pub audience: String,
+    /// Open connections. One more is closed with `LIMIT_REACHED`, a flood of them refused without a word. With half of them
+    /// open, newcomers first prove that they own their address (a stateless retry, one round trip).
+    ///
+    /// A hostile client can pin about `receive_window_bytes`, one frame and `send_window_bytes`.
+    pub connections_max: usize,
+    /// A connection must have shaken hands, and then begun its session, within this time each; milliseconds.
+    pub handshake_ms: u64,
+    /// A frame that has begun must be whole within this time, milliseconds; else `MALFORMED_FRAME`, and the connection ends.
+    pub frame_ms: u64,
+    /// A connection on which nothing comes in for this long is gone, milliseconds.
+    pub idle_ms: u64,
+    /// How often a quiet connection is kept open, milliseconds.
+    pub keep_alive_ms: u64,
+    /// Bytes that a client may have on their way to a connection.
+    pub receive_window_bytes: u32,
+    /// Bytes on their way to a client, of all its subscriptions.
+    pub send_window_bytes: u32,
+    /// Greatest UDP payload that is tried, bytes. The path is probed, so it is safe anywhere; loopback takes all of it.
+    pub udp_payload_bytes_max: u16,
+    /// Kernel buffers of the socket, each way. The system may cap them (`net.core.rmem_max`).
+    pub socket_buffer_bytes: u32,
+    /// Streams of ended subscriptions that the client has not read to their end. At one more the connection is closed with
+    /// `LIMIT_REACHED`.
+    pub ended_streams_max: usize,
+    /// How long an ending listener waits for its connections, milliseconds.
+    pub shutdown_ms: u64,
+}
+
+impl Default for QuicConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7172)),
+            audience: "quic".into(),
+            connections_max: 1_000,
+            handshake_ms: 10_000,
+            frame_ms: 30_000,
+            idle_ms: 30_000,
+            keep_alive_ms: 10_000,
+            // 100 MB/s over 20 ms.
+            receive_window_bytes: 2 << 20,
+            send_window_bytes: 4 << 20,
+            udp_payload_bytes_max: 16 << 10,
+            socket_buffer_bytes: 4 << 20,
+            ended_streams_max: 32,
+            shutdown_ms: 5_000,
+        }
+    }
+}
+
+/// WebSocket sessions. The HTTP listener carries them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocketConfig {
+    /// Bytes of one message from a client, in any number of fragments. A larger one ends the session.
+    pub message_bytes_max: usize,
+    /// Bytes read ahead for each socket. 5,000 quiet sockets take this much each.
+    pub read_buffer_bytes: usize,
+    /// Bytes gathered before they are handed to the system.
+    pub write_buffer_bytes: usize,
+    /// Bytes that one socket may have gathered at all; must hold one message to the client.
+    pub write_buffer_bytes_max: usize,
+    /// A socket on which nothing came or went for this long is pinged; for twice as long, it is closed. Milliseconds.
+    pub ping_ms: u64,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            // A batch in base64, and what stands around it.
+            message_bytes_max: crate::frame::FRAME_BYTES_MAX.div_ceil(3) * 4 + (8 << 10),
+            read_buffer_bytes: 8 << 10,
+            write_buffer_bytes: 8 << 10,
+            write_buffer_bytes_max: 4 << 20,
+            ping_ms: 15_000,
+        }
+    }
+}
+
+pub(crate) const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}

@@ -1,0 +1,62 @@
+use crate::{ApiError, QuicConfig, TlsIdentity, config::ms};
+use quinn::{
+    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TransportConfig, VarInt, congestion::CubicConfig, crypto::rustls::QuicServerConfig,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{io, net::UdpSocket, sync::Arc};
+
+/// Opens the socket and puts QUIC on it.
+pub(super) fn endpoint(config: &QuicConfig, identity: &TlsIdentity) -> Result<Endpoint, ApiError> {
+    let tls = |reason: String| ApiError::Tls { what: "key", reason };
+    let crypto =
+        QuicServerConfig::try_from(identity.server_config()?).map_err(|error| tls(error.to_string()))?;
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server.transport_config(Arc::new(transport(config)));
+    server.max_incoming(256).incoming_buffer_size(64 << 10).incoming_buffer_size_total(4 << 20);
+    let mut endpoint = EndpointConfig::default();
+    let payload_max = config.udp_payload_bytes_max.clamp(1200, 65527);
+    // In range by the clamp.
+    endpoint.max_udp_payload_size(payload_max).map_err(|error| tls(error.to_string()))?;
+    socket(config)
+        .and_then(|socket| Endpoint::new(endpoint, Some(server), socket, Arc::new(quinn::TokioRuntime)))
+        .map_err(|source| ApiError::Listen { address: config.listen, source })
+}
+
+fn transport(config: &QuicConfig) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(config.udp_payload_bytes_max);
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW_BYTES);
+    transport
+        .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(AckFrequencyConfig::default()))
+        .congestion_controller_factory(Arc::new(congestion))
+        // The session stream; the second place lets a client's mistake be told from a lost packet.
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(config.receive_window_bytes))
+        .receive_window(VarInt::from_u32(config.receive_window_bytes))
+        .send_window(u64::from(config.send_window_bytes))
+        .max_idle_timeout(IdleTimeout::try_from(ms(config.idle_ms)).ok())
+        .keep_alive_interval(Some(ms(config.keep_alive_ms)));
+    transport
+}
+
+/// About what a browser's TCP gets after a round trip or two: 32 packets.
+const INITIAL_WINDOW_BYTES: u64 = 48 << 10;
+
+fn socket(config: &QuicConfig) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(config.listen), Type::DGRAM, Some(Protocol::UDP))?;
+    // The system may give less; then bursts are lost and sent again.
+    let size = config.socket_buffer_bytes as usize;
+    let buffers = socket.set_recv_buffer_size(size).and_then(|()| socket.set_send_buffer_size(size));
+    if let Err(error) = buffers {
+        tracing::warn!(%error, size, "the socket's buffers stay small");
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&config.listen.into())?;
+    Ok(socket.into())
+}

@@ -1,0 +1,362 @@
+//! One client's session, whatever it came by: its requests in order towards the broker, batches proven on the way.
+
+mod ledger;
+mod outbox;
+mod pace;
+
+pub(crate) use ledger::{Asked, Ledger};
+pub(crate) use outbox::{Outbox, Outgoing};
+
+use crate::{
+    NodeHandle, SessionConfig, Workers,
+    config::ms,
+    frame::{BadRequest, ClientMessage, Hello, ServerFrame, SignIn},
+    workers::Answer,
+};
+use mainstem_model::{AckLevel, Address, BatchError, Challenge, Code, Refusal, VerifiedBatch};
+use mainstem_protocol::{InEvent, SessionId};
+use pace::Pace;
+use rand::TryRngCore;
+use std::{collections::VecDeque, future::Future, sync::Arc, time::SystemTime};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Where requests come from.
+pub(crate) trait Requests: Send {
+    /// The next request, or why it is none; `None` when the client has no more.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Why no more can be read: told to the client, then the session ends.
+    fn next(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<Result<ClientMessage, BadRequest>>, Refusal>> + Send;
+}
+
+/// The inbound half of a session. Its end, or loss, is told to the broker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    open: OpenSession,
+    workers: Workers,
+    config: SessionConfig,
+    challenge: Arc<Challenge>,
+    ledger: Arc<Ledger>,
+    edge: mpsc::Sender<ServerFrame>,
+    /// Requests on their way to the broker, in order.
+    pending: VecDeque<Pending>,
+    unproven_bytes: usize,
+    sign_ins: u32,
+    bad_batches: u32,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Ready(Step),
+    Proof {
+        request: u64,
+        ack: AckLevel,
+        bytes: usize,
+        answer: Answer<Result<Arc<VerifiedBatch>, BatchError>>,
+    },
+    SignIn {
+        request: u64,
+        address: Address,
+        answer: Answer<Result<(), Refusal>>,
+    },
+}
+
+/// What is to be done about a request, in its turn.
+#[derive(Debug)]
+enum Step {
+    /// The broker is told.
+    Forward(InEvent),
+    /// The edge answers by itself.
+    Answer { request: u64, frame: ServerFrame },
+    /// A batch was proven, or not.
+    Proven { request: u64, ack: AckLevel, bytes: usize, result: Result<Arc<VerifiedBatch>, Refusal> },
+}
+
+impl Session {
+    /// Begins a session under `audience`; `identity` is set when the edge knows who it is.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN` when the driver is gone, or the system gives no randomness.
+    pub(crate) async fn open(
+        handle: &NodeHandle,
+        workers: &Workers,
+        config: &SessionConfig,
+        audience: String,
+        identity: Option<Address>,
+    ) -> Result<(Self, Outbox), Refusal> {
+        let mut nonce = [0; 16];
+        rand::rngs::OsRng.try_fill_bytes(&mut nonce).map_err(|error| {
+            tracing::error!(%error, "the system gives no randomness");
+            Refusal::new(Code::Overloaded, "the node cannot take sign-ins now; try again later")
+        })?;
+        let (id, broker) = handle.open(identity).await?;
+        let open = OpenSession { id, handle: handle.clone() };
+        let ledger = Arc::new(Ledger::new(config));
+        let (edge, edge_frames) = mpsc::channel(16);
+        let challenge = Arc::new(Challenge { node: handle.node(), audience, nonce });
+        let hello = Hello {
+            node: handle.node(),
+            nonce,
+            network: handle.network().id(),
+            audience: challenge.audience.clone(),
+            now: now_ms(),
+        };
+        // There is room, and the receiver is here.
+        let _ = edge.try_send(ServerFrame::Hello(hello));
+        let outbox = Outbox::new(broker, edge_frames, ledger.clone());
+        let session = Self {
+            open,
+            workers: workers.clone(),
+            config: config.clone(),
+            challenge,
+            ledger,
+            edge,
+            pending: VecDeque::new(),
+            unproven_bytes: 0,
+            sign_ins: 0,
+            bad_batches: 0,
+            pace: Pace::new(config.requests_per_second_max),
+        };
+        Ok((session, outbox))
+    }
+
+    pub(crate) const fn id(&self) -> SessionId {
+        self.open.id
+    }
+
+    /// Serves the client until it has no more requests, something is wrong, or `stop` says so; then waits for the answers
+    /// still owed, for a while. Gives the refusal of the session as a whole that the client was told, if any.
+    pub(crate) async fn run(
+        mut self,
+        requests: &mut impl Requests,
+        stop: impl Future<Output = Refusal>,
+    ) -> Option<Refusal> {
+        let edge = self.edge.clone();
+        let refusal = tokio::select! {
+            refusal = stop => Some(refusal),
+            result = self.serve(requests) => result.err(),
+            // Nothing can be told any more.
+            () = edge.closed() => return None,
+        };
+        let drain = ms(self.config.drain_ms);
+        let rest = async {
+            // What was read and not yet handed on is unanswered, so its sender knows that it does not count.
+            if self.drain().await.is_ok() {
+                self.ledger.all_answered().await;
+            }
+        };
+        tokio::select! {
+            _ = timeout(drain, rest) => {}
+            () = edge.closed() => return None,
+        }
+        if let Some(refusal) = &refusal {
+            let _ = timeout(drain, edge.send(ServerFrame::refused(0, refusal.clone()))).await;
+        }
+        refusal
+    }
+
+    async fn serve(&mut self, requests: &mut impl Requests) -> Result<(), Refusal> {
+        loop {
+            let paced = self.pace.until();
+            let reads = paced.is_none() && self.ledger.has_room() && self.has_proof_room();
+            tokio::select! {
+                biased;
+                step = front(self.open.id, &mut self.pending), if !self.pending.is_empty() => self.step(step).await?,
+                () = pause(paced), if paced.is_some() => {}
+                () = self.ledger.answered(), if paced.is_none() && !reads => {}
+                next = requests.next(), if reads => match next? {
+                    Some(request) => {
+                        self.pace.count();
+                        self.accept(request).await?;
+                    }
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), Refusal> {
+        while !self.pending.is_empty() {
+            let step = front(self.open.id, &mut self.pending).await;
+            self.step(step).await?;
+        }
+        Ok(())
+    }
+
+    fn has_proof_room(&self) -> bool {
+        self.unproven_bytes < self.config.unproven_bytes_max
+    }
+
+    /// Takes a request in. Requests reach the broker in the order of these calls.
+    async fn accept(&mut self, request: Result<ClientMessage, BadRequest>) -> Result<(), Refusal> {
+        let message = match request {
+            Ok(message) => message,
+            Err(BadRequest { request, refusal }) => {
+                return self.tell(ServerFrame::refused(request, refusal)).await;
+            }
+        };
+        let (request, asked) = asked(&message);
+        if !self.ledger.ask(request, asked) {
+            let refusal = Refusal::new(
+                Code::InvalidArgument,
+                format!("request {request} is still open; use each number once"),
+            );
+            return self.tell(ServerFrame::refused(request, refusal)).await;
+        }
+        let session = self.open.id;
+        let pending = match message {
+            ClientMessage::SignIn { request, sign_in } => self.sign_in(request, sign_in).await?,
+            ClientMessage::Publish { request, ack, batch } => {
+                let bytes = batch.len();
+                self.unproven_bytes += bytes;
+                let verifier = self.open.handle.verifier().clone();
+                let answer = self.workers.submit_proof(verifier, batch).await;
+                Pending::Proof { request, ack, bytes, answer }
+            }
+            ClientMessage::Subscribe { request, subscribe } => {
+                Pending::Ready(Step::Forward(InEvent::Subscribe { session, request, subscribe }))
+            }
+            ClientMessage::Unsubscribe { request, subscription } => {
+                Pending::Ready(Step::Forward(InEvent::Unsubscribe { session, request, subscription }))
+            }
+            ClientMessage::Ping { request } => {
+                Pending::Ready(Step::Answer { request, frame: ServerFrame::Pong { request } })
+            }
+        };
+        match pending {
+            Pending::Ready(step) if self.pending.is_empty() => self.step(step).await,
+            pending @ (Pending::Ready(_) | Pending::Proof { .. } | Pending::SignIn { .. }) => {
+                self.pending.push_back(pending);
+                Ok(())
+            }
+        }
+    }
+
+    async fn sign_in(&mut self, request: u64, sign_in: SignIn) -> Result<Pending, Refusal> {
+        self.sign_ins += 1;
+        if self.sign_ins > self.config.sign_ins_max {
+            return Err(Refusal::new(
+                Code::LimitReached,
+                format!("a connection may try to sign in {} times; open another", self.config.sign_ins_max),
+            ));
+        }
+        let challenge = self.challenge.clone();
+        let SignIn { address, issued_at, signature } = sign_in;
+        let check = move || challenge.verify(address, issued_at, &signature, now_ms()).map(|_key| ());
+        Ok(Pending::SignIn { request, address, answer: self.workers.submit(check).await })
+    }
+
+    async fn step(&mut self, step: Step) -> Result<(), Refusal> {
+        match step {
+            Step::Forward(event) => self.open.handle.event(event).await,
+            Step::Answer { request, frame } => {
+                self.ledger.answer(request);
+                self.tell(frame).await
+            }
+            Step::Proven { request, ack, bytes, result } => {
+                self.unproven_bytes -= bytes;
+                match result {
+                    Ok(batch) => {
+                        let session = self.open.id;
+                        self.open.handle.event(InEvent::Publish { session, request, ack, batch }).await
+                    }
+                    Err(refusal) => self.refuse_batch(request, refusal).await,
+                }
+            }
+        }
+    }
+
+    async fn refuse_batch(&mut self, request: u64, refusal: Refusal) -> Result<(), Refusal> {
+        self.ledger.answer(request);
+        self.tell(ServerFrame::refused(request, refusal)).await?;
+        self.bad_batches += 1;
+        if self.bad_batches > self.config.bad_batches_max {
+            return Err(Refusal::new(
+                Code::LimitReached,
+                format!("more than {} batches of this connection did not prove", self.config.bad_batches_max),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tells the client something. Waits while it does not read.
+    async fn tell(&self, frame: ServerFrame) -> Result<(), Refusal> {
+        self.edge.send(frame).await.map_err(|_| Refusal::new(Code::ShuttingDown, "the connection is closed"))
+    }
+}
+
+/// Waits for the first of `pending` and takes it out. Cancel safe.
+async fn front(session: SessionId, pending: &mut VecDeque<Pending>) -> Step {
+    let step = match pending.front_mut() {
+        None => std::future::pending().await,
+        Some(Pending::Ready(_)) => None,
+        Some(Pending::Proof { request, ack, bytes, answer }) => {
+            let result =
+                answer.wait().await.map_or_else(|| Err(failed()), |result| result.map_err(Refusal::from));
+            Some(Step::Proven { request: *request, ack: *ack, bytes: *bytes, result })
+        }
+        Some(Pending::SignIn { request, address, answer }) => {
+            let (request, address) = (*request, *address);
+            Some(match answer.wait().await.unwrap_or_else(|| Err(failed())) {
+                Ok(()) => Step::Forward(InEvent::SignedIn { session, request, address }),
+                Err(refusal) => Step::Answer { request, frame: ServerFrame::refused(request, refusal) },
+            })
+        }
+    };
+    match (pending.pop_front(), step) {
+        (Some(Pending::Ready(step)), None) | (_, Some(step)) => step,
+        (_, None) => std::future::pending().await,
+    }
+}
+
+async fn pause(until: Option<Instant>) {
+    if let Some(until) = until {
+        sleep_until(until).await;
+    }
+}
+
+fn failed() -> Refusal {
+    Refusal::new(Code::Overloaded, "the node failed at this request; it was logged")
+}
+
+fn asked(message: &ClientMessage) -> (u64, Asked) {
+    match message {
+        ClientMessage::Subscribe { request, subscribe } => {
+            (*request, Asked::Subscribe { from: subscribe.filter.from, to: subscribe.filter.to })
+        }
+        ClientMessage::Unsubscribe { request, subscription } => (*request, Asked::Unsubscribe(*subscription)),
+        ClientMessage::SignIn { request, .. }
+        | ClientMessage::Publish { request, .. }
+        | ClientMessage::Ping { request } => (*request, Asked::Other),
+    }
+}
+
+/// A session that the broker knows of. Dropped, it is closed there too.
+#[derive(Debug)]
+struct OpenSession {
+    id: SessionId,
+    handle: NodeHandle,
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        let (session, handle) = (self.id, self.handle.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // A driver that is gone needs no word.
+            runtime.spawn(async move { handle.event(InEvent::SessionClosed { session }).await });
+        }
+    }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
