@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// Writes abi and bytecode of every contract that the node uses into artifacts/; with --check compares instead.
+'use strict';
+const fs = require('fs');
+const path = require('path');
+const root = path.join(__dirname, '..');
+const names = ['DATAcoin', 'Stream', 'StreamRegistry', 'EventVerifier'];
+let stale = 0;
+for (const name of names) {
+  const built = JSON.parse(fs.readFileSync(path.join(root, 'out', `${name}.sol`, `${name}.json`), 'utf8'));
+  const artifact = {
+    contractName: name,
+    abi: built.abi,
+    bytecode: built.bytecode.object,
+    deployedBytecode: built.deployedBytecode.object,
+  };
+  const text = JSON.stringify(artifact, null, 1) + '\n';
+  const file = path.join(root, 'artifacts', `${name}.json`);
+  if (!process.argv.includes('--check')) {
+    fs.writeFileSync(file, text);
+  } else if (!fs.existsSync(file) || fs.readFileSync(file, 'utf8') !== text) {
+    console.error(`artifacts/${name}.json is stale: run \`npm run artifacts\` after \`forge build\``);
+    stale += 1;
+  }
+}
+process.exit(stale ? 1 : 0);
