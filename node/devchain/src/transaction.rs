@@ -267,3 +267,20 @@ fn access_list(mut items: Decoder<'_>) -> Decoded<AccessList> {
     }
     Ok(AccessList(out))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use revm::primitives::{address, hex};
+
+    #[test]
+    fn the_example_of_eip_155_has_its_sender() {
+        let raw = hex!(
+            "f86c098504a817c800825208943535353535353535353535353535353535353535880de0b6b3a76400008025a028ef61340bd939bc2195fe537567866003e1a15d3c71ff63e1590620aa636276a067cbe9d8997f761aecb703304b3800ccf555c9f3dc64214b297fb1966a3b6d83"
+        );
+        let transaction = Transaction::decode(Bytes::copy_from_slice(&raw), 1).unwrap();
+        assert_eq!(transaction.from, address!("9d8a62f656a8d1615c1294fd71e9cfb3e4855a4f"));
+        assert_eq!((transaction.nonce, transaction.max_fee), (9, 20_000_000_000));
+        assert_eq!(transaction.value, U256::from(1_000_000_000_000_000_000u64));
+    }
+}

@@ -1,5 +1,7 @@
 //! Sending: what is mined, what is refused, and what it costs.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{

@@ -1,5 +1,6 @@
 //! A chain to ask, a wallet to sign with, and contracts in a few bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, unreachable_pub, reason = "every test file uses another part of it")]
 
 use k256::ecdsa::SigningKey;
