@@ -1,1 +1,21 @@
-//! mainstem-store
+//! The event log: what was signed, in the order it arrived, found again by time, by series and by cursor.
+//!
+//! What it is: one port, [`EventLog`], with two implementations ([`DiskLog`] over fjall, [`MemoryLog`]) and one test
+//! suite for both; and the [`Writer`], which commits in groups on its own threads.
+//! What it is not: it judges no batch. What it is given is proven, and it hands it out as signed.
+
+mod config;
+mod disk;
+mod error;
+mod log;
+mod memory;
+mod record;
+mod tables;
+mod writer;
+
+pub use config::Config;
+pub use disk::DiskLog;
+pub use error::StoreError;
+pub use log::{Append, EventLog, Page, PartitionStats, StoredBatch, Trimmed, Verified};
+pub use memory::MemoryLog;
+pub use writer::{Completion, Write, Writer};

@@ -1,0 +1,35 @@
+use std::path::PathBuf;
+
+/// What went wrong in the store, and what its caller may do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A write or an fsync failed before. Nothing more is acknowledged: stop, and let recovery find what is safe.
+    #[error(
+        "the store stopped taking writes after a failed write or fsync: {0}; check the disk and restart the node"
+    )]
+    Poisoned(String),
+    /// The folder holds a store that cannot be opened. Nothing in it was changed.
+    #[error(
+        "the store in {path} cannot be opened: {why}; nothing was changed: restore the folder from a replica or a \
+             backup, or move it away to begin an empty store"
+    )]
+    Unopenable {
+        /// The store's folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another process has the store open.
+    #[error("the store in {path} is open in another process; stop that one first")]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A row cannot be read. Other rows still can.
+    #[error("a part of the store is damaged: {0}")]
+    Damaged(String),
+    /// The cursor is of another store, or points past the end.
+    #[error("the cursor belongs to another store or points past its end; resend by time instead")]
+    ForeignCursor,
+}

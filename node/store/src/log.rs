@@ -1,0 +1,167 @@
+use crate::StoreError;
+use bytes::Bytes;
+use mainstem_model::{
+    BatchId, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
+    VerifiedBatch,
+};
+use std::{fmt::Debug, sync::Arc};
+
+/// A batch to be kept.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The batch, proven and next in its series.
+    pub batch: Arc<VerifiedBatch>,
+    /// When it came, milliseconds.
+    pub received_at: i64,
+}
+
+/// A batch as kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// As signed.
+    pub bytes: Bytes,
+    /// Its id.
+    pub id: BatchId,
+    /// How many events it has.
+    pub count: u16,
+    /// When it came, milliseconds.
+    pub received_at: i64,
+    /// Its arrival number in its partition.
+    pub position: u64,
+    /// Reading from here gives it again; the skip counts leading events that are not part of the answer.
+    pub cursor: Cursor,
+}
+
+/// A stretch of reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The batches wanted, in reading order.
+    pub batches: Vec<StoredBatch>,
+    /// Where to read on. A page that begins in history ends at the latest where history ends.
+    pub next: Cursor,
+    /// Nothing lies behind `next`.
+    pub at_end: bool,
+    /// Batches of this stretch that are damaged and were left out.
+    pub damaged: u64,
+}
+
+/// What trimming did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Batches removed.
+    pub batches: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// There may be more to remove.
+    pub more: bool,
+}
+
+/// Figures of one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Arrival number of the next batch: how many ever came.
+    pub end: u64,
+    /// Least timestamp kept, milliseconds.
+    pub first_timestamp: Option<i64>,
+    /// Least timestamp of the newest batch kept, milliseconds.
+    pub last_timestamp: Option<i64>,
+}
+
+/// What a full check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Batches that are whole.
+    pub batches: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Damaged batches, by partition and arrival number.
+    pub damaged: Vec<(StreamPartition, u64)>,
+}
+
+/// The event log. Plain and synchronous: called from threads that may block.
+pub trait EventLog: Send + Sync + Debug {
+    /// Random number of this store, the same for its life: part of its cursors.
+    fn log_id(&self) -> u64;
+
+    /// Keeps all, in order, as one group. On return they are in the journal: they outlive the process, not yet the power.
+    /// Gives their arrival numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`]; none of the group is kept for certain.
+    fn append(&self, group: &[Append]) -> Result<Vec<u64>, StoreError>;
+
+    /// fsync: on return everything appended before the call outlives the power.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`], now and for ever after.
+    fn sync(&self) -> Result<(), StoreError>;
+
+    /// How far a series has come; `None` when it never began here.
+    ///
+    /// # Errors
+    /// A damaged row.
+    fn series_head(&self, series: &SeriesKey) -> Result<Option<SeriesHead>, StoreError>;
+
+    /// The batch that holds event `sequence` of a series.
+    ///
+    /// # Errors
+    /// A damaged row.
+    fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError>;
+
+    /// Finds the cursor for a start.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignCursor`], a damaged index.
+    fn start(&self, at: StreamPartition, start: ReadStart, filter: &ReadFilter)
+    -> Result<Cursor, StoreError>;
+
+    /// Reads on from a cursor: at most `batches_max` batches and about `bytes_max` bytes, but at least one batch if there
+    /// is one; a bounded number of rows is looked at, so a page can be empty with more to come.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignCursor`], a damaged index. A damaged batch is left out and counted.
+    fn page(
+        &self,
+        at: StreamPartition,
+        cursor: Cursor,
+        filter: &ReadFilter,
+        batches_max: usize,
+        bytes_max: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// Keeps the proof of an equivocation, durably, and marks its series frozen.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    fn freeze(&self, proof: &Equivocation) -> Result<(), StoreError>;
+
+    /// The proofs kept for a partition: both batches of each, as signed.
+    ///
+    /// # Errors
+    /// A damaged row.
+    fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+
+    /// Removes at most `max` batches whose least timestamp is before `before` (milliseconds). Heads and proofs stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`], a damaged index.
+    fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError>;
+
+    /// Every partition that ever had a batch.
+    ///
+    /// # Errors
+    /// A damaged index.
+    fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError>;
+
+    /// Figures of one partition.
+    ///
+    /// # Errors
+    /// A damaged index.
+    fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError>;
+
+    /// Reads and checks everything; `progress` hears of each batch.
+    ///
+    /// # Errors
+    /// A damaged index.
+    fn verify(&self, progress: &mut dyn FnMut(&Verified)) -> Result<Verified, StoreError>;
+}
