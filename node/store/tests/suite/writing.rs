@@ -1,0 +1,105 @@
+use crate::{
+    batches::{Publisher, place, verified},
+    subjects,
+};
+use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead};
+use mainstem_store::{Append, Completion, Write, Writer};
+use std::sync::mpsc;
+
+#[test]
+fn a_series_head_moves_with_each_batch_and_a_batch_is_found_by_any_of_its_events() {
+    for subject in subjects() {
+        let mut publisher = Publisher::new(1, 1, place(0));
+        assert_eq!(subject.log.series_head(&publisher.key()).unwrap(), None);
+        let (first, second) = (publisher.batch(&[10, 11, 12]), publisher.batch(&[13]));
+        assert_eq!(subject.log.append(&[first.clone(), second.clone()]).unwrap(), [0, 1], "{}", subject.name);
+        let head = subject.log.series_head(&publisher.key()).unwrap().unwrap();
+        assert_eq!(
+            head,
+            SeriesHead { next_sequence: 4, last: second.batch.id(), timestamp: 13, frozen: false }
+        );
+        for (sequence, expected) in [(0, Some(&first)), (2, Some(&first)), (3, Some(&second)), (4, None)] {
+            let found = subject.log.batch_at(&publisher.key(), sequence).unwrap();
+            assert_eq!(found.map(|b| b.bytes), expected.map(|b| b.batch.bytes().clone()), "{sequence}");
+        }
+    }
+}
+
+#[test]
+fn partitions_number_their_batches_apart_and_are_listed() {
+    for subject in subjects() {
+        let (mut a, mut b) = (Publisher::new(1, 1, place(0)), Publisher::new(1, 2, place(1)));
+        let group = [a.batch(&[1]), b.batch(&[2]), a.batch(&[3])];
+        assert_eq!(subject.log.append(&group).unwrap(), [0, 0, 1]);
+        assert_eq!(subject.log.partitions().unwrap(), [place(0), place(1)]);
+        let stats = subject.log.stats(place(0)).unwrap();
+        assert_eq!((stats.end, stats.first_timestamp, stats.last_timestamp), (2, Some(1), Some(3)));
+    }
+}
+
+#[test]
+fn a_frozen_series_says_so_and_its_proof_is_kept() {
+    for subject in subjects() {
+        let (mut honest, mut double) = (Publisher::new(1, 1, place(0)), Publisher::new(1, 1, place(0)));
+        let (first, second) = (honest.batch(&[1]), double.batch(&[2]));
+        subject.log.append(&[first.clone()]).unwrap();
+        let proof = Equivocation {
+            first: mainstem_model::Batch::clone(verified(&first)),
+            second: mainstem_model::Batch::clone(verified(&second)),
+        };
+        subject.log.freeze(&proof).unwrap();
+        assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
+        let kept = subject.log.equivocations(place(0)).unwrap();
+        assert_eq!(kept, [(first.batch.bytes().clone(), second.batch.bytes().clone())]);
+    }
+}
+
+#[test]
+fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
+    for subject in subjects() {
+        let mut publisher = Publisher::new(1, 1, place(0));
+        let group: Vec<Append> = (0..10).map(|n| publisher.batch(&[n * 10])).collect();
+        subject.log.append(&group).unwrap();
+        let first = subject.log.trim(place(0), 50, 3).unwrap();
+        assert_eq!((first.batches, first.more), (3, true), "{}", subject.name);
+        let second = subject.log.trim(place(0), 50, 3).unwrap();
+        assert_eq!((second.batches, second.more), (2, false));
+        let begin = Cursor::Arrival { log: 7, position: 0, skip: 0 };
+        let page = subject.log.page(place(0), begin, &ReadFilter::ALL, 100, usize::MAX).unwrap();
+        assert_eq!(page.batches.iter().map(|b| b.position).collect::<Vec<_>>(), [5, 6, 7, 8, 9]);
+        assert!(page.at_end);
+        assert_eq!(subject.log.series_head(&publisher.key()).unwrap().unwrap().next_sequence, 10);
+        assert_eq!(subject.log.append(&[publisher.batch(&[100])]).unwrap(), [10]);
+        let from = ReadFilter { from: 0, ..ReadFilter::ALL };
+        let start = subject.log.start(place(0), ReadStart::From, &from).unwrap();
+        assert_eq!(subject.log.page(place(0), start, &from, 100, usize::MAX).unwrap().batches.len(), 6);
+    }
+}
+
+#[test]
+fn the_writer_reports_stored_in_order_and_durable_after_it() {
+    for subject in subjects() {
+        let (told, reports) = mpsc::channel();
+        let writer = Writer::spawn(subject.log.clone(), move |done| drop(told.send(done))).unwrap();
+        let mut publisher = Publisher::new(1, 1, place(0));
+        for token in 0..50 {
+            let Append { batch, received_at } = publisher.batch(&[i64::try_from(token).unwrap()]);
+            writer.submit(Write { token, batch, received_at, durable: token % 10 == 9 });
+        }
+        writer.sync(1000);
+        drop(writer);
+        let (mut stored, mut durable) = (Vec::new(), Vec::new());
+        for report in reports {
+            match report {
+                Completion::Stored(writes) => stored.extend(writes),
+                Completion::Durable(tokens) => {
+                    assert!(tokens.iter().all(|t| *t == 1000 || stored.iter().any(|(s, _)| s == t)));
+                    durable.extend(tokens);
+                }
+                Completion::Failed { error } => panic!("{error}"),
+            }
+        }
+        assert_eq!(stored, (0..50).map(|n| (n, n)).collect::<Vec<_>>(), "{}", subject.name);
+        assert_eq!(durable, [9, 19, 29, 39, 49, 1000]);
+    }
+}
