@@ -326,3 +326,22 @@ fn funded(config: &Config) -> BTreeSet<Address> {
 fn kept_logs(result: ExecutionResult) -> Vec<Log> {
     if result.is_success() { result.into_logs() } else { Vec::new() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_comes_out_otherwise_is_an_error() {
+        let mut chain = DevChain::new(Config::default());
+        chain.note_changes();
+        chain.mine_empty(1_760_000_000);
+        let changes = chain.take_changes();
+        let [Change::Empty { timestamp_s, hash }] = changes.as_slice() else { panic!("{changes:?}") };
+        let change = |timestamp_s, hash| Change::Empty { timestamp_s, hash };
+        let apply = |change| DevChain::new(Config::default()).apply(change);
+        assert_eq!(apply(change(*timestamp_s, *hash)), Ok(()));
+        assert!(apply(change(*timestamp_s + 1, *hash)).is_err());
+        assert!(apply(change(*timestamp_s, B256::ZERO)).is_err());
+    }
+}

@@ -34,15 +34,8 @@ pub(crate) struct Undo(BTreeMap<Address, AccountUndo>);
 struct AccountUndo {
     /// `None`: there was no such account.
     info: Option<AccountInfo>,
-    storage: StorageUndo,
-}
-
-#[derive(Debug)]
-enum StorageUndo {
     /// The former values of the slots that changed.
-    Slots(Vec<(U256, U256)>),
-    /// The former storage as a whole, as the account was made anew or removed.
-    Whole(HashMap<U256, U256>),
+    slots: Vec<(U256, U256)>,
 }
 
 impl State {
@@ -74,11 +67,12 @@ impl State {
         digest: &mut Vec<u8>,
     ) -> AccountUndo {
         let before = self.accounts.get(&address).map(|stored| stored.info.clone());
-        // EIP-161: an account that is touched and left empty goes.
+        // EIP-161: an account that is touched and left empty goes. Since EIP-6780 nothing that goes had storage in the
+        // block before: it was made in this very transaction, or has no code that could have written any.
         if account.is_selfdestructed() || account.is_empty() {
-            let storage = self.accounts.remove(&address).map(|stored| stored.storage).unwrap_or_default();
+            self.accounts.remove(&address);
             digest.push(0);
-            return AccountUndo { info: before, storage: StorageUndo::Whole(storage) };
+            return AccountUndo { info: before, slots: Vec::new() };
         }
 
         if let Some(code) = account.info.code.take().filter(|_| account.info.code_hash != KECCAK_EMPTY) {
@@ -89,10 +83,8 @@ impl State {
         digest.extend_from_slice(&account.info.balance.to_be_bytes::<32>());
         digest.extend_from_slice(account.info.code_hash.as_slice());
 
-        let created = account.is_created();
         let stored = self.accounts.entry(address).or_default();
         stored.info = account.info;
-        let whole = created.then(|| std::mem::take(&mut stored.storage));
 
         let slots: BTreeMap<U256, U256> = account
             .storage
@@ -106,8 +98,7 @@ impl State {
             digest.extend_from_slice(&value.to_be_bytes::<32>());
             former.push((key, set_slot(&mut stored.storage, key, value)));
         }
-        let storage = whole.map_or(StorageUndo::Slots(former), StorageUndo::Whole);
-        AccountUndo { info: before, storage }
+        AccountUndo { info: before, slots: former }
     }
 
     /// Takes back the newest block. Undos must be given newest first.
@@ -119,13 +110,8 @@ impl State {
             };
             let stored = self.accounts.entry(address).or_default();
             stored.info = info;
-            match change.storage {
-                StorageUndo::Whole(storage) => stored.storage = storage,
-                StorageUndo::Slots(slots) => {
-                    for (key, value) in slots {
-                        set_slot(&mut stored.storage, key, value);
-                    }
-                }
+            for (key, value) in change.slots {
+                set_slot(&mut stored.storage, key, value);
             }
         }
     }
@@ -150,8 +136,6 @@ pub(crate) struct View<'a> {
 struct Overlay<'a> {
     info: Option<&'a AccountInfo>,
     slots: HashMap<U256, U256>,
-    /// If set, this instead of the newest storage.
-    whole: Option<&'a HashMap<U256, U256>>,
 }
 
 impl<'a> View<'a> {
@@ -162,13 +146,7 @@ impl<'a> View<'a> {
         for (address, change) in later.iter().rev().flat_map(|block| &block.undo.0) {
             let entry = overlay.entry(*address).or_default();
             entry.info = change.info.as_ref();
-            match &change.storage {
-                StorageUndo::Slots(slots) => entry.slots.extend(slots.iter().copied()),
-                StorageUndo::Whole(storage) => {
-                    entry.slots.clear();
-                    entry.whole = Some(storage);
-                }
-            }
+            entry.slots.extend(change.slots.iter().copied());
         }
         Self { state, blocks, overlay }
     }
@@ -181,15 +159,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn slot(&self, address: Address, key: U256) -> U256 {
+        let former = self.overlay.get(&address).and_then(|overlay| overlay.slots.get(&key));
         let newest = || self.state.accounts.get(&address).and_then(|stored| stored.storage.get(&key));
-        let value = match self.overlay.get(&address) {
-            None => newest(),
-            Some(overlay) => overlay.slots.get(&key).or_else(|| match overlay.whole {
-                Some(storage) => storage.get(&key),
-                None => newest(),
-            }),
-        };
-        value.copied().unwrap_or_default()
+        former.or_else(newest).copied().unwrap_or_default()
     }
 
     pub(crate) fn code(&self, address: Address) -> Bytecode {

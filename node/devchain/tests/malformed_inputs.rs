@@ -109,6 +109,15 @@ fn every_method_answers_every_hostile_parameter_at_every_place() {
 }
 
 #[test]
+fn hex_has_one_prefix_and_whole_bytes() {
+    let mut bench = Bench::new();
+    for text in ["", "00", "0x0x00", "0X00", "0x0", "0xg0", " 0x00"] {
+        assert_eq!(bench.err("web3_sha3", json!([text])).code, -32602, "{text}");
+    }
+    bench.ok("web3_sha3", json!(["0x"]));
+}
+
+#[test]
 fn the_list_above_names_methods_that_exist() {
     for method in METHODS {
         if let Err(error) = Bench::new().rpc(method, json!([])) {

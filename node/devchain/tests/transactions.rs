@@ -233,6 +233,21 @@ fn a_failed_transaction_is_mined_with_status_0_and_leaves_nothing_but_its_cost()
 }
 
 #[test]
+fn a_contract_that_destroys_itself_in_its_making_leaves_only_the_money_it_sent() {
+    let mut bench = Bench::new();
+    let alice = Wallet::dev(0);
+    // CALLER SELFDESTRUCT
+    let tx = Tx { to: None, input: vec![0x33, 0xff], gas: 100_000, value: 5, ..Tx::default() };
+    let receipt = bench.send(&alice, tx);
+    assert_eq!(receipt["status"], "0x1");
+    let contract = receipt["contractAddress"].as_str().unwrap();
+    assert_eq!(bench.ok("eth_getTransactionCount", json!([contract])), "0x0");
+    assert_eq!(bench.ok("eth_getCode", json!([contract])), "0x");
+    assert_eq!(bench.balance(contract), 0);
+    assert_eq!(bench.balance(alice.address), 10_000 * ETHER);
+}
+
+#[test]
 fn two_transactions_of_one_second_stand_in_blocks_of_rising_time() {
     let mut bench = Bench::new();
     for number in 1..=3 {
@@ -277,6 +292,11 @@ fn a_block_hash_is_the_hash_of_its_header() {
             raw("parentBeaconBlockRoot"),
         ]);
         assert_eq!(json!(keccak256(header)), block["hash"]);
+        if let Some(transaction) = block["transactions"].get(0) {
+            let receipt = bench.ok("eth_getTransactionReceipt", json!([transaction["hash"]]));
+            assert_eq!(block["gasUsed"], receipt["gasUsed"]);
+            assert_eq!(block["logsBloom"], receipt["logsBloom"]);
+        }
         assert_eq!(bench.ok("eth_getBlockByHash", json!([block["hash"], true])), block);
     }
     assert_eq!(bench.ok("eth_getBlockByNumber", json!(["0x3", true])), Value::Null);
