@@ -6,6 +6,8 @@
 //! - a signature whose point has an x-coordinate at or above the curve order is refused, since `r` is then not that
 //!   coordinate and `v` 27 or 28 cannot tell it to `ecrecover`. An honest signer meets one with probability 2^-128.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use k256::{
     ecdsa::{RecoveryId, Signature as Ecdsa, VerifyingKey, signature::hazmat::PrehashVerifier},
     elliptic_curve::scalar::IsHigh,
