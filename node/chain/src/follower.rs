@@ -1,0 +1,290 @@
+use crate::{
+    BlockHeader, BlockId, ChainError, Deployment, FollowerConfig, Log, RegistryEvent, Rpc, Segment, View,
+    event::created_topic,
+    logs::{self, Blocks},
+};
+use mainstem_crypto::{Address, Hash};
+use mainstem_model::RegistryChange;
+use std::collections::BTreeMap;
+
+/// Follows the chain's streams and rights, through reorgs, lags and lies of its endpoints.
+///
+/// The view shows the chain as of head minus [`FollowerConfig::confirmations`]. The newest blocks are read one by
+/// one, each by its hash; older ones in ranges of logs. Nothing an endpoint says is used while any names another chain
+/// id, or while two contradict each other.
+///
+/// A reorg that is deeper than [`FollowerConfig::undo_blocks`] is answered by building a second view from the first block;
+/// the old one stays until then, with [`Step::synced`] false.
+#[derive(Debug)]
+pub struct Follower {
+    rpc: Rpc,
+    config: FollowerConfig,
+    chain_id: u64,
+    registry: Address,
+    from: u64,
+    /// The block at `from` that the view was built on.
+    origin: Option<Hash>,
+    view: View,
+    /// The view that will take its place.
+    rebuilt: Option<View>,
+    /// Blocks of the next log query.
+    span: u64,
+    /// Changes made and not handed out yet. IMPORTANT: goes with the view, so that a step that fails or is dropped loses
+    /// none.
+    pending: Vec<RegistryChange>,
+}
+
+/// What one look at the chain gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The block that the view shows.
+    pub head: Option<BlockId>,
+    /// What changed since the step before, in order.
+    pub changes: Vec<RegistryChange>,
+    /// Whether the view shows the newest block that it should. While it does not, no new right can be relied on.
+    pub synced: bool,
+}
+
+/// How far the view is, inside one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Synced,
+    More,
+}
+
+impl Follower {
+    /// Follows the streams of a deployment; asks nothing yet.
+    ///
+    /// # Errors
+    /// [`ChainError::Config`] for a bound that is zero.
+    pub fn new(rpc: Rpc, config: FollowerConfig, deployment: &Deployment) -> Result<Self, ChainError> {
+        if config.log_blocks_max == 0 || config.step_queries_max == 0 || config.step_changes_max == 0 {
+            return Err(ChainError::Config("the follower's bounds must not be zero".to_owned()));
+        }
+        Ok(Self {
+            view: View::new(config.undo_blocks),
+            span: config.log_blocks_max,
+            rpc,
+            config,
+            chain_id: deployment.chain_id,
+            registry: deployment.stream_registry,
+            from: deployment.block,
+            origin: None,
+            rebuilt: None,
+            pending: Vec::new(),
+        })
+    }
+
+    /// Streams and rights as they are known.
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Looks at the chain once and takes in what is new, up to a bounded amount: step again at once while
+    /// [`Step::synced`] is false and there was no error, else after [`FollowerConfig::poll_ms`].
+    ///
+    /// Cancel-safe: what was taken in is handed out by the next step.
+    ///
+    /// # Errors
+    /// Any of [`ChainError`]; the view stays at a block that the chain had, and the next step goes on.
+    pub async fn step(&mut self) -> Result<Step, ChainError> {
+        let progress = self.advance().await;
+        if let (Err(error), true) = (&progress, self.pending.is_empty()) {
+            return Err(error.clone());
+        }
+        Ok(Step {
+            head: self.view.head(),
+            changes: std::mem::take(&mut self.pending),
+            synced: progress == Ok(Progress::Synced),
+        })
+    }
+
+    async fn advance(&mut self) -> Result<Progress, ChainError> {
+        let found = self.rpc.check_chain().await?;
+        if found != self.chain_id {
+            return Err(ChainError::Config(format!(
+                "the contracts are on chain {}, the endpoints serve chain {found}",
+                self.chain_id
+            )));
+        }
+        let height = self.rpc.agreed_height().await?;
+        let Some(target) =
+            height.checked_sub(self.config.confirmations).filter(|target| *target >= self.from)
+        else {
+            return Ok(Progress::More);
+        };
+        let Some(base) = self.common_block(target).await? else { return Ok(Progress::More) };
+        let progress = match base {
+            Base::Ahead => Progress::Synced,
+            Base::On(base) => self.climb(base, target).await?,
+        };
+        if progress == Progress::Synced
+            && let Some(rebuilt) = self.rebuilt.take()
+        {
+            self.pending.extend(self.view.difference(&rebuilt));
+            self.view = rebuilt;
+            tracing::info!(changes = self.pending.len(), "the view of streams was built anew");
+        }
+        Ok(progress)
+    }
+
+    /// The view that moves.
+    const fn working(&self) -> &View {
+        match &self.rebuilt {
+            Some(view) => view,
+            None => &self.view,
+        }
+    }
+
+    /// The newest block of ours that the chain still has. `None` if that cannot be told yet, as the chain's head is lower
+    /// than all of them.
+    async fn common_block(&mut self, target: u64) -> Result<Option<Base>, ChainError> {
+        let first = self.agreed(self.from).await?;
+        if self.origin.is_some_and(|origin| origin != first.hash) {
+            self.start_over("the chain is another one from its first block");
+        }
+        self.origin = Some(first.hash);
+        let head = self.working().head();
+        let known: Vec<BlockId> = self.working().known().filter(|block| block.number <= target).collect();
+        for block in &known {
+            if self.agreed(block.number).await?.hash == block.hash {
+                // Below our head, and nothing above it is contradicted: the endpoint lags.
+                let ahead = known.first() == Some(block) && head.is_some_and(|head| head.number > target);
+                return Ok(Some(if ahead { Base::Ahead } else { Base::On(Some(*block)) }));
+            }
+            tracing::info!(block = block.number, "the chain has another block here than before");
+        }
+        match head {
+            Some(_) if known.is_empty() => Ok(None),
+            Some(_) => {
+                self.start_over("the chain changed deeper than it can be undone");
+                Ok(Some(Base::On(None)))
+            }
+            None => Ok(Some(Base::On(None))),
+        }
+    }
+
+    fn start_over(&mut self, reason: &str) {
+        tracing::warn!(reason, "building the view of streams anew");
+        self.rebuilt = Some(View::new(self.config.undo_blocks));
+        self.span = self.config.log_blocks_max;
+    }
+
+    /// Takes in blocks above `base`.
+    async fn climb(&mut self, base: Option<BlockId>, target: u64) -> Result<Progress, ChainError> {
+        let mut base = base;
+        for _ in 0..self.config.step_queries_max {
+            if self.pending.len() >= self.config.step_changes_max {
+                return Ok(Progress::More);
+            }
+            let first = base.map_or(self.from, |base| base.number.saturating_add(1));
+            if first > target {
+                return Ok(Progress::Synced);
+            }
+            // IMPORTANT: what may be undone is read block by block, by hash. Only what lies deeper is read in ranges.
+            let deep = target.saturating_sub(self.config.undo_blocks.max(1));
+            let segment = if first <= deep {
+                match self.range(base, first, deep).await? {
+                    Some(segment) => segment,
+                    None => continue,
+                }
+            } else {
+                self.block(base, first).await?
+            };
+            base = Some(segment.last);
+            let working = self.rebuilt.as_mut().unwrap_or(&mut self.view);
+            let changes =
+                working.apply(segment).map_err(|detached| ChainError::Moved(detached.to_string()))?;
+            if self.rebuilt.is_none() {
+                self.pending.extend(changes);
+            }
+        }
+        Ok(if base.is_some_and(|base| base.number >= target) { Progress::Synced } else { Progress::More })
+    }
+
+    /// One block, by its hash.
+    async fn block(&self, base: Option<BlockId>, number: u64) -> Result<Segment, ChainError> {
+        let header = self.agreed(number).await?;
+        if base.is_some_and(|base| base.hash != header.parent) {
+            return Err(ChainError::Moved(format!("block {number} does not stand on the one before")));
+        }
+        let blocks = Blocks::One(header.hash, number);
+        let logs = logs::fetch(&self.rpc, self.registry, self.working(), blocks).await?;
+        let events =
+            logs.iter().filter_map(|log| RegistryEvent::read(self.registry, log, header.timestamp_s));
+        Ok(Segment {
+            first: number,
+            parent: header.parent,
+            last: BlockId { number, hash: header.hash },
+            events: events.collect(),
+        })
+    }
+
+    /// Many blocks, by a range of logs. `None` if that was too much: the range is then halved.
+    async fn range(
+        &mut self,
+        base: Option<BlockId>,
+        first: u64,
+        deep: u64,
+    ) -> Result<Option<Segment>, ChainError> {
+        let last = deep.min(first.saturating_add(self.span - 1));
+        let end = self.agreed(last).await?;
+        let blocks = Blocks::Range(first, last);
+        let logs = match logs::fetch(&self.rpc, self.registry, self.working(), blocks).await {
+            Err(error) if error.is_too_many_results() && self.span > 1 => {
+                self.span = (last - first).div_ceil(2).max(1);
+                tracing::debug!(%error, blocks = self.span, "asking for logs of fewer blocks");
+                return Ok(None);
+            }
+            logs => logs?,
+        };
+        let times = self.creation_times(&logs).await?;
+        // The same blocks before and after: so the logs are of this chain.
+        if self.agreed(last).await?.hash != end.hash {
+            return Err(ChainError::Moved(format!("block {last} was replaced")));
+        }
+        if let Some(base) = base
+            && self.agreed(base.number).await?.hash != base.hash
+        {
+            return Err(ChainError::Moved(format!("block {} was replaced", base.number)));
+        }
+        let events = logs.iter().filter_map(|log| {
+            let at_s = times.get(&log.block_number).copied().unwrap_or(0);
+            RegistryEvent::read(self.registry, log, at_s)
+        });
+        let events = events.collect();
+        self.span = self.span.saturating_mul(2).min(self.config.log_blocks_max);
+        let parent = base.map_or([0; 32], |base| base.hash);
+        Ok(Some(Segment { first, parent, last: BlockId { number: last, hash: end.hash }, events }))
+    }
+
+    /// Times of the blocks in which streams were created, by number.
+    async fn creation_times(&self, logs: &[Log]) -> Result<BTreeMap<u64, u64>, ChainError> {
+        let created = created_topic();
+        let mut times = BTreeMap::new();
+        for log in logs.iter().filter(|log| log.topics.first() == Some(&created)) {
+            if log.address != self.registry || times.contains_key(&log.block_number) {
+                continue;
+            }
+            let at_s = match log.block_timestamp_s {
+                Some(at_s) => at_s,
+                None => self.agreed(log.block_number).await?.timestamp_s,
+            };
+            times.insert(log.block_number, at_s);
+        }
+        Ok(times)
+    }
+
+    async fn agreed(&self, number: u64) -> Result<BlockHeader, ChainError> {
+        let block = self.rpc.agreed_block(number).await?;
+        block.ok_or_else(|| ChainError::Moved(format!("block {number} is not there any more")))
+    }
+}
+
+/// What the next block stands on.
+enum Base {
+    /// This block of ours; `None` is nothing: begin with the first.
+    On(Option<BlockId>),
+    /// We know more than the chain's endpoint.
+    Ahead,
+}

@@ -1,0 +1,365 @@
+use crate::{
+    BlockHeader, BlockTag, ChainError, Log, Receipt, Revert, RpcConfig,
+    http::Endpoint,
+    json::{self, Data, Quantity, Quantity64},
+};
+use mainstem_crypto::{Address, Hash};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+
+/// A chain, asked over JSON-RPC. Clones share connections.
+///
+/// Reads go to the endpoint that answered last, then to the others, then again after a pause. No answer of an endpoint
+/// is used before it has named the right chain id. All methods are cancel-safe.
+#[derive(Clone, Debug)]
+pub struct Rpc(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: RpcConfig,
+    endpoints: Vec<Endpoint>,
+    /// For each endpoint, whether it named the right chain since the last failure.
+    checked: Vec<AtomicBool>,
+    chain_id: OnceLock<u64>,
+    preferred: AtomicUsize,
+    next_id: AtomicU64,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    id: Value,
+    #[serde(default)]
+    result: Option<Value>,
+    error: Option<ReplyError>,
+}
+
+#[derive(Deserialize)]
+struct ReplyError {
+    #[serde(default)]
+    code: i64,
+    #[serde(default)]
+    message: String,
+    data: Option<Value>,
+}
+
+impl Rpc {
+    /// Checks the configuration; asks nothing yet.
+    ///
+    /// # Errors
+    /// [`ChainError::Config`].
+    pub fn new(config: RpcConfig) -> Result<Self, ChainError> {
+        let endpoints = Endpoint::all(&config)?;
+        if endpoints.is_empty() || config.agree_min > endpoints.len() {
+            return Err(ChainError::Config(format!(
+                "{} RPC urls are configured, at least {} are needed",
+                endpoints.len(),
+                config.agree_min.max(1)
+            )));
+        }
+        let chain_id = config.chain_id.map(OnceLock::from).unwrap_or_default();
+        let checked = endpoints.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self(Arc::new(Inner {
+            config,
+            endpoints,
+            checked,
+            chain_id,
+            preferred: AtomicUsize::new(0),
+            next_id: AtomicU64::new(1),
+        })))
+    }
+
+    /// The chain's EIP-155 id: the configured one, else what the chain says, and then that for ever.
+    ///
+    /// # Errors
+    /// If the chain must be asked and does not answer.
+    pub async fn chain_id(&self) -> Result<u64, ChainError> {
+        match self.0.chain_id.get() {
+            Some(id) => Ok(*id),
+            None => {
+                self.read("eth_chainId", json!([])).await?;
+                self.0.chain_id.get().copied().ok_or_else(|| ChainError::Moved("its id".to_owned()))
+            }
+        }
+    }
+
+    /// Asks every endpoint anew which chain it serves.
+    ///
+    /// # Errors
+    /// [`ChainError::WrongChain`] if any serves another one. An endpoint that does not answer is passed over, unless
+    /// none does.
+    pub async fn check_chain(&self) -> Result<u64, ChainError> {
+        for checked in &self.0.checked {
+            checked.store(false, Ordering::Relaxed);
+        }
+        let mut failure = None;
+        let mut answered = false;
+        for at in 0..self.0.endpoints.len() {
+            match self.check(at).await {
+                Ok(()) => answered = true,
+                Err(error) if error.is_no_answer() => failure = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        match failure {
+            Some(error) if !answered => Err(error),
+            _ => self.chain_id().await,
+        }
+    }
+
+    /// Asks with any method that only reads.
+    ///
+    /// # Errors
+    /// What the last endpoint asked ran into, or the chain's own refusal.
+    pub async fn read(&self, method: &str, params: Value) -> Result<Value, ChainError> {
+        let count = self.0.endpoints.len();
+        let mut attempt = 0;
+        loop {
+            let first = self.0.preferred.load(Ordering::Relaxed);
+            let mut failure = None;
+            for at in (0..count).map(|n| (first + n) % count) {
+                match self.ask(at, method, &params).await {
+                    Err(error) if error.is_no_answer() => {
+                        tracing::debug!(method, %error, "no answer from the chain");
+                        failure = Some(error);
+                    }
+                    answer => {
+                        self.0.preferred.store(at, Ordering::Relaxed);
+                        return answer;
+                    }
+                }
+            }
+            if attempt >= self.0.config.retries {
+                return Err(failure.unwrap_or_else(|| ChainError::Config("no RPC urls".to_owned())));
+            }
+            tokio::time::sleep(self.0.config.backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    /// Asks once, at the preferred endpoint: for what changes something there.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`]. After [`ChainError::Transport`] or [`ChainError::Timeout`] it may have been done all the same.
+    pub async fn write(&self, method: &str, params: Value) -> Result<Value, ChainError> {
+        self.ask(self.0.preferred.load(Ordering::Relaxed), method, &params).await
+    }
+
+    /// A block; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn block(&self, tag: BlockTag) -> Result<Option<BlockHeader>, ChainError> {
+        self.read_as("eth_getBlockByNumber", json!([tag.json(), false])).await
+    }
+
+    /// Number of the newest block.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn block_number(&self) -> Result<u64, ChainError> {
+        self.read_as::<Quantity64>("eth_blockNumber", json!([])).await.map(|number| number.0)
+    }
+
+    /// What an account owns, in wei.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn balance(&self, account: Address) -> Result<u128, ChainError> {
+        let params = json!([account.to_string(), "latest"]);
+        self.read_as::<Quantity>("eth_getBalance", params).await.map(|balance| balance.0)
+    }
+
+    /// The code of a contract; empty if there is none.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn code(&self, contract: Address) -> Result<Vec<u8>, ChainError> {
+        let params = json!([contract.to_string(), "latest"]);
+        self.read_as::<Data>("eth_getCode", params).await.map(|code| code.0)
+    }
+
+    /// Calls a contract without a transaction.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`]; [`ChainError::Revert`] if the contract refuses.
+    pub async fn call(&self, to: Address, data: &[u8], at: BlockTag) -> Result<Vec<u8>, ChainError> {
+        let params = json!([{ "to": to.to_string(), "data": json::data(data) }, at.json()]);
+        self.read_as::<Data>("eth_call", params).await.map(|output| output.0)
+    }
+
+    /// What became of a transaction; `None` if it is not mined.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn receipt(&self, transaction: Hash) -> Result<Option<Receipt>, ChainError> {
+        self.read_as("eth_getTransactionReceipt", json!([json::hash(&transaction)])).await
+    }
+
+    /// [`Rpc::read`], parsed.
+    pub(crate) async fn read_as<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, ChainError> {
+        let value = self.read(method, params).await?;
+        let at = self.0.preferred.load(Ordering::Relaxed);
+        self.parse(at, value)
+    }
+
+    /// The greatest block number that as many endpoints have as must agree.
+    pub(crate) async fn agreed_height(&self) -> Result<u64, ChainError> {
+        let mut heights = Vec::new();
+        let mut failure = None;
+        for at in 0..self.0.endpoints.len() {
+            match self.ask_as::<Quantity64>(at, "eth_blockNumber", &json!([])).await {
+                Ok(height) => heights.push(height.0),
+                Err(error) if error.is_no_answer() => failure = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        heights.sort_unstable_by(|a, b| b.cmp(a));
+        let agree_min = self.agree_min();
+        heights
+            .get(agree_min - 1)
+            .copied()
+            .ok_or_else(|| failure.unwrap_or_else(|| ChainError::Disagreement("the newest block".to_owned())))
+    }
+
+    /// A block that as many endpoints as must agree have, and none has otherwise. `None` if too few have one.
+    pub(crate) async fn agreed_block(&self, number: u64) -> Result<Option<BlockHeader>, ChainError> {
+        let params = json!([json::quantity(number), false]);
+        let answers: Vec<BlockHeader> = self
+            .agreed::<Option<BlockHeader>>("eth_getBlockByNumber", &params)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
+        let enough = answers.len() >= self.agree_min();
+        if answers.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(ChainError::Disagreement(format!("block {number}")));
+        }
+        match answers.into_iter().next().filter(|_| enough) {
+            Some(block) if block.number != number => {
+                Err(ChainError::Moved(format!("asked for block {number}, was given {}", block.number)))
+            }
+            block => Ok(block),
+        }
+    }
+
+    /// Logs that as many endpoints as must agree give alike.
+    pub(crate) async fn agreed_logs(&self, filter: &Value) -> Result<Vec<Log>, ChainError> {
+        let mut answers = self.agreed::<Vec<Log>>("eth_getLogs", &json!([filter])).await?;
+        if answers.len() > 1 {
+            // Not every node says it.
+            answers.iter_mut().flatten().for_each(|log| log.block_timestamp_s = None);
+        }
+        if answers.len() < self.agree_min() || answers.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(ChainError::Disagreement("the logs of the same blocks".to_owned()));
+        }
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// What each endpoint that answers says; at least as many as must agree.
+    async fn agreed<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<Vec<T>, ChainError> {
+        let mut attempt = 0;
+        loop {
+            let mut answers = Vec::new();
+            let mut failure = None;
+            for at in 0..self.0.endpoints.len() {
+                match self.ask_as(at, method, params).await {
+                    Ok(answer) => answers.push(answer),
+                    Err(error @ ChainError::WrongChain { .. }) => return Err(error),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            match failure {
+                Some(error) if answers.len() < self.agree_min() => {
+                    let again = error.is_no_answer() && !error.is_too_many_results();
+                    if !again || attempt >= self.0.config.retries {
+                        return Err(error);
+                    }
+                }
+                _ => return Ok(answers),
+            }
+            tokio::time::sleep(self.0.config.backoff(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    /// How many endpoints must give the same answer.
+    fn agree_min(&self) -> usize {
+        match self.0.config.agree_min {
+            0 => self.0.endpoints.len().min(2),
+            min => min,
+        }
+    }
+
+    async fn ask_as<T: DeserializeOwned>(
+        &self,
+        at: usize,
+        method: &str,
+        params: &Value,
+    ) -> Result<T, ChainError> {
+        let value = self.ask(at, method, params).await?;
+        self.parse(at, value)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, at: usize, value: Value) -> Result<T, ChainError> {
+        serde_json::from_value(value).map_err(|error| self.0.endpoints[at].unusable(error.to_string()))
+    }
+
+    /// One request at one endpoint, once that serves the right chain.
+    async fn ask(&self, at: usize, method: &str, params: &Value) -> Result<Value, ChainError> {
+        if !self.0.checked[at].load(Ordering::Relaxed) {
+            self.check(at).await?;
+        }
+        let answer = self.exchange(at, method, params).await;
+        if matches!(&answer, Err(error) if error.is_no_answer()) {
+            // What answers next at this address may be something else.
+            self.0.checked[at].store(false, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn check(&self, at: usize) -> Result<(), ChainError> {
+        let answer = self.exchange(at, "eth_chainId", &json!([])).await?;
+        let Quantity64(found) = self.parse(at, answer)?;
+        let expected = *self.0.chain_id.get_or_init(|| found);
+        if expected != found {
+            let endpoint = self.0.endpoints[at].name().to_owned();
+            return Err(ChainError::WrongChain { endpoint, expected, found });
+        }
+        self.0.checked[at].store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn exchange(&self, at: usize, method: &str, params: &Value) -> Result<Value, ChainError> {
+        let endpoint = &self.0.endpoints[at];
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let (status, body) = endpoint.post(request.to_string().into_bytes()).await?;
+        let reply: Reply = match serde_json::from_slice(&body) {
+            Ok(reply) => reply,
+            Err(_) if status >= 300 => return Err(endpoint.unusable(format!("HTTP status {status}"))),
+            Err(error) => return Err(endpoint.unusable(error.to_string())),
+        };
+        if let Some(error) = reply.error {
+            return Err(refusal(error));
+        }
+        if reply.id != json!(id) {
+            return Err(endpoint.unusable("it answers another request"));
+        }
+        Ok(reply.result.unwrap_or_default())
+    }
+}
+
+fn refusal(error: ReplyError) -> ChainError {
+    match Revert::of_reply(error.code, &error.message, error.data.as_ref()) {
+        Some(revert) => ChainError::Revert(Box::new(revert)),
+        None => ChainError::Rpc { code: error.code, message: error.message.chars().take(300).collect() },
+    }
+}
