@@ -2,7 +2,7 @@
 //!
 //! Why a log and not a snapshot: what has been answered must be on the disk, and one record of some hundred bytes is the
 //! least that can be written for it. There is one format and one way to read it, so nothing can disagree with
-//! anything; a kill loses at most records that nobody was told of. Executing again costs about 0.1 ms a transaction
+//! anything; a kill loses at most records that nobody was told of. Executing again costs some 30 µs a transaction
 //! (senders are kept, so that no signature is recovered again), and every block must come out with the hash that was
 //! written, which proves that file and program still agree.
 //!

@@ -1,6 +1,5 @@
 //! Log queries: which blocks, which logs, and how many at most.
 
-use revm::primitives::alloy_primitives::{Bloom, BloomInput};
 use revm::primitives::{Address, B256, Log};
 use serde_json::Value;
 
@@ -31,16 +30,6 @@ impl Criteria {
                 .iter()
                 .zip(topics)
                 .all(|(any_of, topic)| any_of.is_empty() || any_of.contains(topic))
-    }
-
-    /// False only if no log of a block with this bloom can match.
-    fn may_match(&self, bloom: &Bloom) -> bool {
-        let has = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
-        (self.addresses.is_empty() || self.addresses.iter().any(|address| has(address.as_slice())))
-            && self
-                .topics
-                .iter()
-                .all(|any_of| any_of.is_empty() || any_of.iter().any(|topic| has(topic.as_slice())))
     }
 }
 
@@ -137,10 +126,8 @@ impl LogReply {
         removed: bool,
     ) -> Result<(), RpcError> {
         for block in blocks {
-            let Some(mined) = block.mined.as_ref().filter(|_| criteria.may_match(&block.header.logs_bloom))
-            else {
-                continue;
-            };
+            // Looking at the few logs of one transaction is cheaper than hashing for the bloom filter.
+            let Some(mined) = &block.mined else { continue };
             let place = block.place();
             for (index, log) in block.logs().filter(|(_, log)| criteria.matches(log)) {
                 if self.logs.len() == self.logs_max {

@@ -98,6 +98,19 @@ fn an_opened_chain_is_the_chain_that_was_left() {
 }
 
 #[test]
+fn a_shift_of_the_clock_that_was_reverted_stays_reverted() {
+    let kept = Kept::new();
+    let chain = kept.open();
+    let snapshot = ok(&chain, "evm_snapshot", json!([]));
+    ok(&chain, "evm_increaseTime", json!([1_000]));
+    ok(&chain, "evm_revert", json!([snapshot]));
+    drop(chain);
+    let chain = kept.open();
+    ok(&chain, "evm_mine", json!([]));
+    assert_eq!(common::number(&head(&chain)["timestamp"]), NOW_S);
+}
+
+#[test]
 fn what_was_answered_is_in_the_file_while_the_chain_still_runs() {
     let kept = Kept::new();
     let chain = kept.open();
