@@ -7,6 +7,7 @@
 mod request;
 mod response;
 
+pub(crate) use request::check_subscribe;
 pub use request::{BadRequest, ClientMessage, SignIn, decode_request};
 pub use response::{Hello, ServerFrame, encode_head};
 

@@ -38,7 +38,11 @@ pub use info::NodeInfo;
 pub use openapi::document;
 pub use server::serve;
 
-use crate::{NodeHandle, NodePublisher, Workers};
+pub(crate) use batches::event_id;
+pub(crate) use event::EventBody;
+pub(crate) use time::Time;
+
+use crate::{NodeHandle, NodePublisher, Workers, websocket::WebSockets};
 use axum::{
     Router,
     http::{Method, Uri},
@@ -60,6 +64,8 @@ struct Api {
     publisher: Arc<NodePublisher>,
     /// Where events go that name neither partition nor key: one partition of each stream, kept for the life of the node.
     any_partition: u16,
+    /// What the sessions at `/ws` need.
+    sockets: Arc<WebSockets>,
     /// Places for requests that read history.
     readers: Arc<Semaphore>,
 }
@@ -76,7 +82,15 @@ pub fn router(
     let guard = Arc::new(Guard::new(&config));
     let readers = Arc::new(Semaphore::new(config.history_readers_max));
     let any_partition = rand::random();
-    let api = Arc::new(Api { handle, config, info, workers, publisher, any_partition, readers });
+    let sockets = Arc::new(WebSockets {
+        handle: handle.clone(),
+        workers: workers.clone(),
+        publisher: publisher.clone(),
+        session: info.session.clone(),
+        config: info.sockets.clone(),
+        any_partition,
+    });
+    let api = Arc::new(Api { handle, config, info, workers, publisher, any_partition, sockets, readers });
     let (routes, document) = openapi::routes().split_for_parts();
     let document: Arc<str> = openapi::finish(document).into();
     routes

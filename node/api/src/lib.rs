@@ -12,6 +12,7 @@ mod publisher;
 mod quic;
 mod session;
 mod tls;
+mod websocket;
 mod workers;
 
 pub use config::{QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};

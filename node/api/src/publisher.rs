@@ -89,8 +89,13 @@ impl Submitted {
     ///
     /// # Errors
     /// What the broker refused; `SHUTTING_DOWN` when it cannot be known whether the events were taken.
-    pub async fn wait(self) -> Result<Published, Refusal> {
-        self.0.await.unwrap_or_else(|_| Err(unknown_outcome()))
+    pub async fn wait(mut self) -> Result<Published, Refusal> {
+        self.answer().await
+    }
+
+    /// The same. Cancel safe: awaiting it again goes on waiting.
+    pub(crate) async fn answer(&mut self) -> Result<Published, Refusal> {
+        (&mut self.0).await.unwrap_or_else(|_| Err(unknown_outcome()))
     }
 }
 

@@ -8,12 +8,14 @@ pub(crate) use ledger::{Asked, Ledger};
 pub(crate) use outbox::{Outbox, Outgoing};
 
 use crate::{
-    NodeHandle, SessionConfig, Workers,
+    NodeHandle, NodePublisher, SessionConfig, Submitted, Workers,
     config::ms,
     frame::{BadRequest, ClientMessage, Hello, ServerFrame, SignIn},
     workers::Answer,
 };
-use mainstem_model::{AckLevel, Address, BatchError, Challenge, Code, Refusal, VerifiedBatch};
+use mainstem_model::{
+    AckLevel, Address, BatchError, Challenge, Code, NewEvent, Refusal, StreamPartition, VerifiedBatch,
+};
 use mainstem_protocol::{InEvent, SessionId};
 use pace::Pace;
 use rand::TryRngCore;
@@ -36,11 +38,24 @@ pub(crate) trait Requests: Send {
     ) -> impl Future<Output = Result<Option<Result<ClientMessage, BadRequest>>, Refusal>> + Send;
 }
 
+/// What a session begins with.
+#[derive(Debug)]
+pub(crate) struct SessionParts<'a> {
+    pub(crate) handle: &'a NodeHandle,
+    pub(crate) workers: &'a Workers,
+    /// Set for an API key: what signs, and for whom. The session is signed in as that identity.
+    pub(crate) publisher: Option<(Arc<NodePublisher>, Address)>,
+    pub(crate) config: &'a SessionConfig,
+    /// The name under which sign-ins are taken.
+    pub(crate) audience: String,
+}
+
 /// The inbound half of a session. Its end, or loss, is told to the broker.
 #[derive(Debug)]
 pub(crate) struct Session {
     open: OpenSession,
     workers: Workers,
+    publisher: Option<(Arc<NodePublisher>, Address)>,
     config: SessionConfig,
     challenge: Arc<Challenge>,
     ledger: Arc<Ledger>,
@@ -67,6 +82,11 @@ enum Pending {
         address: Address,
         answer: Answer<Result<(), Refusal>>,
     },
+    Events {
+        request: u64,
+        count: u16,
+        submitted: Submitted,
+    },
 }
 
 /// What is to be done about a request, in its turn.
@@ -81,23 +101,18 @@ enum Step {
 }
 
 impl Session {
-    /// Begins a session under `audience`; `identity` is set when the edge knows who it is.
+    /// Begins a session.
     ///
     /// # Errors
     /// `SHUTTING_DOWN` when the driver is gone, or the system gives no randomness.
-    pub(crate) async fn open(
-        handle: &NodeHandle,
-        workers: &Workers,
-        config: &SessionConfig,
-        audience: String,
-        identity: Option<Address>,
-    ) -> Result<(Self, Outbox), Refusal> {
+    pub(crate) async fn open(parts: SessionParts<'_>) -> Result<(Self, Outbox), Refusal> {
+        let SessionParts { handle, workers, publisher, config, audience } = parts;
         let mut nonce = [0; 16];
         rand::rngs::OsRng.try_fill_bytes(&mut nonce).map_err(|error| {
             tracing::error!(%error, "the system gives no randomness");
             Refusal::new(Code::Overloaded, "the node cannot take sign-ins now; try again later")
         })?;
-        let (id, broker) = handle.open(identity).await?;
+        let (id, broker) = handle.open(publisher.as_ref().map(|(_, identity)| *identity)).await?;
         let open = OpenSession { id, handle: handle.clone() };
         let ledger = Arc::new(Ledger::new(config));
         let (edge, edge_frames) = mpsc::channel(16);
@@ -115,6 +130,7 @@ impl Session {
         let session = Self {
             open,
             workers: workers.clone(),
+            publisher,
             config: config.clone(),
             challenge,
             ledger,
@@ -221,6 +237,9 @@ impl Session {
                 let answer = self.workers.submit_proof(verifier, batch).await;
                 Pending::Proof { request, ack, bytes, answer }
             }
+            ClientMessage::PublishEvents { request, ack, at, events } => {
+                self.publish_events(request, ack, at, events)
+            }
             ClientMessage::Subscribe { request, subscribe } => {
                 Pending::Ready(Step::Forward(InEvent::Subscribe { session, request, subscribe }))
             }
@@ -233,7 +252,10 @@ impl Session {
         };
         match pending {
             Pending::Ready(step) if self.pending.is_empty() => self.step(step).await,
-            pending @ (Pending::Ready(_) | Pending::Proof { .. } | Pending::SignIn { .. }) => {
+            pending @ (Pending::Ready(_)
+            | Pending::Proof { .. }
+            | Pending::SignIn { .. }
+            | Pending::Events { .. }) => {
                 self.pending.push_back(pending);
                 Ok(())
             }
@@ -252,6 +274,27 @@ impl Session {
         let SignIn { address, issued_at, signature } = sign_in;
         let check = move || challenge.verify(address, issued_at, &signature, now_ms()).map(|_key| ());
         Ok(Pending::SignIn { request, address, answer: self.workers.submit(check).await })
+    }
+
+    fn publish_events(
+        &self,
+        request: u64,
+        ack: AckLevel,
+        at: StreamPartition,
+        events: Vec<NewEvent>,
+    ) -> Pending {
+        // At most what the format allows, or the publisher refuses them.
+        let count = events.len() as u16;
+        let submitted = match &self.publisher {
+            Some((publisher, identity)) => publisher.submit(*identity, at, events, ack),
+            None => Err(Refusal::new(Code::MissingApiKey, "the node signs events for API keys only")),
+        };
+        match submitted {
+            Ok(submitted) => Pending::Events { request, count, submitted },
+            Err(refusal) => {
+                Pending::Ready(Step::Answer { request, frame: ServerFrame::refused(request, refusal) })
+            }
+        }
     }
 
     async fn step(&mut self, step: Step) -> Result<(), Refusal> {
@@ -310,6 +353,14 @@ async fn front(session: SessionId, pending: &mut VecDeque<Pending>) -> Step {
                 Err(refusal) => Step::Answer { request, frame: ServerFrame::refused(request, refusal) },
             })
         }
+        Some(Pending::Events { request, count, submitted }) => {
+            let (request, count) = (*request, *count);
+            let frame = match submitted.answer().await {
+                Ok(published) => ServerFrame::Published { request, published, count },
+                Err(refusal) => ServerFrame::refused(request, refusal),
+            };
+            Some(Step::Answer { request, frame })
+        }
     };
     match (pending.pop_front(), step) {
         (Some(Pending::Ready(step)), None) | (_, Some(step)) => step,
@@ -335,6 +386,7 @@ fn asked(message: &ClientMessage) -> (u64, Asked) {
         ClientMessage::Unsubscribe { request, subscription } => (*request, Asked::Unsubscribe(*subscription)),
         ClientMessage::SignIn { request, .. }
         | ClientMessage::Publish { request, .. }
+        | ClientMessage::PublishEvents { request, .. }
         | ClientMessage::Ping { request } => (*request, Asked::Other),
     }
 }

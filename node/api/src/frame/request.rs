@@ -2,7 +2,8 @@ use super::{HEAD_BYTES_MAX, malformed};
 use bytes::Bytes;
 use capnp::{message::ReaderOptions, serialize};
 use mainstem_model::{
-    AckLevel, Address, Code, Cursor, Origin, Partition, ReadFilter, ReadStart, Refusal, StreamId,
+    AckLevel, Address, Code, Cursor, NewEvent, Origin, Partition, ReadFilter, ReadStart, Refusal, StreamId,
+    StreamPartition,
 };
 use mainstem_protocol::{Subscribe, SubscriptionId};
 use mainstem_schema::frame_capnp as wire;
@@ -14,6 +15,8 @@ pub enum ClientMessage {
     SignIn { request: u64, sign_in: SignIn },
     /// Hands in a batch, in the bytes that were signed.
     Publish { request: u64, ack: AckLevel, batch: Bytes },
+    /// Hands in events for the node to sign in its identity's name. Only JSON has it.
+    PublishEvents { request: u64, ack: AckLevel, at: StreamPartition, events: Vec<NewEvent> },
     /// Wants to read.
     Subscribe { request: u64, subscribe: Subscribe },
     /// Has read enough.

@@ -1,6 +1,7 @@
+use crate::Published;
 use bytes::{Bytes, BytesMut};
 use capnp::message::{Builder, HeapAllocator};
-use mainstem_model::{AckLevel, Address, Cursor, NetworkId, Refusal};
+use mainstem_model::{AckLevel, Address, BatchId, Cursor, NetworkId, Refusal};
 use mainstem_protocol::ServerMessage;
 use mainstem_schema::{error_capnp, frame_capnp as wire};
 
@@ -13,6 +14,15 @@ pub enum ServerFrame {
     Pong {
         /// The ping.
         request: u64,
+    },
+    /// Answer to events that the node signed. A frame tells it as an ack.
+    Published {
+        /// The request.
+        request: u64,
+        /// What became of them.
+        published: Published,
+        /// How many they were.
+        count: u16,
     },
     /// The broker's word.
     Message(ServerMessage),
@@ -38,7 +48,7 @@ impl ServerFrame {
     pub const fn body(&self) -> Option<&Bytes> {
         match self {
             Self::Message(ServerMessage::Deliver { batch, .. }) => Some(batch),
-            Self::Hello(_) | Self::Pong { .. } | Self::Message(_) => None,
+            Self::Hello(_) | Self::Pong { .. } | Self::Published { .. } | Self::Message(_) => None,
         }
     }
 
@@ -46,7 +56,7 @@ impl ServerFrame {
     pub const fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Message(ServerMessage::Refused { refusal, .. }) => Some(refusal),
-            Self::Hello(_) | Self::Pong { .. } | Self::Message(_) => None,
+            Self::Hello(_) | Self::Pong { .. } | Self::Published { .. } | Self::Message(_) => None,
         }
     }
 
@@ -78,6 +88,9 @@ pub fn encode_head(frame: &ServerFrame, out: &mut BytesMut) {
             let mut root = root;
             root.set_pong(*request);
         }
+        ServerFrame::Published { request, published, .. } => {
+            write_ack(root.init_ack(), *request, published.batch, published.level, published.duplicate);
+        }
         ServerFrame::Message(message) => write_message(root, message),
     }
     // IMPORTANT: the first segment is large enough by `words`, so there is one.
@@ -93,11 +106,7 @@ fn write_message(mut root: wire::server_frame::Builder<'_>, message: &ServerMess
     match message {
         ServerMessage::SignedIn { request } => root.set_signed_in(*request),
         ServerMessage::Ack { request, batch, level, duplicate } => {
-            let mut ack = root.init_ack();
-            ack.set_request(*request);
-            ack.set_batch(&batch.0);
-            ack.set_level(ack_level(*level));
-            ack.set_duplicate(*duplicate);
+            write_ack(root.init_ack(), *request, *batch, *level, *duplicate);
         }
         ServerMessage::Subscribed { request, subscription } => {
             let mut subscribed = root.init_subscribed();
@@ -136,6 +145,19 @@ fn write_message(mut root: wire::server_frame::Builder<'_>, message: &ServerMess
     }
 }
 
+fn write_ack(
+    mut ack: wire::ack::Builder<'_>,
+    request: u64,
+    batch: BatchId,
+    level: AckLevel,
+    duplicate: bool,
+) {
+    ack.set_request(request);
+    ack.set_batch(&batch.0);
+    ack.set_level(ack_level(level));
+    ack.set_duplicate(duplicate);
+}
+
 fn write_error(mut error: error_capnp::error::Builder<'_>, refusal: &Refusal) {
     error.set_code(refusal.code.as_str());
     error.set_message(short(&refusal.message));
@@ -153,7 +175,7 @@ fn words(frame: &ServerFrame) -> u32 {
         ServerFrame::Message(
             ServerMessage::Refused { refusal, .. } | ServerMessage::Ended { refusal: Some(refusal), .. },
         ) => short(&refusal.message).len(),
-        ServerFrame::Pong { .. } | ServerFrame::Message(_) => 0,
+        ServerFrame::Pong { .. } | ServerFrame::Published { .. } | ServerFrame::Message(_) => 0,
     };
     // Audiences come from configuration or a Host header, messages are shortened: both far below 32 bits.
     const { assert!(Cursor::LENGTH_MAX <= 12 * 8) };

@@ -115,7 +115,7 @@ impl Receipt {
 }
 
 /// The id of one event in text.
-pub(super) fn event_id(batch: BatchId, index: u16) -> String {
+pub(crate) fn event_id(batch: BatchId, index: u16) -> String {
     format!("{batch}/{index}")
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Event)]
-pub(super) struct EventBody {
+pub(crate) struct EventBody {
     /// `batch id/index`.
     id: String,
     #[schema(pattern = "^0x[0-9a-f]{40}$")]
@@ -38,7 +38,7 @@ pub(super) struct EventBody {
 }
 
 impl EventBody {
-    pub(super) fn of(batch: &Batch, index: u16, event: &EventRef<'_>, received_at: i64) -> Self {
+    pub(crate) fn of(batch: &Batch, index: u16, event: &EventRef<'_>, received_at: i64) -> Self {
         let header = batch.header();
         let content = plain_json(event).or_else(|| plain_text(event));
         Self {

@@ -5,6 +5,7 @@ use super::{
     openapi::Read,
     time::Time,
 };
+use crate::{SessionConfig, WebSocketConfig};
 use axum::{Json, extract::State};
 use mainstem_model::limits;
 use serde::Serialize;
@@ -24,6 +25,10 @@ pub struct NodeInfo {
     pub websocket: Option<String>,
     /// SHA-256 of the certificate that the QUIC listener shows, hex; for clients that pin it.
     pub certificate_sha256: Option<String>,
+    /// Bounds of sessions, whatever they come by.
+    pub session: SessionConfig,
+    /// Bounds of WebSocket sessions.
+    pub sockets: WebSocketConfig,
     /// Bounds of the other listeners, by name.
     pub listener_limits: BTreeMap<String, u64>,
 }

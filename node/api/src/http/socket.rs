@@ -9,10 +9,11 @@ use super::{
     socket_subscribe::{self, Subscribing},
     time::Time,
 };
+use crate::websocket::{self, SubProtocol, Visitor, serve_websocket};
 use axum::{
     Router,
     extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::Response,
     routing::get,
 };
@@ -25,8 +26,45 @@ const MESSAGE_BYTES_MAX: usize = limits::CONTENT_BYTES_MAX + (4 << 10);
 
 pub(super) fn routes() -> Router<Arc<Api>> {
     Router::new()
+        .route("/ws", get(connect))
         .route("/streams/{id}/subscribe", get(subscribe))
         .route("/streams/{id}/publish", get(publish))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ConnectParams {
+    api_key: Option<String>,
+}
+
+/// The socket for everything: many streams, publishing, history. See `websocket.rs`.
+///
+/// The client signs in to its web origin, or, when it is no web page, to the name it calls the node by.
+async fn connect(
+    State(api): State<Arc<Api>>,
+    Params(params): Params<ConnectParams>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    let identity = identity_of(&api, &headers, params.api_key.as_deref())?;
+    let upgrade = websocket::bounded(upgrade_of(upgrade)?, &api.sockets.config);
+    let upgrade = upgrade.protocols(SubProtocol::ALL.map(SubProtocol::name));
+    let asked = headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL);
+    let chosen = upgrade.selected_protocol().and_then(|name| name.to_str().ok());
+    let protocol = match SubProtocol::ALL.into_iter().find(|protocol| chosen == Some(protocol.name())) {
+        Some(protocol) => protocol,
+        None if asked => {
+            let message = "this node speaks the sub-protocols mainstem.json.v1 and mainstem.capnp.v1";
+            return Err(Problem::argument(message));
+        }
+        None => SubProtocol::Json,
+    };
+    let named = headers.get(header::ORIGIN).or_else(|| headers.get(header::HOST));
+    // Checked for form by now, but for an absurd length.
+    let audience = shortened(named.and_then(|value| value.to_str().ok()).unwrap_or_default());
+    let visitor = Visitor { audience, identity, protocol };
+    let sockets = api.sockets.clone();
+    Ok(upgrade.on_upgrade(move |socket| serve_websocket(socket, sockets, visitor)))
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

@@ -8,8 +8,8 @@ use utoipa::{
 
 /// A moment in JSON or a query: milliseconds since 1970-01-01 UTC, or ISO 8601 with a zone. Years 0 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Time {
-    pub(super) unix_ms: i64,
+pub(crate) struct Time {
+    pub(crate) unix_ms: i64,
 }
 
 /// First and last millisecond that have an ISO 8601 form of four year digits.
@@ -17,7 +17,7 @@ const UNIX_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300
 
 impl Time {
     /// The clock of this machine.
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
     }

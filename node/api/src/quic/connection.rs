@@ -3,7 +3,7 @@ use crate::{
     NodeHandle, QuicConfig, SessionConfig, Workers,
     config::ms,
     frame::{BadRequest, ClientMessage, FrameReader, decode_request, put_front},
-    session::{Outbox, Outgoing, Requests, Session},
+    session::{Outbox, Outgoing, Requests, Session, SessionParts},
 };
 use bytes::{Buf, Bytes, BytesMut};
 use mainstem_model::{Code, Refusal};
@@ -61,8 +61,14 @@ async fn serve_session(
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Refusal> {
     let audience = all.config.audience.clone();
-    let opened = Session::open(&all.handle, &all.workers, &all.session, audience, None).await;
-    let (session, outbox) = match opened {
+    let parts = SessionParts {
+        handle: &all.handle,
+        workers: &all.workers,
+        publisher: None,
+        config: &all.session,
+        audience,
+    };
+    let (session, outbox) = match Session::open(parts).await {
         Ok(opened) => opened,
         Err(refusal) => return Some(refusal),
     };

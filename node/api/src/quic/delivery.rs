@@ -71,7 +71,8 @@ impl Deliveries {
                 ServerMessage::SignedIn { .. } | ServerMessage::Ack { .. } | ServerMessage::Refused { .. },
             )
             | ServerFrame::Hello(_)
-            | ServerFrame::Pong { .. } => {}
+            | ServerFrame::Pong { .. }
+            | ServerFrame::Published { .. } => {}
         }
         Some(outgoing.frame)
     }

@@ -15,9 +15,8 @@ pub(super) fn endpoint(config: &QuicConfig, identity: &TlsIdentity) -> Result<En
     server.transport_config(Arc::new(transport(config)));
     server.max_incoming(256).incoming_buffer_size(64 << 10).incoming_buffer_size_total(4 << 20);
     let mut endpoint = EndpointConfig::default();
-    let payload_max = config.udp_payload_bytes_max.clamp(1200, 65527);
     // In range by the clamp.
-    endpoint.max_udp_payload_size(payload_max).map_err(|error| tls(error.to_string()))?;
+    endpoint.max_udp_payload_size(payload_max(config)).map_err(|error| tls(error.to_string()))?;
     socket(config)
         .and_then(|socket| Endpoint::new(endpoint, Some(server), socket, Arc::new(quinn::TokioRuntime)))
         .map_err(|source| ApiError::Listen { address: config.listen, source })
@@ -26,14 +25,14 @@ pub(super) fn endpoint(config: &QuicConfig, identity: &TlsIdentity) -> Result<En
 fn transport(config: &QuicConfig) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(config.udp_payload_bytes_max);
+    mtu.upper_bound(payload_max(config));
     let mut congestion = CubicConfig::default();
     congestion.initial_window(INITIAL_WINDOW_BYTES);
     transport
         .mtu_discovery_config(Some(mtu))
         .ack_frequency_config(Some(AckFrequencyConfig::default()))
         .congestion_controller_factory(Arc::new(congestion))
-        // The session stream; the second place lets a client's mistake be told from a lost packet.
+        // The session stream.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
@@ -43,6 +42,11 @@ fn transport(config: &QuicConfig) -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(ms(config.idle_ms)).ok())
         .keep_alive_interval(Some(ms(config.keep_alive_ms)));
     transport
+}
+
+fn payload_max(config: &QuicConfig) -> u16 {
+    // 10 packets in one call of the kernel: see the field.
+    config.udp_payload_bytes_max.clamp(1200, 6_500)
 }
 
 /// About what a browser's TCP gets after a round trip or two: 32 packets.
