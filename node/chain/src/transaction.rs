@@ -83,7 +83,8 @@ pub(crate) fn sign(key: &SecretKey, chain_id: u64, nonce: u64, call: &Call, gas:
     let signature = EthersSignature {
         r: U256::from_big_endian(&bytes[..32]),
         s: U256::from_big_endian(&bytes[32..64]),
-        v: u64::from(bytes[64]),
+        // Typed transactions carry the parity of y.
+        v: u64::from(bytes[64] == 28),
     };
     let raw = transaction.rlp_signed(&signature).to_vec();
     Signed { hash: keccak256(&raw), raw }
