@@ -145,6 +145,12 @@ pub(super) enum PublicWord {
 
 /// Bytes of an alias' path.
 const PATH_BYTES_MAX: usize = 128;
+/// What the owner of a new stream has.
+const OWNERS: Grant = Grant {
+    subscribe_until: Grant::FOREVER,
+    publish_until: Grant::FOREVER,
+    flags: Grant::GRANT | Grant::EDIT | Grant::DELETE,
+};
 /// Grants that one request can make.
 pub(super) const GRANTS_MAX: usize = 100;
 
@@ -169,7 +175,7 @@ pub(super) async fn create(
             return Err(Problem::argument(message).with_status(StatusCode::CONFLICT));
         }
     }
-    let grants = first_grants(&new)?;
+    let grants = first_grants(&new, identity)?;
     let action = ManageAction::Create { metadata, path: new.path, grants };
     let id = manage(&api, identity, action).await?;
     let stream = describe(&api, id)?;
@@ -261,7 +267,7 @@ fn describe(api: &Api, stream: StreamId) -> Result<StreamBody, Problem> {
     Ok(StreamBody::of(&record.ok_or_else(|| unknown_stream(stream))?))
 }
 
-fn first_grants(new: &NewStream) -> Result<Vec<(Address, Grant)>, Problem> {
+fn first_grants(new: &NewStream, owner: Address) -> Result<Vec<(Address, Grant)>, Problem> {
     if new.grants.len() > GRANTS_MAX {
         return Err(Problem::argument("grants has more than 100 entries; grant the others afterwards"));
     }
@@ -270,7 +276,9 @@ fn first_grants(new: &NewStream) -> Result<Vec<(Address, Grant)>, Problem> {
     for grant in public.iter().chain(&new.grants) {
         let account = grant.account()?;
         let at = grants.iter().position(|(who, _)| *who == account);
-        let before = at.map_or(Grant::NONE, |at| grants[at].1);
+        // An owner begins with every right; a grant names all that an account has, so it must not take those away.
+        let start = if account == owner { OWNERS } else { Grant::NONE };
+        let before = at.map_or(start, |at| grants[at].1);
         let after = grant.added_to(before)?;
         match at {
             Some(at) => grants[at].1 = after,
