@@ -1,0 +1,264 @@
+use bytes::Bytes;
+use mainstem_model::{
+    Batch, ContentType, Cursor, EncryptionType, EventProof, EventRef, Header, NewEvent, Origin, ReadFilter,
+    SeriesId, StreamPartition, VerifiedBatch,
+};
+use std::{ops::Range, sync::Arc};
+
+/// The content of an event that is about to be published.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// One JSON value.
+    Json(serde_json::Value),
+    /// UTF-8 text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Content {
+    /// As an event in the clear.
+    pub fn into_event(self, timestamp: i64) -> NewEvent {
+        let (content_type, content) = match self {
+            Self::Json(value) => (ContentType::JSON, value.to_string().into()),
+            Self::Text(text) => (ContentType::TEXT, text.into()),
+            Self::Binary(bytes) => (ContentType::BINARY, bytes),
+        };
+        NewEvent { timestamp, content_type, encryption_type: EncryptionType::NONE, content }
+    }
+}
+
+impl From<serde_json::Value> for Content {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+/// A received batch: proven, and as asked for. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct EventBatch(Arc<Received>);
+
+#[derive(Debug)]
+struct Received {
+    batch: VerifiedBatch,
+    /// Where the subscription stands before the batch's first event.
+    cursor: Cursor,
+    received_at: i64,
+    /// Leading events before it are had already.
+    skip: usize,
+    /// Set when some of the batch's events may lie outside the range of time that was asked for.
+    times: Option<(i64, i64)>,
+}
+
+impl EventBatch {
+    pub(crate) fn new(batch: VerifiedBatch, cursor: Cursor, received_at: i64, filter: &ReadFilter) -> Self {
+        let header = batch.header();
+        let inside = filter.from <= header.timestamp_min && header.timestamp_max <= filter.to;
+        let times = (!inside).then_some((filter.from, filter.to));
+        let skip = usize::from(cursor.skip().min(header.count));
+        Self(Arc::new(Received { batch, cursor, received_at, skip, times }))
+    }
+
+    /// What was signed of the batch.
+    pub fn header(&self) -> &Header {
+        self.0.batch.header()
+    }
+
+    /// Where it was published.
+    pub fn stream_partition(&self) -> StreamPartition {
+        self.header().stream_partition
+    }
+
+    /// Who made it.
+    pub fn origin(&self) -> Origin {
+        self.header().origin
+    }
+
+    /// The run of batches it belongs to.
+    pub fn series(&self) -> SeriesId {
+        self.header().series
+    }
+
+    /// When the broker took it in, milliseconds; the broker's word.
+    pub fn received_at(&self) -> i64 {
+        self.0.received_at
+    }
+
+    /// The batch as signed, for storing or passing on.
+    pub fn batch(&self) -> &Batch {
+        &self.0.batch
+    }
+
+    /// The places in the batch that can hold wanted events: leading ones that were had already are left out. Where
+    /// [`EventBatch::has_time_filter`], look at each with [`EventBatch::wants`].
+    pub fn wanted(&self) -> Range<usize> {
+        self.0.skip..usize::from(self.header().count)
+    }
+
+    /// Whether some events within [`EventBatch::wanted`] may lie outside the range of time that was asked for.
+    pub fn has_time_filter(&self) -> bool {
+        self.0.times.is_some()
+    }
+
+    /// Whether an event of this timestamp was asked for.
+    pub fn wants(&self, timestamp: i64) -> bool {
+        self.0.times.is_none_or(|(from, to)| from <= timestamp && timestamp <= to)
+    }
+
+    /// The wanted events in series order, in place, each with its place in the batch.
+    pub fn events(&self) -> impl Iterator<Item = (usize, EventRef<'_>)> {
+        let all = self.0.batch.events().enumerate().skip(self.0.skip);
+        all.filter(|(_, event)| self.wants(event.timestamp))
+    }
+
+    /// How many events are wanted.
+    pub fn len(&self) -> usize {
+        if self.has_time_filter() { self.events().count() } else { self.wanted().len() }
+    }
+
+    /// Whether no event is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The content of one event, sharing the batch's memory.
+    pub fn content(&self, index: usize) -> Option<Bytes> {
+        self.0.batch.content(index)
+    }
+
+    /// Where to go on behind the whole batch.
+    pub fn cursor(&self) -> Cursor {
+        self.0.cursor.with_skip(self.header().count)
+    }
+
+    /// Where to go on behind the event at `index`.
+    pub fn cursor_after(&self, index: usize) -> Cursor {
+        // A batch has at most 1024 events.
+        let taken = (index + 1).min(usize::from(self.header().count)) as u16;
+        self.0.cursor.with_skip(taken)
+    }
+
+    /// The event at `index` with all it takes to prove it to anybody, a contract included.
+    pub fn proof(&self, index: usize) -> Option<EventProof> {
+        EventProof::of(&self.0.batch, u16::try_from(index).ok()?)
+    }
+
+    pub(crate) fn verified(&self) -> &VerifiedBatch {
+        &self.0.batch
+    }
+}
+
+/// One received event. Cloning is cheap; it keeps its whole batch in memory.
+#[derive(Clone, Debug)]
+pub struct Event {
+    batch: EventBatch,
+    index: u16,
+    timestamp: i64,
+    content_type: ContentType,
+    encryption_type: EncryptionType,
+    content: Bytes,
+}
+
+impl Event {
+    /// Every wanted event of a batch, in order.
+    pub(crate) fn all_of(batch: &EventBatch) -> impl Iterator<Item = Self> {
+        batch.events().map(|(index, event)| Self {
+            batch: batch.clone(),
+            // A batch has at most 1024 events.
+            index: index as u16,
+            timestamp: event.timestamp,
+            content_type: event.content_type,
+            encryption_type: event.encryption_type,
+            content: batch.content(index).unwrap_or_default(),
+        })
+    }
+
+    /// Milliseconds since 1970-01-01 UTC, as its maker says.
+    pub const fn timestamp(&self) -> i64 {
+        self.timestamp
+    }
+
+    /// What the content is.
+    pub const fn content_type(&self) -> ContentType {
+        self.content_type
+    }
+
+    /// How the content is sealed.
+    pub const fn encryption_type(&self) -> EncryptionType {
+        self.encryption_type
+    }
+
+    /// The content.
+    pub const fn content(&self) -> &Bytes {
+        &self.content
+    }
+
+    /// The content as JSON; `None` when it is not.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.content).ok()
+    }
+
+    /// Where it was published.
+    pub fn stream_partition(&self) -> StreamPartition {
+        self.batch.stream_partition()
+    }
+
+    /// Who made it.
+    pub fn origin(&self) -> Origin {
+        self.batch.origin()
+    }
+
+    /// The run of events it belongs to.
+    pub fn series(&self) -> SeriesId {
+        self.batch.series()
+    }
+
+    /// Its number in the series, from 0.
+    pub fn sequence(&self) -> u64 {
+        self.batch.header().sequence + u64::from(self.index)
+    }
+
+    /// When the broker took it in, milliseconds; the broker's word.
+    pub fn received_at(&self) -> i64 {
+        self.batch.received_at()
+    }
+
+    /// Where to go on behind this event, for [`Start::Cursor`](crate::Start::Cursor).
+    pub fn cursor(&self) -> Cursor {
+        self.batch.cursor_after(usize::from(self.index))
+    }
+
+    /// The event with all it takes to prove it to anybody, a contract included.
+    pub fn proof(&self) -> Option<EventProof> {
+        self.batch.proof(usize::from(self.index))
+    }
+
+    /// The batch it came in.
+    pub const fn batch(&self) -> &EventBatch {
+        &self.batch
+    }
+}
