@@ -175,7 +175,7 @@ async fn t11_every_route_has_its_place_in_the_table_of_rights() {
 #[tokio::test]
 async fn an_authorization_header_that_is_no_api_key_counts_as_none() {
     let rig = rig(&[]);
-    for value in ["", "Bearer", "Bearer ", "Basic YTpi", "alice's key"] {
+    for value in ["", "Bearer", "Bearer ", "Basic YTpi", "alice"] {
         let headers = [("authorization", value), ("content-type", "application/json")];
         let answer = rig.send("POST", "/streams", &headers, "{}").await;
         assert_eq!(answer.error(), (401, "MISSING_API_KEY".into()), "{value:?}");

@@ -305,3 +305,16 @@ async fn a_series_too_many_closes_the_oldest_idle_one() {
     let page = rig.get(&format!("/streams/{OPEN}/history")).await.json();
     assert_ne!(page["events"][0]["series"], page["events"][1]["series"], "partition 0 began anew");
 }
+
+#[tokio::test]
+async fn a_node_with_no_session_left_says_so_to_publishers() {
+    let broker = Config { sessions_max: 0, ..Config::default() };
+    let rig = Rig::with(HttpConfig::default(), broker, PublisherConfig::default());
+    let answer = rig.send_as(ALICE_KEY, "POST", &format!("/streams/{OPEN}"), json!({})).await;
+    assert_eq!(answer.error(), (429, "LIMIT_REACHED".into()));
+    let batch = writer(1).seal(&[json_event(now_ms(), 1)]).unwrap();
+    let answer = rig.post(&path(), OCTETS, batch.bytes().clone()).await;
+    assert_eq!(answer.error(), (429, "LIMIT_REACHED".into()));
+    let answer = rig.get(&format!("/streams/{OPEN}/history")).await;
+    assert_eq!(answer.error(), (429, "LIMIT_REACHED".into()));
+}

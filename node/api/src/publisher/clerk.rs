@@ -82,7 +82,10 @@ impl Clerk {
     /// Works until nobody can send jobs any more and all are answered, or the node is gone.
     pub(super) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         let identity = self.signer.origin().address();
-        let Ok((session, mut messages)) = self.handle.open(identity).await else { return };
+        let (session, mut messages) = match self.handle.open(identity).await {
+            Ok(opened) => opened,
+            Err(refusal) => return self.give_up(&mut jobs, &refusal),
+        };
         let mut open = true;
         while open || self.batches > 0 || !self.ready.is_empty() {
             tokio::select! {
@@ -97,12 +100,17 @@ impl Clerk {
                     None => open = false,
                 },
                 Some(sealed) = self.sealing.join_next() => match sealed {
-                    Ok(sealed) => if !self.send(session, sealed).await { return },
-                    Err(_) => return,
+                    Ok(sealed) => if !self.send(session, sealed).await {
+                        return self.give_up(&mut jobs, &unknown_outcome());
+                    },
+                    Err(_) => return self.give_up(&mut jobs, &unknown_outcome()),
                 },
                 message = messages.recv() => match message {
+                    None => return self.give_up(&mut jobs, &unknown_outcome()),
                     // A session that is refused as a whole will answer nothing.
-                    None | Some(ServerMessage::Refused { request: 0, .. }) => return,
+                    Some(ServerMessage::Refused { request: 0, refusal }) => {
+                        return self.give_up(&mut jobs, &refusal);
+                    }
                     Some(message) => self.hear(message),
                 },
             }
@@ -110,6 +118,18 @@ impl Clerk {
         }
         // The node may be gone already.
         let _ = self.handle.event(InEvent::SessionClosed { session }).await;
+    }
+
+    /// Answers everybody with the same refusal; whoever comes next finds a new clerk.
+    fn give_up(self, jobs: &mut mpsc::UnboundedReceiver<Job>, refusal: &Refusal) {
+        jobs.close();
+        for lane in self.lanes.into_values() {
+            let on_way = lane.on_way.into_iter().flat_map(|on_way| on_way.jobs);
+            on_way.chain(lane.waiting).for_each(|job| job.answer(Err(refusal.clone())));
+        }
+        while let Ok(job) = jobs.try_recv() {
+            job.answer(Err(refusal.clone()));
+        }
     }
 
     fn take(&mut self, job: Job) {

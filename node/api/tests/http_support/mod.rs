@@ -39,8 +39,8 @@ pub const OPEN: StreamId = StreamId(Address([2; 20]));
 pub const CLOSED: StreamId = StreamId(Address([3; 20]));
 /// Nobody has this one.
 pub const ABSENT: StreamId = StreamId(Address([4; 20]));
-pub const ALICE_KEY: &str = "alice's key";
-pub const BOB_KEY: &str = "bob's key";
+pub const ALICE_KEY: &str = "alice";
+pub const BOB_KEY: &str = "bob";
 
 pub const ALL: Grant = Grant { subscribe_until: Grant::FOREVER, publish_until: Grant::FOREVER, flags: 7 };
 pub const READ: Grant = Grant { subscribe_until: Grant::FOREVER, publish_until: 0, flags: 0 };
