@@ -100,14 +100,15 @@ impl Follower {
     }
 
     async fn advance(&mut self) -> Result<Progress, ChainError> {
-        let found = self.rpc.check_chain().await?;
+        // IMPORTANT: this has every endpoint name its chain, in every step.
+        let height = self.rpc.agreed_height().await?;
+        let found = self.rpc.chain_id().await?;
         if found != self.chain_id {
             return Err(ChainError::Config(format!(
                 "the contracts are on chain {}, the endpoints serve chain {found}",
                 self.chain_id
             )));
         }
-        let height = self.rpc.agreed_height().await?;
         let Some(target) =
             height.checked_sub(self.config.confirmations).filter(|target| *target >= self.from)
         else {

@@ -89,25 +89,11 @@ impl Rpc {
     /// Asks every endpoint anew which chain it serves.
     ///
     /// # Errors
-    /// [`ChainError::WrongChain`] if any serves another one. An endpoint that does not answer is passed over, unless
-    /// none does.
+    /// [`ChainError::WrongChain`] if any serves another one. Endpoints that do not answer are passed over as long as
+    /// enough others do.
     pub async fn check_chain(&self) -> Result<u64, ChainError> {
-        for checked in &self.0.checked {
-            checked.store(false, Ordering::Relaxed);
-        }
-        let mut failure = None;
-        let mut answered = false;
-        for at in 0..self.0.endpoints.len() {
-            match self.check(at).await {
-                Ok(()) => answered = true,
-                Err(error) if error.is_no_answer() => failure = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        match failure {
-            Some(error) if !answered => Err(error),
-            _ => self.chain_id().await,
-        }
+        self.agreed_height().await?;
+        self.chain_id().await
     }
 
     /// Asks with any method that only reads.
@@ -210,23 +196,15 @@ impl Rpc {
         self.parse(at, value)
     }
 
-    /// The greatest block number that as many endpoints have as must agree.
+    /// The greatest block number that as many endpoints have as must agree. Every endpoint names its chain first.
     pub(crate) async fn agreed_height(&self) -> Result<u64, ChainError> {
-        let mut heights = Vec::new();
-        let mut failure = None;
-        for at in 0..self.0.endpoints.len() {
-            match self.ask_as::<Quantity64>(at, "eth_blockNumber", &json!([])).await {
-                Ok(height) => heights.push(height.0),
-                Err(error) if error.is_no_answer() => failure = Some(error),
-                Err(error) => return Err(error),
-            }
+        for checked in &self.0.checked {
+            checked.store(false, Ordering::Relaxed);
         }
-        heights.sort_unstable_by(|a, b| b.cmp(a));
-        let agree_min = self.agree_min();
-        heights
-            .get(agree_min - 1)
-            .copied()
-            .ok_or_else(|| failure.unwrap_or_else(|| ChainError::Disagreement("the newest block".to_owned())))
+        let mut heights = self.agreed::<Quantity64>("eth_blockNumber", &json!([])).await?;
+        heights.sort_unstable_by_key(|height| std::cmp::Reverse(height.0));
+        let height = heights.get(self.agree_min() - 1).map(|height| height.0);
+        height.ok_or_else(|| ChainError::Disagreement("the newest block".to_owned()))
     }
 
     /// A block that as many endpoints as must agree have, and none has otherwise. `None` if too few have one.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+pub mod proxy;
+
 use mainstem_chain::{Deployment, Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig, deploy};
 use mainstem_crypto::SecretKey;
 use mainstem_devchain::{Config, SharedDevChain, dev_accounts, serve};
