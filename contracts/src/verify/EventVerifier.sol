@@ -32,44 +32,62 @@ contract EventVerifier {
     /// Half the order of secp256k1: with an s above it every signature has a twin.
     uint256 internal constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 
-    /// @notice The header is not 203 bytes.
-    error ProofHeaderLength(uint256 length);
-    /// @notice The header does not begin with "mainstem/batch/1".
-    error ProofDomain(bytes16 domain);
-    /// @notice A stream has partitions 0 to 99.
-    error ProofPartition(uint16 partition);
-    /// @notice Only origin type 1, an Ethereum address, can be proven here.
-    error ProofOriginType(uint8 originType);
-    /// @notice The origin is not 20 bytes behind which all is zero.
-    error ProofOriginPadding();
-    /// @notice The series would go past 64 bits.
-    error ProofSequence(uint64 sequence);
-    /// @notice A batch has 1 to 1024 events.
-    error ProofCount(uint16 count);
-    /// @notice The first batch of a series, and only it, has no previous one.
-    error ProofPrevious(uint64 sequence, bytes32 previous);
-    /// @notice The timestamps are in the wrong order or more than 60 seconds apart.
-    error ProofTimestamps(int64 least, int64 greatest);
-    /// @notice Only signature type 1 can be proven here.
-    error ProofSignatureType(uint8 signatureType);
-    /// @notice The leaf is shorter than its fields, or its length field is not the length of its content.
-    error ProofLeafLength(uint256 length);
-    /// @notice The event's timestamp is outside its batch's.
-    error ProofTimestamp(int64 timestamp);
+    /// @notice What is wrong with a header.
+    enum HeaderFault {
+        /// It is not 203 bytes.
+        Length,
+        /// It does not begin with "mainstem/batch/1".
+        Domain,
+        /// A stream has partitions 0 to 99.
+        Partition,
+        /// Only type 1, an Ethereum address, can be proven here.
+        OriginType,
+        /// The origin is not 20 bytes behind which all is zero.
+        OriginPadding,
+        /// A batch has 1 to 1024 events.
+        Count,
+        /// The series would go past 64 bits.
+        Sequence,
+        /// The first batch of a series, and only it, has no previous one.
+        Previous,
+        /// The timestamps are in the wrong order or more than 60 seconds apart.
+        Timestamps,
+        /// Only type 1 can be proven here.
+        SignatureType
+    }
+
+    /// @notice Why an event is none of the batch.
+    enum EventFault {
+        /// The leaf is shorter than its fields, or its length field is not the length of its content.
+        LeafLength,
+        /// Its timestamp is outside the batch's.
+        LeafTimestamp,
+        /// The path does not have as many siblings as the place takes.
+        PathLength,
+        /// Leaf, place and path do not lead to the signed root.
+        Root
+    }
+
+    /// @notice What is wrong with a signature.
+    enum SignatureFault {
+        /// It is not 65 bytes: r, s, v.
+        Length,
+        /// v is neither 27 nor 28.
+        V,
+        /// s is in the upper half.
+        HighS,
+        /// The origin did not make it.
+        Signer
+    }
+
+    /// @notice The header is not one that can be proven here.
+    error VerifierHeader(HeaderFault fault);
     /// @notice The batch has no event at this place.
-    error ProofIndex(uint256 index, uint16 count);
-    /// @notice The path does not have as many siblings as the place takes.
-    error ProofPathLength(uint256 length);
-    /// @notice Leaf, place and path do not lead to the signed root.
-    error ProofRoot(bytes32 computed, bytes32 signed);
-    /// @notice A signature is 65 bytes: r, s, v.
-    error ProofSignatureLength(uint256 length);
-    /// @notice v is 27 or 28.
-    error ProofSignatureV(uint8 v);
-    /// @notice s is in the upper half.
-    error ProofSignatureHighS(bytes32 s);
-    /// @notice Somebody else signed, or nobody: `signer` is then address(0).
-    error ProofSigner(address signer, address origin);
+    error VerifierIndex(uint256 index, uint256 count);
+    /// @notice The event is not part of the batch.
+    error VerifierPath(EventFault fault);
+    /// @notice The batch was not signed by its origin.
+    error VerifierSignature(SignatureFault fault);
 
     /// @notice What a proven event was signed as.
     /// @param network Keccak-256 of chain id and StreamRegistry; for the caller to compare.
@@ -109,53 +127,53 @@ contract EventVerifier {
         bytes calldata signature
     ) external pure returns (Proven memory proven) {
         uint16 count = _readHeader(header, proven);
-        if (index >= count) revert ProofIndex(index, count);
+        if (index >= count) revert VerifierIndex(index, count);
         // IMPORTANT: `_readHeader` has refused sequences for which this would overflow.
         // forge-lint: disable-next-line(unsafe-typecast) -- less than 1024
         proven.sequence += uint64(index);
         _readLeaf(header, leaf, proven);
         bytes32 root = _root(sha256(bytes.concat(hex"00", leaf)), index, count, path);
-        if (root != bytes32(header[154:186])) revert ProofRoot(root, bytes32(header[154:186]));
+        if (root != bytes32(header[154:186])) revert VerifierPath(EventFault.Root);
         proven.batchId = sha256(header);
         address signer = _signer(proven.batchId, signature);
-        if (signer == address(0) || signer != proven.origin) revert ProofSigner(signer, proven.origin);
+        if (signer == address(0) || signer != proven.origin) revert VerifierSignature(SignatureFault.Signer);
     }
 
     function _readHeader(bytes calldata header, Proven memory proven) private pure returns (uint16 count) {
-        if (header.length != HEADER_BYTES) revert ProofHeaderLength(header.length);
-        if (bytes16(header[0:16]) != DOMAIN) revert ProofDomain(bytes16(header[0:16]));
+        if (header.length != HEADER_BYTES) revert VerifierHeader(HeaderFault.Length);
+        if (bytes16(header[0:16]) != DOMAIN) revert VerifierHeader(HeaderFault.Domain);
         proven.network = bytes32(header[16:48]);
         proven.stream = address(bytes20(header[48:68]));
         proven.partition = uint16(bytes2(header[68:70]));
-        if (proven.partition >= PARTITIONS_MAX) revert ProofPartition(proven.partition);
-        if (uint8(header[70]) != ORIGIN_ETHEREUM) revert ProofOriginType(uint8(header[70]));
-        if (uint8(header[71]) != 20 || bytes12(header[92:104]) != 0) revert ProofOriginPadding();
+        if (proven.partition >= PARTITIONS_MAX) revert VerifierHeader(HeaderFault.Partition);
+        if (uint8(header[70]) != ORIGIN_ETHEREUM) revert VerifierHeader(HeaderFault.OriginType);
+        if (uint8(header[71]) != 20 || bytes12(header[92:104]) != 0) revert VerifierHeader(HeaderFault.OriginPadding);
         proven.origin = address(bytes20(header[72:92]));
         proven.series = uint64(bytes8(header[104:112]));
         uint64 sequence = uint64(bytes8(header[112:120]));
         count = uint16(bytes2(header[120:122]));
-        if (count == 0 || count > EVENTS_PER_BATCH_MAX) revert ProofCount(count);
-        if (sequence > type(uint64).max - count) revert ProofSequence(sequence);
+        if (count == 0 || count > EVENTS_PER_BATCH_MAX) revert VerifierHeader(HeaderFault.Count);
+        if (sequence > type(uint64).max - count) revert VerifierHeader(HeaderFault.Sequence);
         bytes32 previous = bytes32(header[122:154]);
-        if ((sequence == 0) != (previous == 0)) revert ProofPrevious(sequence, previous);
+        if ((sequence == 0) != (previous == 0)) revert VerifierHeader(HeaderFault.Previous);
         proven.sequence = sequence;
         int64 least = int64(uint64(bytes8(header[186:194])));
         int64 greatest = int64(uint64(bytes8(header[194:202])));
         // Widened, so that no pair overflows.
         int256 span = int256(greatest) - int256(least);
-        if (span < 0 || span > BATCH_SPAN_MS_MAX) revert ProofTimestamps(least, greatest);
-        if (uint8(header[202]) != SIGNATURE_SECP256K1) revert ProofSignatureType(uint8(header[202]));
+        if (span < 0 || span > BATCH_SPAN_MS_MAX) revert VerifierHeader(HeaderFault.Timestamps);
+        if (uint8(header[202]) != SIGNATURE_SECP256K1) revert VerifierHeader(HeaderFault.SignatureType);
     }
 
     function _readLeaf(bytes calldata header, bytes calldata leaf, Proven memory proven) private pure {
         if (leaf.length < LEAF_PREFIX_BYTES || leaf.length - LEAF_PREFIX_BYTES != uint32(bytes4(leaf[12:16]))) {
-            revert ProofLeafLength(leaf.length);
+            revert VerifierPath(EventFault.LeafLength);
         }
         int64 timestamp = int64(uint64(bytes8(leaf[0:8])));
         if (
             timestamp < int64(uint64(bytes8(header[186:194]))) || timestamp > int64(uint64(bytes8(header[194:202])))
         ) {
-            revert ProofTimestamp(timestamp);
+            revert VerifierPath(EventFault.LeafTimestamp);
         }
         proven.timestamp = timestamp;
         proven.contentType = uint16(bytes2(leaf[8:10]));
@@ -170,7 +188,7 @@ contract EventVerifier {
         while (last > 0) {
             bool right = index & 1 == 1;
             if (right || index < last) {
-                if (used == path.length) revert ProofPathLength(path.length);
+                if (used == path.length) revert VerifierPath(EventFault.PathLength);
                 bytes32 sibling = path[used++];
                 hash = right
                     ? sha256(bytes.concat(hex"01", sibling, hash))
@@ -179,18 +197,18 @@ contract EventVerifier {
             index >>= 1;
             last >>= 1;
         }
-        if (used != path.length) revert ProofPathLength(path.length);
+        if (used != path.length) revert VerifierPath(EventFault.PathLength);
         return hash;
     }
 
     /// EIP-191 `personal_sign` of the 32 bytes of the batch id.
     function _signer(bytes32 batchId, bytes calldata signature) private pure returns (address) {
-        if (signature.length != 65) revert ProofSignatureLength(signature.length);
+        if (signature.length != 65) revert VerifierSignature(SignatureFault.Length);
         bytes32 r = bytes32(signature[0:32]);
         bytes32 s = bytes32(signature[32:64]);
         uint8 v = uint8(signature[64]);
-        if (v != 27 && v != 28) revert ProofSignatureV(v);
-        if (uint256(s) > HALF_ORDER) revert ProofSignatureHighS(s);
+        if (v != 27 && v != 28) revert VerifierSignature(SignatureFault.V);
+        if (uint256(s) > HALF_ORDER) revert VerifierSignature(SignatureFault.HighS);
         return ecrecover(keccak256(bytes.concat("\x19Ethereum Signed Message:\n32", batchId)), v, r, s);
     }
 }
