@@ -1,0 +1,271 @@
+//! The native transport: one QUIC connection is one session.
+
+use crate::{
+    BrokerUrl, ClientConfig, ClientError, TransportConfig,
+    delivery::DeliverySource,
+    frame::{self, FrameReader, Told},
+    session::{Front, Session},
+    tls,
+};
+use bytes::{Buf, Bytes};
+use quinn::{
+    AckFrequencyConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    RecvStream, SendStream, VarInt, congestion::CubicConfig, crypto::rustls::QuicClientConfig,
+};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+/// What the node calls the protocol in the TLS handshake.
+const ALPN: &[u8] = b"mainstem/1";
+/// The node's own word for "the connection ends as its client wants".
+const CLOSE_DONE: VarInt = VarInt::from_u32(0);
+/// About what a browser's TCP gets after a round trip or two: 32 packets. The node does the same.
+const INITIAL_WINDOW_BYTES: u64 = 48 << 10;
+/// Pieces taken from a stream at once; each is a packet's worth.
+const CHUNKS: usize = 32;
+
+/// A connection and its session stream.
+#[derive(Debug)]
+pub(crate) struct QuicLink {
+    pub(crate) connection: Connection,
+    pub(crate) up: SendStream,
+    pub(crate) down: QuicFrames,
+}
+
+/// Connects to the first address of the broker that answers.
+pub(crate) async fn connect(config: &ClientConfig) -> Result<QuicLink, ClientError> {
+    let BrokerUrl::Quic { host, port } = &config.broker.url else {
+        return Err(ClientError::argument("this is no quic:// address"));
+    };
+    let tls = tls::client_config(config.broker.pin, ALPN)?;
+    let tls = QuicClientConfig::try_from(tls)
+        .map_err(|error| ClientError::argument(format!("TLS cannot be set up: {error}")))?;
+    let mut client = quinn::ClientConfig::new(Arc::new(tls));
+    client.transport_config(Arc::new(transport(&config.transport)));
+    let addresses = tokio::net::lookup_host((host.as_str(), *port))
+        .await
+        .map_err(|error| ClientError::disconnected(format!("{host} has no address: {error}")))?;
+    let mut last = ClientError::disconnected(format!("{host} has no address"));
+    for address in addresses {
+        match connect_to(address, host, client.clone(), &config.transport).await {
+            Ok(link) => return Ok(link),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn connect_to(
+    address: SocketAddr,
+    host: &str,
+    client: quinn::ClientConfig,
+    config: &TransportConfig,
+) -> Result<QuicLink, ClientError> {
+    let endpoint = endpoint(address, config)
+        .map_err(|error| ClientError::disconnected(format!("no socket towards {address}: {error}")))?;
+    let connecting = endpoint
+        .connect_with(client, address, host)
+        .map_err(|error| ClientError::argument(format!("{address} cannot be connected to: {error}")))?;
+    let connection = connecting.await.map_err(|error| lost(&error))?;
+    let (up, down) = connection.open_bi().await.map_err(|error| lost(&error))?;
+    Ok(QuicLink { connection, up, down: QuicFrames::new(down) })
+}
+
+fn transport(config: &TransportConfig) -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(config.udp_payload_bytes_max);
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_WINDOW_BYTES);
+    transport
+        .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(AckFrequencyConfig::default()))
+        .congestion_controller_factory(Arc::new(congestion))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(config.subscriptions_max))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(config.stream_window_bytes))
+        // IMPORTANT: no bound over all streams: subscriptions that nobody reads must not hold up acks. Memory is bounded
+        // by the streams' own windows.
+        .receive_window(VarInt::MAX)
+        .send_window(config.send_window_bytes)
+        .max_idle_timeout(IdleTimeout::try_from(config.idle).ok())
+        .keep_alive_interval(Some(config.keep_alive));
+    transport
+}
+
+fn endpoint(remote: SocketAddr, config: &TransportConfig) -> io::Result<Endpoint> {
+    let local: SocketAddr = match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let mut udp = EndpointConfig::default();
+    udp.max_udp_payload_size(65_527).map_err(io::Error::other)?;
+    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no tokio runtime"))?;
+    Endpoint::new(udp, None, socket(local, config.socket_buffer_bytes)?, runtime)
+}
+
+/// A socket with buffers that hold a burst; the system may give less.
+fn socket(local: SocketAddr, bytes: usize) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(local),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    let buffers = socket.set_recv_buffer_size(bytes).and_then(|()| socket.set_send_buffer_size(bytes));
+    if let Err(error) = buffers {
+        tracing::debug!(%error, bytes, "the socket's buffers stay small");
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
+/// What the end of a connection means. A broker that closes says why, `CODE: sentence`.
+pub(crate) fn lost(error: &ConnectionError) -> ClientError {
+    match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let reason = String::from_utf8_lossy(&close.reason);
+            match reason.split_once(": ") {
+                Some((code, message)) => frame::told_error(code, message),
+                None => ClientError::disconnected("the broker closed the connection"),
+            }
+        }
+        ConnectionError::TransportError(error) if error.to_string().contains("certificate") => {
+            ClientError::new(
+                crate::ErrorKind::InvalidSignIn,
+                "the broker's certificate is not the one that is trusted: check pin or name",
+            )
+        }
+        other => ClientError::disconnected(format!("the connection was lost: {other}")),
+    }
+}
+
+/// Frames of one stream.
+#[derive(Debug)]
+pub(crate) struct QuicFrames {
+    stream: RecvStream,
+    reader: FrameReader,
+    chunks: [Bytes; CHUNKS],
+    /// Chunks `at..filled` are still to be read.
+    at: usize,
+    filled: usize,
+}
+
+impl QuicFrames {
+    pub(crate) fn new(stream: RecvStream) -> Self {
+        Self {
+            stream,
+            reader: FrameReader::default(),
+            chunks: [const { Bytes::new() }; CHUNKS],
+            at: 0,
+            filled: 0,
+        }
+    }
+
+    /// The next frame; `None` where the stream ends. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Option<Told>, ClientError> {
+        loop {
+            if let Some(told) = self.next_ready()? {
+                return Ok(Some(told));
+            }
+            match self.stream.read_chunks(&mut self.chunks).await {
+                Ok(Some(count)) => (self.at, self.filled) = (0, count),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(ClientError::disconnected(format!("a stream was lost: {error}"))),
+            }
+        }
+    }
+
+    /// The next frame if it has arrived already.
+    pub(crate) fn next_ready(&mut self) -> Result<Option<Told>, ClientError> {
+        while self.at < self.filled {
+            let chunk = &mut self.chunks[self.at];
+            let mut rest = &chunk[..];
+            let told = self.reader.read(&mut rest)?;
+            let read = chunk.len() - rest.len();
+            chunk.advance(read);
+            if chunk.is_empty() {
+                *chunk = Bytes::new();
+                self.at += 1;
+            }
+            if told.is_some() {
+                return Ok(told);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Writes what the session has to say until it ends.
+pub(crate) async fn write(session: Arc<Session>, mut front: Front, mut up: SendStream) {
+    let mut chunks = Vec::new();
+    while front.take(&session, &mut chunks).await {
+        if let Err(error) = up.write_all_chunks(&mut chunks).await {
+            return session.fail(ClientError::disconnected(format!("the session stream was lost: {error}")));
+        }
+        chunks.clear();
+    }
+}
+
+/// Reads answers until the session ends.
+pub(crate) async fn read(session: Arc<Session>, mut down: QuicFrames) {
+    loop {
+        match down.next().await {
+            Ok(Some(told)) => session.take(told),
+            Ok(None) => return session.fail(ClientError::disconnected("the broker ended the session")),
+            Err(error) => return session.fail(error),
+        }
+    }
+}
+
+/// Takes in the streams of subscriptions, each as it says its first word.
+pub(crate) async fn accept(session: Arc<Session>, connection: Connection) {
+    loop {
+        match connection.accept_uni().await {
+            Ok(stream) => {
+                let session = session.clone();
+                tokio::spawn(async move {
+                    let mut frames = QuicFrames::new(stream);
+                    match frames.next().await {
+                        Ok(Some(first)) => match subscription_of(&first) {
+                            Some(subscription) => {
+                                session.arrived(subscription, DeliverySource::quic(frames, first));
+                            }
+                            None => session.fail(ClientError::protocol(
+                                "the broker opened a stream that is of no subscription",
+                            )),
+                        },
+                        // Ended before it began, or lost with the connection.
+                        Ok(None) => {}
+                        Err(error) => tracing::debug!(%error, "a subscription's stream was lost"),
+                    }
+                });
+            }
+            Err(error) => return session.fail(lost(&error)),
+        }
+    }
+}
+
+/// Ends a connection as its client wants.
+pub(crate) fn close(connection: &Connection) {
+    connection.close(CLOSE_DONE, b"");
+}
+
+pub(crate) const fn subscription_of(told: &Told) -> Option<u32> {
+    match told {
+        Told::Deliver { subscription, .. }
+        | Told::CaughtUp { subscription, .. }
+        | Told::Ended { subscription, .. } => Some(*subscription),
+        Told::Hello(_)
+        | Told::SignedIn { .. }
+        | Told::Ack { .. }
+        | Told::Subscribed { .. }
+        | Told::Refused { .. }
+        | Told::Unsubscribed { .. }
+        | Told::Pong { .. } => None,
+    }
+}

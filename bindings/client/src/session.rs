@@ -1,0 +1,472 @@
+//! One signed-in connection: requests go out, answers find who asked, deliveries find their subscription.
+
+use crate::{
+    BrokerUrl, ClientConfig, ClientError, ErrorKind, Identity,
+    delivery::{self, DeliverySource, SharedSink},
+    frame::{self, Hello, Request, Subscribe, Told},
+    lane::Lane,
+    publishing::Publishing,
+    quic::{self, QuicLink},
+    websocket::{self, WebSocketLink},
+};
+use bytes::Bytes;
+use mainstem_crypto::SecretKey;
+use mainstem_model::{AckLevel, BatchId, Challenge};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// A connection that has said hello, and is signed in if there is an identity.
+#[derive(Debug)]
+pub(crate) struct Session {
+    outgoing: mpsc::UnboundedSender<Bytes>,
+    next_request: AtomicU64,
+    answers: Mutex<Answers>,
+    /// Why it is gone, once it is.
+    gone: watch::Sender<Option<ClientError>>,
+    request_timeout: Duration,
+    /// Bytes that one subscription may have waiting on a shared socket.
+    shared_bytes_max: usize,
+    /// Bytes of batches on their way to their acks.
+    pub(crate) publish_bytes: AtomicUsize,
+    pub(crate) publishing: Arc<Publishing>,
+    hello: watch::Sender<Option<Hello>>,
+    heard: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    waiters: HashMap<u64, Waiter>,
+    streams: HashMap<u32, Stream>,
+    /// Shares of a WebSocket.
+    sinks: HashMap<u32, SharedSink>,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    Once(oneshot::Sender<Result<Told, ClientError>>),
+    /// A subscribe request over a shared socket.
+    Shared(oneshot::Sender<Result<(u32, DeliverySource), ClientError>>),
+    Publish { lane: Arc<Lane>, serial: u64, batch: BatchId, bytes: usize },
+    Nobody,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Arrived(DeliverySource),
+    Awaited(oneshot::Sender<DeliverySource>),
+}
+
+/// What is to be written: requests first, then batches.
+#[derive(Debug)]
+pub(crate) struct Front {
+    requests: mpsc::UnboundedReceiver<Bytes>,
+}
+
+/// A session and what keeps it going. Dropping it ends the connection.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) session: Arc<Session>,
+    pub(crate) hello: Hello,
+    _tasks: JoinSet<()>,
+    link: Link,
+}
+
+#[derive(Debug)]
+enum Link {
+    Quic(quinn::Connection),
+    WebSocket,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.session.fail(ClientError::disconnected("the connection was closed"));
+        if let Link::Quic(connection) = &self.link {
+            quic::close(connection);
+        }
+    }
+}
+
+/// Connects, hears the hello, checks who the broker is and signs in.
+pub(crate) async fn open(config: &ClientConfig, publishing: &Arc<Publishing>) -> Result<Running, ClientError> {
+    let limit = config.transport.connect_timeout;
+    match timeout(limit, open_patiently(config, publishing)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(ClientError::new(
+            ErrorKind::Timeout,
+            format!("the broker did not answer within {} ms", limit.as_millis()),
+        )),
+    }
+}
+
+async fn open_patiently(
+    config: &ClientConfig,
+    publishing: &Arc<Publishing>,
+) -> Result<Running, ClientError> {
+    let (outgoing, requests) = mpsc::unbounded_channel();
+    let session = Arc::new(Session {
+        outgoing,
+        next_request: AtomicU64::new(1),
+        answers: Mutex::default(),
+        gone: watch::Sender::new(None),
+        request_timeout: config.transport.request_timeout,
+        shared_bytes_max: config.subscribe.queue_bytes_max,
+        publish_bytes: AtomicUsize::new(0),
+        publishing: publishing.clone(),
+        hello: watch::Sender::new(None),
+        heard: Mutex::new(Instant::now()),
+    });
+    let mut tasks = JoinSet::new();
+    let front = Front { requests };
+    // The node hears of the session stream by its first frame.
+    session.post(&Request::Ping, Waiter::Nobody);
+    let link = match &config.broker.url {
+        BrokerUrl::Quic { .. } => {
+            let QuicLink { connection, up, down } = quic::connect(config).await?;
+            tasks.spawn(quic::write(session.clone(), front, up));
+            tasks.spawn(quic::read(session.clone(), down));
+            tasks.spawn(quic::accept(session.clone(), connection.clone()));
+            Link::Quic(connection)
+        }
+        BrokerUrl::WebSocket(url) => {
+            let WebSocketLink { sink, stream } = websocket::connect(url, config).await?;
+            tasks.spawn(websocket::write(session.clone(), front, sink));
+            tasks.spawn(websocket::read(session.clone(), stream));
+            tasks.spawn(websocket::keep_alive(session.clone(), config.transport.clone()));
+            Link::WebSocket
+        }
+    };
+    let hello = session.hello().await?;
+    check_hello(config, &hello)?;
+    let running = Running { session, hello, _tasks: tasks, link };
+    if let Identity::Wallet(key) | Identity::Session { key, .. } = &config.identity {
+        running.session.sign_in(key, &running.hello).await?;
+    }
+    Ok(running)
+}
+
+fn check_hello(config: &ClientConfig, hello: &Hello) -> Result<(), ClientError> {
+    if hello.version != 1 {
+        return Err(ClientError::protocol(format!(
+            "the broker speaks version {} of the protocol, this client version 1",
+            hello.version
+        )));
+    }
+    if hello.network != config.network.id() {
+        return Err(ClientError::new(
+            ErrorKind::WrongNetwork,
+            format!(
+                "the broker serves network {}, the configuration names {}: check chain id and registry",
+                hello.network,
+                config.network.id()
+            ),
+        ));
+    }
+    match config.broker.node {
+        Some(node) if node != hello.node => Err(ClientError::new(
+            ErrorKind::InvalidSignIn,
+            format!("the broker's node is {}, the configuration names {node}", hello.node),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl Session {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn hello(&self) -> Result<Hello, ClientError> {
+        let mut hello = self.hello.subscribe();
+        tokio::select! {
+            said = hello.wait_for(Option::is_some) => match said {
+                Ok(said) => said.clone().ok_or_else(|| ClientError::protocol("the broker said no hello")),
+                Err(_) => Err(ClientError::protocol("the broker said no hello")),
+            },
+            error = self.ended() => Err(error),
+        }
+    }
+
+    async fn sign_in(&self, key: &SecretKey, hello: &Hello) -> Result<(), ClientError> {
+        let challenge = Challenge { node: hello.node, audience: hello.audience.clone(), nonce: hello.nonce };
+        // The broker's own clock: a wrong one here must not shut anybody out. The nonce is what makes it fresh.
+        let issued_at = hello.now;
+        let signature = *key.sign(&challenge.digest(issued_at)).as_bytes();
+        let ask = Request::SignIn { address: key.address(), issued_at, signature };
+        match self.ask(&ask).await? {
+            Told::SignedIn { .. } => Ok(()),
+            other => Err(ClientError::protocol(format!("a sign-in was answered with {other:?}"))),
+        }
+    }
+
+    /// Ends the session; the first reason stays.
+    pub(crate) fn fail(&self, error: ClientError) {
+        self.gone.send_if_modified(|gone| {
+            let first = gone.is_none();
+            if first {
+                *gone = Some(error);
+            }
+            first
+        });
+        // Whoever waits sees that nothing will come.
+        let mut answers = self.answers();
+        answers.waiters.clear();
+        answers.streams.clear();
+        answers.sinks.clear();
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.borrow().is_some()
+    }
+
+    /// Waits for the end; gives why.
+    pub(crate) async fn ended(&self) -> ClientError {
+        let mut gone = self.gone.subscribe();
+        match gone.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_else(ClientError::closed),
+            Err(_) => ClientError::closed(),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask(&self, ask: &Request) -> Result<Told, ClientError> {
+        let (told, answer) = oneshot::channel();
+        self.post(ask, Waiter::Once(told));
+        self.answer(answer).await
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T, ClientError>>) -> Result<T, ClientError> {
+        let limit = self.request_timeout;
+        tokio::select! {
+            answer = timeout(limit, answer) => match answer {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(ClientError::disconnected("the connection was lost before the answer came")),
+                Err(_) => {
+                    let error = ClientError::new(
+                        ErrorKind::Timeout,
+                        format!("the broker did not answer a request within {} ms", limit.as_millis()),
+                    );
+                    // What it still says would be taken for answers to nobody: begin anew.
+                    self.fail(error.clone());
+                    Err(error)
+                }
+            },
+            error = self.ended() => Err(error),
+        }
+    }
+
+    /// Begins a subscription at the broker; gives its number.
+    pub(crate) async fn subscribe(&self, ask: Subscribe, shared: bool) -> Result<Subscribed, ClientError> {
+        if shared {
+            let (told, answer) = oneshot::channel();
+            self.post(&Request::Subscribe(ask), Waiter::Shared(told));
+            let (subscription, source) = self.answer(answer).await?;
+            return Ok(Subscribed { subscription, source: Source::Here(source) });
+        }
+        match self.ask(&Request::Subscribe(ask)).await? {
+            Told::Subscribed { subscription, .. } => {
+                let mut answers = self.answers();
+                let source = match answers.streams.remove(&subscription) {
+                    Some(Stream::Arrived(source)) => Source::Here(source),
+                    Some(Stream::Awaited(_)) | None => {
+                        let (sender, source) = oneshot::channel();
+                        // IMPORTANT: under the lock `fail` clears these after `gone` is set.
+                        if !self.is_gone() {
+                            answers.streams.insert(subscription, Stream::Awaited(sender));
+                        }
+                        Source::Awaited(source)
+                    }
+                };
+                Ok(Subscribed { subscription, source })
+            }
+            other => Err(ClientError::protocol(format!("a subscribe was answered with {other:?}"))),
+        }
+    }
+
+    /// Ends a subscription at the broker; waits for no answer.
+    pub(crate) fn unsubscribe(&self, subscription: u32) {
+        let mut answers = self.answers();
+        answers.streams.remove(&subscription);
+        answers.sinks.remove(&subscription);
+        drop(answers);
+        self.post(&Request::Unsubscribe(subscription), Waiter::Nobody);
+    }
+
+    /// A sign of life; what it is answered with does not matter.
+    pub(crate) fn ping(&self) {
+        self.post(&Request::Ping, Waiter::Nobody);
+    }
+
+    pub(crate) fn heard_for(&self) -> Duration {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    pub(crate) fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn post(&self, ask: &Request, waiter: Waiter) {
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let front = frame::encode(request, ask, 0);
+        self.answers().waiters.insert(request, waiter);
+        // A writer that is gone is noticed by `ended`.
+        let _ = self.outgoing.send(front);
+    }
+
+    /// Numbers a publish request and notes who waits for its ack; gives the frame's front.
+    pub(crate) fn publish(
+        &self,
+        lane: Arc<Lane>,
+        serial: u64,
+        batch: BatchId,
+        bytes: usize,
+        ack: AckLevel,
+    ) -> (u64, Bytes) {
+        let request = self.next_request.fetch_add(1, Ordering::Relaxed);
+        self.publish_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.answers().waiters.insert(request, Waiter::Publish { lane, serial, batch, bytes });
+        (request, frame::encode(request, &Request::Publish(ack), bytes))
+    }
+
+    /// Takes what the broker says on the session stream, or of a subscription on a shared socket.
+    pub(crate) fn take(self: &Arc<Self>, told: Told) {
+        match told {
+            Told::Hello(hello) => {
+                if self.hello.send_replace(Some(hello)).is_some() {
+                    self.fail(ClientError::protocol("the broker said hello twice"));
+                }
+            }
+            Told::Pong { request } | Told::SignedIn { request } | Told::Unsubscribed { request } => {
+                self.answered(request, Ok(told));
+            }
+            Told::Subscribed { request, .. } => self.answered(request, Ok(told)),
+            Told::Ack { request, .. } => self.answered(request, Ok(told)),
+            Told::Refused { request: 0, error } => self.fail(error),
+            Told::Refused { request, error } => self.answered(request, Err(error)),
+            Told::Deliver { subscription, .. }
+            | Told::CaughtUp { subscription, .. }
+            | Told::Ended { subscription, .. } => self.share(subscription, told),
+        }
+    }
+
+    fn answered(self: &Arc<Self>, request: u64, answer: Result<Told, ClientError>) {
+        let waiter = self.answers().waiters.remove(&request);
+        match waiter {
+            // Asked by nobody who still lives.
+            None | Some(Waiter::Nobody) => {}
+            Some(Waiter::Once(waiter)) => drop(waiter.send(answer)),
+            Some(Waiter::Shared(waiter)) => {
+                let answer = answer.and_then(|told| match told {
+                    Told::Subscribed { subscription, .. } => {
+                        let (sink, source) = delivery::shared(self.shared_bytes_max);
+                        self.answers().sinks.insert(subscription, sink);
+                        Ok((subscription, DeliverySource::Shared(source)))
+                    }
+                    other => Err(ClientError::protocol(format!("a subscribe was answered with {other:?}"))),
+                });
+                drop(waiter.send(answer));
+            }
+            Some(Waiter::Publish { lane, serial, batch, bytes }) => {
+                self.publish_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                match answer {
+                    Ok(Told::Ack { batch: acked, level, .. }) if acked == batch => {
+                        lane.handle_ack(serial, request, level);
+                    }
+                    Ok(_) => {
+                        self.fail(ClientError::protocol("the broker acked another batch than was sent"));
+                    }
+                    Err(error) => lane.handle_refusal(serial, request, error, self),
+                }
+                self.publishing.wake_if_waiting();
+            }
+        }
+    }
+
+    /// A subscription's stream has said its first word.
+    pub(crate) fn arrived(&self, subscription: u32, source: DeliverySource) {
+        let mut answers = self.answers();
+        match answers.streams.remove(&subscription) {
+            Some(Stream::Awaited(waiter)) => drop(waiter.send(source)),
+            Some(Stream::Arrived(_)) => {
+                drop(answers);
+                self.fail(ClientError::protocol("the broker opened two streams for one subscription"));
+            }
+            None if self.is_gone() => {}
+            None => drop(answers.streams.insert(subscription, Stream::Arrived(source))),
+        }
+    }
+
+    fn share(&self, subscription: u32, told: Told) {
+        let mut answers = self.answers();
+        let Some(sink) = answers.sinks.get_mut(&subscription) else { return };
+        if !sink.put(told) {
+            answers.sinks.remove(&subscription);
+            drop(answers);
+            self.post(&Request::Unsubscribe(subscription), Waiter::Nobody);
+        }
+    }
+}
+
+/// A subscription that the broker has taken.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) subscription: u32,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Here(DeliverySource),
+    Awaited(oneshot::Receiver<DeliverySource>),
+}
+
+impl Subscribed {
+    /// Its frames, as soon as there is one. Cancel safe.
+    pub(crate) async fn source(&mut self) -> Result<&mut DeliverySource, ClientError> {
+        if let Source::Awaited(waiting) = &mut self.source {
+            let source = waiting.await;
+            self.source = Source::Here(source.map_err(|_| ClientError::disconnected("the connection was lost"))?);
+        }
+        match &mut self.source {
+            Source::Here(source) => Ok(source),
+            Source::Awaited(_) => Err(ClientError::protocol("a subscription has no stream")),
+        }
+    }
+}
+
+impl Front {
+    /// Waits for something to write and puts it into `chunks`, heads and bodies in turn; `false` at the end of the session.
+    /// Cancel safe while `chunks` is empty.
+    pub(crate) async fn take(&mut self, session: &Arc<Session>, chunks: &mut Vec<Bytes>) -> bool {
+        loop {
+            while let Ok(front) = self.requests.try_recv() {
+                chunks.push(front);
+            }
+            if session.hello.borrow().is_some() {
+                session.publishing.collect(session, chunks);
+            }
+            if !chunks.is_empty() {
+                return true;
+            }
+            let ready: &Notify = session.publishing.ready();
+            tokio::select! {
+                front = self.requests.recv() => match front {
+                    Some(front) => chunks.push(front),
+                    None => return false,
+                },
+                () = ready.notified() => {}
+                _ = session.ended() => return false,
+            }
+        }
+    }
+}
