@@ -25,8 +25,8 @@ contract EventVerifier {
     uint256 internal constant LEAF_PREFIX_BYTES = 16;
     bytes16 internal constant DOMAIN = "mainstem/batch/1";
     uint16 internal constant PARTITIONS_MAX = 100;
-    uint16 internal constant EVENTS_PER_BATCH_MAX = 1024;
-    int64 internal constant BATCH_SPAN_MS_MAX = 60_000;
+    uint256 internal constant EVENTS_PER_BATCH_MAX = 1024;
+    int256 internal constant BATCH_SPAN_MS_MAX = 60_000;
     uint8 internal constant ORIGIN_ETHEREUM = 1;
     uint8 internal constant SIGNATURE_SECP256K1 = 1;
     /// Half the order of secp256k1: with an s above it every signature has a twin.
@@ -126,53 +126,60 @@ contract EventVerifier {
         bytes32[] calldata path,
         bytes calldata signature
     ) external pure returns (Proven memory proven) {
-        uint16 count = _readHeader(header, proven);
+        uint256 count = _readHeader(header, proven);
         if (index >= count) revert VerifierIndex(index, count);
-        // IMPORTANT: `_readHeader` has refused sequences for which this would overflow.
-        // forge-lint: disable-next-line(unsafe-typecast) -- less than 1024
-        proven.sequence += uint64(index);
-        _readLeaf(header, leaf, proven);
         bytes32 root = _root(sha256(bytes.concat(hex"00", leaf)), index, count, path);
         if (root != bytes32(header[154:186])) revert VerifierPath(EventFault.Root);
         proven.batchId = sha256(header);
         address signer = _signer(proven.batchId, signature);
         if (signer == address(0) || signer != proven.origin) revert VerifierSignature(SignatureFault.Signer);
+        // Signed is not yet sound: an origin can sign what no node carries.
+        _checkHeader(header, count);
+        _readLeaf(header, leaf, proven);
+        // IMPORTANT: `_checkHeader` has refused sequences for which this would overflow.
+        // forge-lint: disable-next-line(unsafe-typecast) -- less than 1024
+        proven.sequence += uint64(index);
     }
 
-    function _readHeader(bytes calldata header, Proven memory proven) private pure returns (uint16 count) {
+    /// What it takes to prove anything: the layout, who signs how, and how many events.
+    function _readHeader(bytes calldata header, Proven memory proven) private pure returns (uint256 count) {
         if (header.length != HEADER_BYTES) revert VerifierHeader(HeaderFault.Length);
         if (bytes16(header[0:16]) != DOMAIN) revert VerifierHeader(HeaderFault.Domain);
+        if (uint8(header[70]) != ORIGIN_ETHEREUM) revert VerifierHeader(HeaderFault.OriginType);
+        if (uint8(header[71]) != 20 || bytes12(header[92:104]) != 0) revert VerifierHeader(HeaderFault.OriginPadding);
+        if (uint8(header[202]) != SIGNATURE_SECP256K1) revert VerifierHeader(HeaderFault.SignatureType);
+        count = uint16(bytes2(header[120:122]));
+        if (count == 0 || count > EVENTS_PER_BATCH_MAX) revert VerifierHeader(HeaderFault.Count);
         proven.network = bytes32(header[16:48]);
         proven.stream = address(bytes20(header[48:68]));
         proven.partition = uint16(bytes2(header[68:70]));
-        if (proven.partition >= PARTITIONS_MAX) revert VerifierHeader(HeaderFault.Partition);
-        if (uint8(header[70]) != ORIGIN_ETHEREUM) revert VerifierHeader(HeaderFault.OriginType);
-        if (uint8(header[71]) != 20 || bytes12(header[92:104]) != 0) revert VerifierHeader(HeaderFault.OriginPadding);
         proven.origin = address(bytes20(header[72:92]));
         proven.series = uint64(bytes8(header[104:112]));
+        proven.sequence = uint64(bytes8(header[112:120]));
+    }
+
+    /// The values that nodes refuse.
+    function _checkHeader(bytes calldata header, uint256 count) private pure {
+        if (uint16(bytes2(header[68:70])) >= PARTITIONS_MAX) revert VerifierHeader(HeaderFault.Partition);
         uint64 sequence = uint64(bytes8(header[112:120]));
-        count = uint16(bytes2(header[120:122]));
-        if (count == 0 || count > EVENTS_PER_BATCH_MAX) revert VerifierHeader(HeaderFault.Count);
         if (sequence > type(uint64).max - count) revert VerifierHeader(HeaderFault.Sequence);
-        bytes32 previous = bytes32(header[122:154]);
-        if ((sequence == 0) != (previous == 0)) revert VerifierHeader(HeaderFault.Previous);
-        proven.sequence = sequence;
-        int64 least = int64(uint64(bytes8(header[186:194])));
-        int64 greatest = int64(uint64(bytes8(header[194:202])));
+        if ((sequence == 0) != (bytes32(header[122:154]) == 0)) revert VerifierHeader(HeaderFault.Previous);
         // Widened, so that no pair overflows.
-        int256 span = int256(greatest) - int256(least);
-        if (span < 0 || span > BATCH_SPAN_MS_MAX) revert VerifierHeader(HeaderFault.Timestamps);
-        if (uint8(header[202]) != SIGNATURE_SECP256K1) revert VerifierHeader(HeaderFault.SignatureType);
+        int256 span = int256(_time(header[186:194])) - int256(_time(header[194:202]));
+        if (span > 0 || span < -BATCH_SPAN_MS_MAX) revert VerifierHeader(HeaderFault.Timestamps);
+    }
+
+    function _time(bytes calldata field) private pure returns (int64) {
+        // forge-lint: disable-next-line(unsafe-typecast) -- eight bytes each
+        return int64(uint64(bytes8(field)));
     }
 
     function _readLeaf(bytes calldata header, bytes calldata leaf, Proven memory proven) private pure {
         if (leaf.length < LEAF_PREFIX_BYTES || leaf.length - LEAF_PREFIX_BYTES != uint32(bytes4(leaf[12:16]))) {
             revert VerifierPath(EventFault.LeafLength);
         }
-        int64 timestamp = int64(uint64(bytes8(leaf[0:8])));
-        if (
-            timestamp < int64(uint64(bytes8(header[186:194]))) || timestamp > int64(uint64(bytes8(header[194:202])))
-        ) {
+        int64 timestamp = _time(leaf[0:8]);
+        if (timestamp < _time(header[186:194]) || timestamp > _time(header[194:202])) {
             revert VerifierPath(EventFault.LeafTimestamp);
         }
         proven.timestamp = timestamp;
