@@ -1,29 +1,76 @@
 use serde::{Deserialize, Serialize};
 
 /// Bounds of the store.
+///
+/// What it holds in memory is at most `cache_bytes`, and for every table its newest rows: `memtable_bytes` for batches and
+/// `index_memtable_bytes` for each of three indexes; twice that for a moment while they are written out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Bytes of blocks kept in memory for reading. Small by default: history is read in long runs, and the page cache of
-    /// the operating system holds it too.
+    /// Bytes of blocks kept in memory for reading, for all tables together. Small by default: history is read in long runs,
+    /// and the page cache of the operating system holds it too.
     pub cache_bytes: u64,
-    /// Bytes of one table's newest rows held in memory before they are written out. More makes fewer, larger files.
+    /// Bytes of the newest batches held in memory before they are written out as one table file. More makes fewer, larger
+    /// files, and an idle node that holds more.
     pub memtable_bytes: u64,
-    /// Bytes of journals before the oldest are written out. Bounds the time that recovery takes.
+    /// The same for each index.
+    pub index_memtable_bytes: u64,
+    /// Bytes of journals before the oldest are written out. Bounds the time that opening takes: they are read twice then.
+    /// At least 64 MiB, the size of one.
     pub journal_bytes_max: u64,
+    /// Bytes of one block, the unit that is read and checked, in the table of batches.
+    pub block_bytes: u32,
     /// Threads that write tables out and compact them.
     pub worker_threads: usize,
+    /// Table files held open.
+    pub open_files_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             cache_bytes: 16 << 20,
-            // 64 MiB at 70 MB/s is one flush a second.
-            memtable_bytes: 64 << 20,
-            journal_bytes_max: 512 << 20,
-            // Flushes and compactions share the machine with everything else; one of each at a time is enough.
+            // At 70 MB/s a file every half second. fjall halts appends for 100 ms when four of these wait to be written.
+            memtable_bytes: 32 << 20,
+            // A batch has about 0.5 KB of index rows: at 1,000 batches a second a file every 20 seconds.
+            index_memtable_bytes: 4 << 20,
+            // A second or so of opening.
+            journal_bytes_max: 256 << 20,
+            // A batch of 64 KiB is a block of its own whatever stands here; small ones share. A smaller block makes the index
+            // larger, a larger one makes a single small batch cost more to read.
+            block_bytes: 16 << 10,
+            // One writes out while the other compacts; more would take the cores from everything else.
             worker_threads: 2,
+            open_files_max: 256,
+        }
+    }
+}
+
+/// Bounds of the [`Writer`](crate::Writer).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WriterConfig {
+    /// Bytes of batches that may wait to be appended; beyond it `try_submit` gives the write back.
+    pub queue_bytes_max: usize,
+    /// Batches appended as one group at most.
+    pub group_batches_max: usize,
+    /// Bytes appended as one group at most. Bounds how long the first of it waits for the rest.
+    pub group_bytes_max: usize,
+    /// Bytes appended before an fsync is made although nobody asked for one.
+    pub unsynced_bytes_max: usize,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        Self {
+            // A third of a second at 100 MB/s.
+            queue_bytes_max: 32 << 20,
+            group_batches_max: 256,
+            // About 5 ms of copying and hashing.
+            group_bytes_max: 2 << 20,
+            // fjall fsyncs a journal before it begins the next one, and holds up appends while it does: little must be left
+            // to write out by then. It also bounds what a power cut takes from those who did not ask for durable.
+            unsynced_bytes_max: 8 << 20,
         }
     }
 }

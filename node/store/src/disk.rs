@@ -1,113 +1,106 @@
 //! The event log on disk, over fjall.
 
 mod append;
+mod folder;
+mod history;
+mod journal;
 mod read;
+mod sync;
 mod trim;
+mod verify;
 
 use crate::{
     Append, Config, EventLog, Page, PartitionStats, StoreError, StoredBatch, Trimmed, Verified, tables,
 };
+use append::State;
 use bytes::Bytes;
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions,
-    config::{BlockSizePolicy, CompressionPolicy},
+    config::{BlockSizePolicy, CompressionPolicy, FilterPolicy},
 };
+use folder::Folder;
 use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition};
 use std::{
-    collections::HashMap,
-    fmt,
-    path::{Path, PathBuf},
-    sync::{Mutex, OnceLock},
+    error::Error,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Mutex, OnceLock, atomic::AtomicU64},
 };
-
-const FORMAT: u8 = 1;
-const META_LOG: &[u8] = b"log";
-const META_FORMAT: &[u8] = b"format";
+use sync::Syncer;
 
 /// A store in a folder. One process at a time.
+///
+/// Three locks: `state` for the whole of a write, which makes writes one at a time; `syncer` for the whole of an fsync;
+/// `trimming` for the whole of a trim, which takes `state` last. An fsync holds up no write.
 pub struct DiskLog {
-    database: Database,
-    path: PathBuf,
+    tables: Tables,
     log_id: u64,
+    state: Mutex<State>,
+    syncer: Mutex<Syncer>,
+    trimming: Mutex<()>,
+    /// Number of the last write that is in the journal.
+    written: AtomicU64,
+    /// Set by the first failed write or fsync.
+    poisoned: OnceLock<String>,
+    // IMPORTANT: last, so that the folder stays locked until fjall has closed.
+    folder: Folder,
+}
+
+/// fjall's handles.
+struct Tables {
     batches: Keyspace,
-    times: Keyspace,
+    arrivals: Keyspace,
+    history: Keyspace,
     series: Keyspace,
     heads: Keyspace,
     proofs: Keyspace,
     partitions: Keyspace,
-    /// Next positions, as far as they were asked for; locked for the whole of an append, which makes appends one at a time.
-    ends: Mutex<HashMap<StreamPartition, u64>>,
-    /// Set by the first failed write or fsync.
-    poisoned: OnceLock<String>,
+    meta: Keyspace,
+    database: Database,
 }
 
 impl DiskLog {
     /// Opens the store in `path`, or makes one in an empty or missing folder. `random` becomes the number of a new store.
     ///
+    /// Before fjall touches anything its files are checked: fjall takes a damaged journal entry for the journal's end and
+    /// cuts off the rest, and deletes what its own lists do not name.
+    ///
     /// # Errors
-    /// [`StoreError::Unopenable`] or [`StoreError::Locked`]; whatever is there stays as it is.
+    /// [`StoreError::Unopenable`] or [`StoreError::Locked`]; nothing is deleted.
     pub fn open(path: &Path, config: &Config, random: u64) -> Result<Self, StoreError> {
-        let unopenable = |why: String| StoreError::Unopenable { path: path.to_owned(), why };
-        let failed = |error: fjall::Error| match error {
-            fjall::Error::Locked => StoreError::Locked { path: path.to_owned() },
-            other => unopenable(other.to_string()),
-        };
-        let existed = path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-        let database = Database::builder(path)
-            .cache_size(config.cache_bytes)
-            .max_journaling_size(config.journal_bytes_max)
-            .worker_threads(config.worker_threads)
-            // Batches are written as they are: they are often encrypted or compressed already.
-            .journal_compression(fjall::CompressionType::None)
-            // Every append flushes to the operating system itself.
-            .manual_journal_persist(true)
-            .open()
-            .map_err(failed)?;
-        let small = || {
-            KeyspaceCreateOptions::default()
-                .data_block_compression_policy(CompressionPolicy::disabled())
-                .manual_journal_persist(true)
-                .max_memtable_size(config.memtable_bytes / 4)
-        };
-        let meta = database.keyspace("meta", small).map_err(failed)?;
-        let log_id = match (meta.get(META_LOG).map_err(failed)?, meta.get(META_FORMAT).map_err(failed)?) {
-            (Some(log), Some(format)) => {
-                if *format != [FORMAT] {
-                    return Err(unopenable(format!("its format is {format:?}, this version reads {FORMAT}")));
-                }
-                u64::from_be_bytes(
-                    log[..].try_into().map_err(|_| unopenable("its number is damaged".into()))?,
-                )
-            }
-            // IMPORTANT: a store without its number is damaged, not new; nothing is made over data that is there.
-            _ if existed && database.keyspace_exists("batches") => {
-                return Err(unopenable("the table `meta` has lost its rows".into()));
-            }
-            _ => {
-                meta.insert(META_FORMAT, [FORMAT]).map_err(failed)?;
-                meta.insert(META_LOG, random.to_be_bytes()).map_err(failed)?;
-                database.persist(fjall::PersistMode::SyncAll).map_err(failed)?;
-                random
-            }
-        };
-        let large = || {
-            small()
-                .max_memtable_size(config.memtable_bytes)
-                // A row is a batch of up to 64 KiB; blocks hold one or many small ones.
-                .data_block_size_policy(BlockSizePolicy::all(16 << 10))
-        };
+        let folder = Folder::lock(path)?;
+        if folder.is_new()? {
+            let tables = Tables::open(&folder, &folder.unfinished(), config)?;
+            tables
+                .meta
+                .insert(tables::GROUP, tables::encode_group(0, 0))
+                .map_err(|e| folder.unopenable(e))?;
+            tables.database.persist(fjall::PersistMode::SyncAll).map_err(|e| folder.unopenable(e))?;
+            drop(tables);
+            folder.finish(random)?;
+        }
+        let log_id = folder.check()?;
+        let synced = sync::Mark::read(&folder)?;
+        journal::check(&folder, synced)?;
+        let tables = Tables::open(&folder, &folder.log(), config)?;
+        let state = State::load(&tables).map_err(|error| folder.unopenable(error))?;
+        if state.group() < synced {
+            return Err(folder.unopenable(format!(
+                "writes {} to {synced} were fsynced and are gone; journals (`*.jnl`) are missing or damaged",
+                state.group() + 1
+            )));
+        }
+        let syncer = Mutex::new(Syncer::open(&folder)?);
         Ok(Self {
-            batches: database.keyspace("batches", large).map_err(failed)?,
-            times: database.keyspace("times", small).map_err(failed)?,
-            series: database.keyspace("series", small).map_err(failed)?,
-            heads: database.keyspace("heads", small).map_err(failed)?,
-            proofs: database.keyspace("proofs", small).map_err(failed)?,
-            partitions: database.keyspace("partitions", small).map_err(failed)?,
-            database,
-            path: path.to_owned(),
+            tables,
             log_id,
-            ends: Mutex::default(),
+            written: AtomicU64::new(state.group()),
+            state: Mutex::new(state),
+            syncer,
+            trimming: Mutex::default(),
             poisoned: OnceLock::new(),
+            folder,
         })
     }
 
@@ -116,27 +109,106 @@ impl DiskLog {
     }
 
     /// A failed write or fsync: from here on nothing is acknowledged.
-    fn poison(&self, error: &fjall::Error) -> StoreError {
-        StoreError::Poisoned(self.poisoned.get_or_init(|| error.to_string()).clone())
+    fn poison(&self, error: impl fmt::Display) -> StoreError {
+        let why = self.poisoned.get_or_init(|| {
+            let why = error.to_string();
+            tracing::error!(%why, folder = %self.folder.path().display(), "the store takes no more writes");
+            why
+        });
+        StoreError::Poisoned(why.clone())
     }
+}
 
-    /// Arrival number of a partition's next batch.
-    fn end(&self, at: StreamPartition) -> Result<u64, StoreError> {
-        let key = tables::partition_key(at);
-        match self.partitions.get(key).map_err(damaged)? {
-            Some(row) => tables::decode_number(&key, &row),
-            None => Ok(0),
+impl Tables {
+    fn open(folder: &Folder, log: &Path, config: &Config) -> Result<Self, StoreError> {
+        let open = || {
+            let database = Database::builder(log)
+                .cache_size(config.cache_bytes)
+                .max_journaling_size(config.journal_bytes_max.max(64 << 20))
+                .worker_threads(config.worker_threads.max(1))
+                .max_cached_files(Some(config.open_files_max.max(16)))
+                // Batches are written as they are: they are often encrypted or compressed already.
+                .journal_compression(fjall::CompressionType::None)
+                // Every write of ours says what it wants.
+                .manual_journal_persist(true)
+                .open()?;
+            // Rows of a few hundred bytes: fjall's own block size and filters fit them.
+            let index = || {
+                KeyspaceCreateOptions::default()
+                    .data_block_compression_policy(CompressionPolicy::disabled())
+                    .manual_journal_persist(true)
+                    .max_memtable_size(config.index_memtable_bytes)
+            };
+            // One row for a series or a partition, written again and again: a few megabytes are many versions of many rows.
+            let small =
+                || index().max_memtable_size(config.index_memtable_bytes / 4).expect_point_read_hits(false);
+            let batches = || {
+                index()
+                    .max_memtable_size(config.memtable_bytes)
+                    .data_block_size_policy(BlockSizePolicy::all(config.block_bytes))
+                    // What an index names is there, and in one file only: a filter would answer yes always.
+                    .filter_policy(FilterPolicy::disabled())
+                    .expect_point_read_hits(true)
+            };
+            // Read by ranges.
+            let ranges = || index().filter_policy(FilterPolicy::disabled());
+            Ok(Self {
+                batches: database.keyspace(tables::BATCHES, batches)?,
+                arrivals: database.keyspace(tables::ARRIVALS, index)?,
+                history: database.keyspace(tables::HISTORY, ranges)?,
+                series: database.keyspace(tables::SERIES, ranges)?,
+                heads: database.keyspace(tables::HEADS, small)?,
+                proofs: database.keyspace(tables::PROOFS, small)?,
+                partitions: database.keyspace(tables::PARTITIONS, small)?,
+                meta: database.keyspace(tables::META, small)?,
+                database,
+            })
+        };
+        match catch_unwind(AssertUnwindSafe(open)) {
+            Ok(Ok(tables)) => Ok(tables),
+            Ok(Err(fjall::Error::Locked)) => Err(StoreError::Locked { path: folder.path().to_owned() }),
+            Ok(Err(error)) => Err(folder.unopenable(error)),
+            // fjall asserts on what it reads here and there.
+            Err(_) => Err(folder.unopenable("its files contradict each other")),
         }
     }
 }
 
-fn damaged(error: fjall::Error) -> StoreError {
+/// Runs a read of fjall, whose failure is damage to what was read unless the operating system gives another reason.
+fn guarded<T>(read: impl FnOnce() -> fjall::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(read_error(&error)),
+        Err(_) => Err(StoreError::Damaged("reading it ended in a panic".into())),
+    }
+}
+
+fn read_error(error: &fjall::Error) -> StoreError {
+    const EIO: i32 = 5;
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(next) = cause {
+        if let Some(io) = next.downcast_ref::<io::Error>()
+            && let Some(code) = io.raw_os_error()
+            && code != EIO
+        {
+            return StoreError::Read(io::Error::from_raw_os_error(code));
+        }
+        cause = next.source();
+    }
     StoreError::Damaged(error.to_string())
 }
 
 impl fmt::Debug for DiskLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DiskLog({})", self.path.display())
+        write!(f, "DiskLog({})", self.folder.path().display())
+    }
+}
+
+impl Drop for DiskLog {
+    fn drop(&mut self) {
+        if let Err(error) = self.sync_journal() {
+            tracing::error!(%error, "the store was closed without a last fsync");
+        }
     }
 }
 
@@ -150,13 +222,15 @@ impl EventLog for DiskLog {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.check_poison()?;
-        self.database.persist(fjall::PersistMode::SyncData).map_err(|error| self.poison(&error))
+        self.sync_journal()
+    }
+
+    fn end(&self, at: StreamPartition) -> Result<u64, StoreError> {
+        Ok(self.tables.totals(at)?.end)
     }
 
     fn series_head(&self, series: &SeriesKey) -> Result<Option<SeriesHead>, StoreError> {
-        let key = tables::head_key(series);
-        self.heads.get(&key).map_err(damaged)?.map(|row| tables::decode_head(&key, &row)).transpose()
+        self.tables.head(series)
     }
 
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError> {
@@ -188,7 +262,7 @@ impl EventLog for DiskLog {
     }
 
     fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.read_proofs(at)
+        self.tables.read_proofs(at)
     }
 
     fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError> {
@@ -196,7 +270,7 @@ impl EventLog for DiskLog {
     }
 
     fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
-        self.list_partitions()
+        self.tables.list_partitions()
     }
 
     fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 /// What went wrong in the store, and what its caller may do about it.
 #[derive(Debug, thiserror::Error)]
@@ -11,13 +11,13 @@ pub enum StoreError {
     Poisoned(String),
     /// The folder holds a store that cannot be opened. Nothing in it was changed.
     #[error(
-        "the store in {path} cannot be opened: {why}; nothing was changed: restore the folder from a replica or a \
-             backup, or move it away to begin an empty store"
+        "the store in {path} cannot be opened: {why}; nothing was deleted: restore the folder from a backup, or move it \
+         away to begin an empty store and let the other replicas fill it"
     )]
     Unopenable {
         /// The store's folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and with which file.
         why: String,
     },
     /// Another process has the store open.
@@ -26,9 +26,12 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
     },
-    /// A row cannot be read. Other rows still can.
+    /// A row that was asked for cannot be read. Other rows still can.
     #[error("a part of the store is damaged: {0}")]
     Damaged(String),
+    /// The operating system refused a read; nothing is said about the data.
+    #[error("the store could not be read: {0}")]
+    Read(io::Error),
     /// The cursor is of another store, or points past the end.
     #[error("the cursor belongs to another store or points past its end; resend by time instead")]
     ForeignCursor,

@@ -13,9 +13,9 @@ mod record;
 mod tables;
 mod writer;
 
-pub use config::Config;
+pub use config::{Config, WriterConfig};
 pub use disk::DiskLog;
 pub use error::StoreError;
-pub use log::{Append, EventLog, Page, PartitionStats, StoredBatch, Trimmed, Verified};
+pub use log::{Append, DamagedRange, EventLog, Page, PartitionStats, StoredBatch, Trimmed, Verified};
 pub use memory::MemoryLog;
 pub use writer::{Completion, Write, Writer};

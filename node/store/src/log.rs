@@ -1,10 +1,10 @@
 use crate::StoreError;
 use bytes::Bytes;
 use mainstem_model::{
-    BatchId, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
+    BatchId, BatchKey, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
     VerifiedBatch,
 };
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, ops::Range, sync::Arc};
 
 /// A batch to be kept.
 #[derive(Clone, Debug)]
@@ -32,17 +32,31 @@ pub struct StoredBatch {
     pub cursor: Cursor,
 }
 
+/// A stretch that cannot be read here. Nothing of it was deleted; other replicas have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRange {
+    /// In which partition.
+    pub at: StreamPartition,
+    /// Arrival numbers of the batches.
+    pub positions: Range<u64>,
+    /// Place in history and id of the one batch, when an index still tells.
+    pub batch: Option<(BatchKey, BatchId)>,
+    /// What is wrong.
+    pub why: String,
+}
+
 /// A stretch of reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The batches wanted, in reading order.
     pub batches: Vec<StoredBatch>,
-    /// Where to read on. A page that begins in history ends at the latest where history ends.
+    /// Where to read on. A page that begins in history ends at the latest where history ends: the first `next` that is a
+    /// [`Cursor::Arrival`] says that all of the past was given.
     pub next: Cursor,
     /// Nothing lies behind `next`.
     pub at_end: bool,
     /// Batches of this stretch that are damaged and were left out.
-    pub damaged: u64,
+    pub damaged: Vec<DamagedRange>,
 }
 
 /// What trimming did.
@@ -61,6 +75,12 @@ pub struct Trimmed {
 pub struct PartitionStats {
     /// Arrival number of the next batch: how many ever came.
     pub end: u64,
+    /// Batches kept.
+    pub batches: u64,
+    /// Events of them.
+    pub events: u64,
+    /// Bytes of them.
+    pub bytes: u64,
     /// Least timestamp kept, milliseconds.
     pub first_timestamp: Option<i64>,
     /// Least timestamp of the newest batch kept, milliseconds.
@@ -74,8 +94,10 @@ pub struct Verified {
     pub batches: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Damaged batches, by partition and arrival number.
-    pub damaged: Vec<(StreamPartition, u64)>,
+    /// Damaged batches.
+    pub damaged: Vec<DamagedRange>,
+    /// Damage that leaves every batch readable by its position: what an index or another table has lost.
+    pub faults: Vec<String>,
 }
 
 /// The event log. Plain and synchronous: called from threads that may block.
@@ -96,6 +118,12 @@ pub trait EventLog: Send + Sync + Debug {
     /// [`StoreError::Poisoned`], now and for ever after.
     fn sync(&self) -> Result<(), StoreError>;
 
+    /// Arrival number of a partition's next batch.
+    ///
+    /// # Errors
+    /// A damaged row.
+    fn end(&self, at: StreamPartition) -> Result<u64, StoreError>;
+
     /// How far a series has come; `None` when it never began here.
     ///
     /// # Errors
@@ -108,18 +136,26 @@ pub trait EventLog: Send + Sync + Debug {
     /// A damaged row.
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError>;
 
-    /// Finds the cursor for a start.
+    /// Finds the cursor for a start: `Now` is the end; from `Last(n)` exactly the last n events follow, in the order of
+    /// history, of the filter's origin (its times are not looked at), of what is kept now; `From` begins where events of
+    /// the filter's time range can lie; a cursor is checked.
     ///
     /// # Errors
-    /// [`StoreError::ForeignCursor`], a damaged index.
+    /// [`StoreError::ForeignCursor`].
     fn start(&self, at: StreamPartition, start: ReadStart, filter: &ReadFilter)
     -> Result<Cursor, StoreError>;
 
     /// Reads on from a cursor: at most `batches_max` batches and about `bytes_max` bytes, but at least one batch if there
     /// is one; a bounded number of rows is looked at, so a page can be empty with more to come.
     ///
+    /// A history cursor walks the batches that had arrived before its `until` in the order of history, up to the first
+    /// whose least timestamp is after `filter.to`; then comes, in the order of arrival, what has arrived since, so that
+    /// nothing is missed or doubled whatever arrives meanwhile. Who wants a range of the past only stops at the first
+    /// `next` that is a [`Cursor::Arrival`].
+    ///
     /// # Errors
-    /// [`StoreError::ForeignCursor`], a damaged index. A damaged batch is left out and counted.
+    /// [`StoreError::ForeignCursor`], [`StoreError::Read`]. A damaged batch is left out and reported in the page; a
+    /// damaged index is read around, slowly.
     fn page(
         &self,
         at: StreamPartition,
@@ -129,7 +165,7 @@ pub trait EventLog: Send + Sync + Debug {
         bytes_max: usize,
     ) -> Result<Page, StoreError>;
 
-    /// Keeps the proof of an equivocation, durably, and marks its series frozen.
+    /// Keeps the proof of an equivocation, durably, and marks its series frozen for ever. The first proof of a series stays.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
@@ -141,7 +177,8 @@ pub trait EventLog: Send + Sync + Debug {
     /// A damaged row.
     fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
-    /// Removes at most `max` batches whose least timestamp is before `before` (milliseconds). Heads and proofs stay.
+    /// Removes at most `max` batches whose greatest timestamp is before `before` (milliseconds), with every index row of
+    /// theirs. Heads and proofs stay.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`], a damaged index.
@@ -159,9 +196,9 @@ pub trait EventLog: Send + Sync + Debug {
     /// A damaged index.
     fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError>;
 
-    /// Reads and checks everything; `progress` hears of each batch.
+    /// Reads and checks everything; `progress` hears after each batch. For `mainstem doctor`.
     ///
     /// # Errors
-    /// A damaged index.
+    /// The list of partitions cannot be read.
     fn verify(&self, progress: &mut dyn FnMut(&Verified)) -> Result<Verified, StoreError>;
 }

@@ -71,12 +71,18 @@ impl EventLog for MemoryLog {
         self.log_id
     }
 
+    fn end(&self, at: StreamPartition) -> Result<u64, StoreError> {
+        Ok(self.state().partitions.get(&at).map_or(0, |kept| kept.end))
+    }
+
     fn append(&self, group: &[Append]) -> Result<Vec<u64>, StoreError> {
         let mut state = self.state();
         let mut positions = Vec::with_capacity(group.len());
         for Append { batch, received_at } in group {
             let header = batch.header().clone();
-            state.heads.insert(SeriesKey::of(&header), SeriesHead::after(batch));
+            let series = SeriesKey::of(&header);
+            let frozen = state.proofs.contains_key(&series);
+            state.heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
             let kept = state.partitions.entry(header.stream_partition).or_default();
             let position = kept.end;
             kept.end += 1;
@@ -136,7 +142,8 @@ impl EventLog for MemoryLog {
                     if left == 0 {
                         break;
                     }
-                    let Some(row) = kept.batches.get(position).filter(|row| filter.wants(&row.header)) else {
+                    let wanted = |row: &&Row| filter.origin.is_none_or(|origin| origin == row.header.origin);
+                    let Some(row) = kept.batches.get(position).filter(wanted) else {
                         continue;
                     };
                     let count = u64::from(row.header.count);
@@ -206,14 +213,15 @@ impl EventLog for MemoryLog {
             }
         };
         let at_end = matches!(next, Cursor::Arrival { position, .. } if position >= kept.end);
-        Ok(Page { batches, next, at_end, damaged: 0 })
+        Ok(Page { batches, next, at_end, damaged: Vec::new() })
     }
 
     fn freeze(&self, proof: &Equivocation) -> Result<(), StoreError> {
         let mut state = self.state();
         let series = proof.series();
         state.heads.entry(series).or_insert(SeriesHead::START).frozen = true;
-        state.proofs.insert(series, (proof.first.bytes().clone(), proof.second.bytes().clone()));
+        let kept = || (proof.first.bytes().clone(), proof.second.bytes().clone());
+        state.proofs.entry(series).or_insert_with(kept);
         Ok(())
     }
 
@@ -226,11 +234,14 @@ impl EventLog for MemoryLog {
     fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError> {
         let mut state = self.state();
         let Some(kept) = state.partitions.get_mut(&at) else { return Ok(Trimmed::default()) };
+        let is_old =
+            |position: &u64| kept.batches.get(position).is_some_and(|row| row.header.timestamp_max < before);
         let old: Vec<_> = kept
             .times
             .iter()
             .take_while(|(key, _)| key.timestamp < before)
-            .take(max + 1)
+            .filter(|(_, position)| is_old(position))
+            .take(max.saturating_add(1))
             .map(|(key, position)| (*key, *position))
             .collect();
         let mut trimmed = Trimmed { more: old.len() > max, ..Trimmed::default() };
@@ -252,6 +263,9 @@ impl EventLog for MemoryLog {
         let state = self.state();
         Ok(state.partitions.get(&at).map_or_else(PartitionStats::default, |kept| PartitionStats {
             end: kept.end,
+            batches: kept.batches.len() as u64,
+            events: kept.batches.values().map(|row| u64::from(row.header.count)).sum(),
+            bytes: kept.batches.values().map(|row| row.batch.bytes().len() as u64).sum(),
             first_timestamp: kept.times.first_key_value().map(|(key, _)| key.timestamp),
             last_timestamp: kept.times.last_key_value().map(|(key, _)| key.timestamp),
         }))

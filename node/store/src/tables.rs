@@ -2,23 +2,43 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `batches` | stream 20, partition 2, position 8 | [`Record`](crate::record::Record): the batch as signed, checksummed |
-//! | `times` | stream 20, partition 2, [`BatchKey`] 58 | position 8, batch id 32, greatest timestamp 8, count 2 |
-//! | `series` | stream 20, partition 2, origin 34, series 8, sequence 8 | position 8, batch id 32 |
+//! | `batches` | number 8 | [`Record`](crate::record::Record): the batch as signed |
+//! | `arrivals` | stream 20, partition 2, position 8 | [`Place`] |
+//! | `history` | stream 20, partition 2, [`BatchKey`] 58 | [`Place`] |
+//! | `series` | stream 20, partition 2, origin 34, series 8, sequence of the first event 8 | [`Place`] |
 //! | `heads` | stream 20, partition 2, origin 34, series 8 | next sequence 8, last batch id 32, timestamp 8, frozen 1 |
 //! | `proofs` | as `heads` | length of the first batch 4, first batch, second batch |
-//! | `partitions` | stream 20, partition 2 | next position 8 |
-//! | `meta` | name | `log`: 8; `format`: 1 |
+//! | `partitions` | stream 20, partition 2 | [`Totals`]: next position, batches, events, bytes; 8 each |
+//! | `meta` | `group` | number of the last write, next batch number; 8 each |
 //!
-//! Small rows end in an XXH3-64 of key and value, since they are read without the batch that they speak of.
+//! A batch's *number* counts the batches of the whole store, its *position* those of its partition. Batches lie under their
+//! number because it only grows: their table files never overlap, so a batch is written to the journal and to one file, and
+//! not rewritten by compaction, however many partitions are mixed. The indexes, half a kilobyte a batch, are compacted.
+//!
+//! Every row ends in an XXH3-64 of its key and value; every index row carries the id of the batch that it points to, so that
+//! a row can never pass for another.
 
 use crate::StoreError;
 use mainstem_model::{
-    Address, BatchId, BatchKey, Origin, Partition, SeriesHead, SeriesKey, StreamId, StreamPartition,
+    Address, BatchId, BatchKey, Origin, Partition, SeriesHead, SeriesId, SeriesKey, StreamId, StreamPartition,
 };
 use xxhash_rust::xxh3::Xxh3;
 
-/// Length of a partition's key, which begins all keys.
+pub(crate) const BATCHES: &str = "batches";
+pub(crate) const ARRIVALS: &str = "arrivals";
+pub(crate) const HISTORY: &str = "history";
+pub(crate) const SERIES: &str = "series";
+pub(crate) const HEADS: &str = "heads";
+pub(crate) const PROOFS: &str = "proofs";
+pub(crate) const PARTITIONS: &str = "partitions";
+pub(crate) const META: &str = "meta";
+/// How many there are.
+pub(crate) const TABLES: usize = 8;
+
+/// Key of the one row of `meta`. Every write of the store has it, numbered without a gap: by it the journal is checked.
+pub(crate) const GROUP: &[u8] = b"group";
+
+/// Length of a partition's key, which begins most keys.
 pub(crate) const PARTITION: usize = 22;
 
 pub(crate) fn partition_key(at: StreamPartition) -> [u8; PARTITION] {
@@ -34,69 +54,166 @@ pub(crate) fn read_partition_key(key: &[u8]) -> Option<StreamPartition> {
     Some(StreamId(Address::from_slice(stream).ok()?).partition(partition))
 }
 
-pub(crate) fn batch_key(at: StreamPartition, position: u64) -> Vec<u8> {
+pub(crate) fn arrival_key(at: StreamPartition, position: u64) -> Vec<u8> {
     [&partition_key(at)[..], &position.to_be_bytes()].concat()
 }
 
-pub(crate) fn time_key(at: StreamPartition, key: &BatchKey) -> Vec<u8> {
+pub(crate) fn history_key(at: StreamPartition, key: &BatchKey) -> Vec<u8> {
     [&partition_key(at)[..], &key.encode()].concat()
 }
 
-pub(crate) fn read_time_key(key: &[u8]) -> Option<BatchKey> {
-    BatchKey::decode(key.get(PARTITION..)?.try_into().ok()?)
+/// The least key of `history` at or after `timestamp`.
+pub(crate) fn history_key_from(at: StreamPartition, timestamp: i64) -> Vec<u8> {
+    let sortable = ((timestamp as u64) ^ (1 << 63)).to_be_bytes();
+    [&partition_key(at)[..], &sortable, &[0; BatchKey::LENGTH - 8]].concat()
+}
+
+pub(crate) fn origin_key(at: StreamPartition, origin: &Origin) -> Vec<u8> {
+    [&partition_key(at)[..], &origin.to_bytes()].concat()
 }
 
 pub(crate) fn head_key(series: &SeriesKey) -> Vec<u8> {
-    [
-        &partition_key(series.stream_partition)[..],
-        &series.origin.to_bytes()[..Origin::ENCODED_LENGTH],
-        &series.series.0.to_be_bytes(),
-    ]
-    .concat()
+    let origin = origin_key(series.stream_partition, &series.origin);
+    [&origin[..], &series.series.0.to_be_bytes()].concat()
+}
+
+pub(crate) fn read_head_key(key: &[u8]) -> Option<SeriesKey> {
+    let (partition, rest) = key.split_at_checked(PARTITION)?;
+    let (origin, series) = rest.split_first_chunk::<{ Origin::ENCODED_LENGTH }>()?;
+    Some(SeriesKey {
+        stream_partition: read_partition_key(partition)?,
+        origin: Origin::from_bytes(origin)?,
+        series: SeriesId(u64::from_be_bytes(series.try_into().ok()?)),
+    })
 }
 
 pub(crate) fn series_key(series: &SeriesKey, sequence: u64) -> Vec<u8> {
     [&head_key(series)[..], &sequence.to_be_bytes()].concat()
 }
 
-/// A row of `times`.
+/// Where a batch is and what can be said of it without reading it: a row of any of the three indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimeRow {
+pub(crate) struct Place {
+    pub(crate) number: u64,
     pub(crate) position: u64,
     pub(crate) id: BatchId,
+    pub(crate) key: BatchKey,
     pub(crate) timestamp_max: i64,
     pub(crate) count: u16,
+    pub(crate) length: u32,
 }
 
-impl TimeRow {
-    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(58);
-        out.extend_from_slice(&self.position.to_be_bytes());
+impl Place {
+    fn common(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        out.extend_from_slice(&self.number.to_be_bytes());
         out.extend_from_slice(&self.id.0);
         out.extend_from_slice(&self.timestamp_max.to_be_bytes());
         out.extend_from_slice(&self.count.to_be_bytes());
+        out.extend_from_slice(&self.length.to_be_bytes());
+        out
+    }
+
+    fn read(row: &[u8], position: u64, key: BatchKey) -> Self {
+        let mut length = [0; 4];
+        length.copy_from_slice(&row[50..54]);
+        Self {
+            number: number(row, 0),
+            position,
+            id: id(row, 8),
+            key,
+            timestamp_max: number(row, 40) as i64,
+            count: u16::from_be_bytes([row[48], row[49]]),
+            length: u32::from_be_bytes(length),
+        }
+    }
+
+    /// Row of `arrivals`: number 8, id 32, greatest timestamp 8, count 2, length 4, [`BatchKey`] 58.
+    pub(crate) fn arrival(&self, key: &[u8]) -> Vec<u8> {
+        let mut out = self.common();
+        out.extend_from_slice(&self.key.encode());
         seal(key, out)
     }
 
+    pub(crate) fn read_arrival(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let row: &[u8; 112] = open(key, row, ARRIVALS)?;
+        let position =
+            key.get(PARTITION..).filter(|rest| rest.len() == 8).ok_or_else(|| damaged(ARRIVALS))?;
+        let mut place = [0; BatchKey::LENGTH];
+        place.copy_from_slice(&row[54..]);
+        let place = BatchKey::decode(&place).ok_or_else(|| damaged(ARRIVALS))?;
+        Ok(Self::read(row, number(position, 0), place))
+    }
+
+    /// Row of `history`: number 8, id 32, greatest timestamp 8, count 2, length 4, position 8.
+    pub(crate) fn history(&self, key: &[u8]) -> Vec<u8> {
+        let mut out = self.common();
+        out.extend_from_slice(&self.position.to_be_bytes());
+        seal(key, out)
+    }
+
+    pub(crate) fn read_history(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let row: &[u8; 62] = open(key, row, HISTORY)?;
+        let place = key.get(PARTITION..).and_then(|rest| rest.try_into().ok()).and_then(BatchKey::decode);
+        Ok(Self::read(row, number(row, 54), place.ok_or_else(|| damaged(HISTORY))?))
+    }
+
+    /// Row of `series`: number 8, id 32, greatest timestamp 8, count 2, length 4, position 8, least timestamp 8.
+    pub(crate) fn series(&self, key: &[u8]) -> Vec<u8> {
+        let mut out = self.common();
+        out.extend_from_slice(&self.position.to_be_bytes());
+        out.extend_from_slice(&self.key.timestamp.to_be_bytes());
+        seal(key, out)
+    }
+
+    pub(crate) fn read_series(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
+        let row: &[u8; 70] = open(key, row, SERIES)?;
+        let (head, sequence) = key.split_last_chunk::<8>().ok_or_else(|| damaged(SERIES))?;
+        let series = read_head_key(head).ok_or_else(|| damaged(SERIES))?;
+        let place = BatchKey {
+            timestamp: number(row, 62) as i64,
+            origin: series.origin,
+            series: series.series,
+            sequence: u64::from_be_bytes(*sequence),
+        };
+        Ok(Self::read(row, number(row, 54), place))
+    }
+}
+
+/// Figures of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Position of the next batch.
+    pub(crate) end: u64,
+    pub(crate) batches: u64,
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Totals {
+    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        seal(key, [self.end, self.batches, self.events, self.bytes].map(u64::to_be_bytes).concat())
+    }
+
     pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Self, StoreError> {
-        let row: &[u8; 50] = open(key, row, "times")?;
+        let row: &[u8; 32] = open(key, row, PARTITIONS)?;
         Ok(Self {
-            position: number(row, 0),
-            id: id(row, 8),
-            timestamp_max: number(row, 40) as i64,
-            count: u16::from_be_bytes([row[48], row[49]]),
+            end: number(row, 0),
+            batches: number(row, 8),
+            events: number(row, 16),
+            bytes: number(row, 24),
         })
     }
 }
 
-/// A row of `series`.
-pub(crate) fn encode_place(key: &[u8], position: u64, id: BatchId) -> Vec<u8> {
-    seal(key, [&position.to_be_bytes()[..], &id.0].concat())
+pub(crate) fn encode_group(group: u64, next_number: u64) -> Vec<u8> {
+    seal(GROUP, [group, next_number].map(u64::to_be_bytes).concat())
 }
 
-pub(crate) fn decode_place(key: &[u8], row: &[u8]) -> Result<(u64, BatchId), StoreError> {
-    let row: &[u8; 40] = open(key, row, "series")?;
-    Ok((number(row, 0), id(row, 8)))
+/// Number of the last write, and of the next batch.
+pub(crate) fn decode_group(row: &[u8]) -> Result<(u64, u64), StoreError> {
+    let row: &[u8; 16] = open(GROUP, row, META)?;
+    Ok((number(row, 0), number(row, 8)))
 }
 
 pub(crate) fn encode_head(key: &[u8], head: &SeriesHead) -> Vec<u8> {
@@ -109,7 +226,7 @@ pub(crate) fn encode_head(key: &[u8], head: &SeriesHead) -> Vec<u8> {
 }
 
 pub(crate) fn decode_head(key: &[u8], row: &[u8]) -> Result<SeriesHead, StoreError> {
-    let row: &[u8; 49] = open(key, row, "heads")?;
+    let row: &[u8; 49] = open(key, row, HEADS)?;
     Ok(SeriesHead {
         next_sequence: number(row, 0),
         last: id(row, 8),
@@ -118,28 +235,19 @@ pub(crate) fn decode_head(key: &[u8], row: &[u8]) -> Result<SeriesHead, StoreErr
     })
 }
 
-pub(crate) fn encode_number(key: &[u8], value: u64) -> Vec<u8> {
-    seal(key, value.to_be_bytes().to_vec())
-}
-
-pub(crate) fn decode_number(key: &[u8], row: &[u8]) -> Result<u64, StoreError> {
-    let row: &[u8; 8] = open(key, row, "partitions")?;
-    Ok(u64::from_be_bytes(*row))
-}
-
 pub(crate) fn encode_proof(key: &[u8], first: &[u8], second: &[u8]) -> Vec<u8> {
     // A batch is bounded far below 4 GiB.
     seal(key, [&(first.len() as u32).to_be_bytes()[..], first, second].concat())
 }
 
 pub(crate) fn decode_proof(key: &[u8], row: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-    let body = open_any(key, row, "proofs")?;
+    let body = open_any(key, row, PROOFS)?;
     let read = || {
         let (length, rest) = body.split_first_chunk::<4>()?;
         let (first, second) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
         Some((first.to_vec(), second.to_vec()))
     };
-    read().ok_or_else(|| damaged("proofs"))
+    read().ok_or_else(|| damaged(PROOFS))
 }
 
 fn checksum(key: &[u8], row: &[u8]) -> [u8; 8] {
@@ -170,14 +278,56 @@ fn damaged(table: &str) -> StoreError {
     StoreError::Damaged(format!("a row of table {table} does not hold its checksum"))
 }
 
-fn number<const N: usize>(row: &[u8; N], at: usize) -> u64 {
+fn number(row: &[u8], at: usize) -> u64 {
     let mut out = [0; 8];
     out.copy_from_slice(&row[at..at + 8]);
     u64::from_be_bytes(out)
 }
 
-fn id<const N: usize>(row: &[u8; N], at: usize) -> BatchId {
+fn id(row: &[u8], at: usize) -> BatchId {
     let mut out = [0; 32];
     out.copy_from_slice(&row[at..at + 32]);
     BatchId(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (StreamPartition, Place) {
+        let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
+        let origin = Origin::ethereum(Address([3; 20]));
+        let key = BatchKey { timestamp: -5, origin, series: SeriesId(6), sequence: 7 };
+        let id = BatchId([8; 32]);
+        (at, Place { number: 1, position: 2, id, key, timestamp_max: 9, count: 10, length: 11 })
+    }
+
+    #[test]
+    fn each_index_reads_what_it_wrote_and_no_flipped_bit_passes() {
+        let (at, place) = place();
+        let series = SeriesKey { stream_partition: at, origin: place.key.origin, series: place.key.series };
+        type Read = fn(&[u8], &[u8]) -> Result<Place, StoreError>;
+        let (a, h, s) = (arrival_key(at, 2), history_key(at, &place.key), series_key(&series, 7));
+        let cases: [(Vec<u8>, Vec<u8>, Read); 3] = [
+            (a.clone(), place.arrival(&a), Place::read_arrival),
+            (h.clone(), place.history(&h), Place::read_history),
+            (s.clone(), place.series(&s), Place::read_series),
+        ];
+        for (key, row, read) in cases {
+            assert_eq!(read(&key, &row).unwrap(), place);
+            for bit in 0..row.len() * 8 {
+                let mut flipped = row.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(read(&key, &flipped).is_err(), "bit {bit}");
+            }
+            assert!(read(&key, &row[1..]).is_err() && read(&key, &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_row_under_another_key_is_refused() {
+        let (at, place) = place();
+        let row = place.arrival(&arrival_key(at, 2));
+        assert!(Place::read_arrival(&arrival_key(at, 3), &row).is_err());
+    }
 }

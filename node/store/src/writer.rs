@@ -1,21 +1,17 @@
 //! Group commit: one thread appends everything that waits as one group, another makes everything that waits durable with
-//! one fsync, so that neither waits for a timer.
+//! one fsync, so that neither waits for a timer nor for the other.
 
-use crate::{Append, EventLog, StoreError};
+use crate::{Append, EventLog, StoreError, WriterConfig};
 use mainstem_model::VerifiedBatch;
 use std::{
     fmt,
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
 };
-
-/// Batches appended as one group at most.
-const GROUP_MAX: usize = 256;
-/// Bytes appended as one group at most: bounds how long the first of it waits.
-const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// A batch to be written.
 #[derive(Debug)]
@@ -33,12 +29,14 @@ pub struct Write {
 /// What became of writes.
 #[derive(Debug)]
 pub enum Completion {
-    /// In the journal, at these arrival numbers; in the order of `submit`.
+    /// In the journal, at these arrival numbers: (token, position), in the order of `submit`.
     Stored(Vec<(u64, u64)>),
-    /// fsync returned. Comes after `Stored` of the same write.
+    /// fsync returned: these and everything stored before them outlive the power. Comes after `Stored` of the same write.
     Durable(Vec<u64>),
-    /// The store has failed. Nothing that was not reported is kept for certain, and nothing more will be.
+    /// The store has failed. Nothing of these is kept for certain, and nothing more will be.
     Failed {
+        /// The writes and syncs that get no other report.
+        tokens: Vec<u64>,
         /// Why.
         error: StoreError,
     },
@@ -51,11 +49,12 @@ enum Task {
 
 type Report = Arc<dyn Fn(Completion) + Send + Sync>;
 
-/// The way to the writing threads. What waits in it is bounded by who submits: the state machine's
-/// `write_queue_bytes_max`. The threads end, all done, when it is dropped.
+/// The way to the writing threads. They end, all done, when it is dropped.
 pub struct Writer {
     tasks: Option<Sender<Task>>,
     threads: Vec<thread::JoinHandle<()>>,
+    queued_bytes: Arc<AtomicUsize>,
+    config: WriterConfig,
 }
 
 impl Writer {
@@ -65,26 +64,45 @@ impl Writer {
     /// The operating system gives no threads.
     pub fn spawn(
         log: Arc<dyn EventLog>,
+        config: WriterConfig,
         report: impl Fn(Completion) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let report: Report = Arc::new(report);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (tasks, queue) = mpsc::channel();
         let (to_sync, syncs) = mpsc::channel();
-        let appender = {
-            let (log, report) = (log.clone(), report.clone());
-            thread::Builder::new()
-                .name("store-append".into())
-                .spawn(move || append_loop(log.as_ref(), &queue, &to_sync, &report))?
+        let appender = Appender {
+            log: log.clone(),
+            config: config.clone(),
+            queued_bytes: queued_bytes.clone(),
+            to_sync,
+            report: report.clone(),
+            unsynced_bytes: 0,
         };
+        let appender =
+            thread::Builder::new().name("store-append".into()).spawn(move || appender.run(&queue))?;
         let syncer = thread::Builder::new()
             .name("store-fsync".into())
             .spawn(move || sync_loop(log.as_ref(), &syncs, &report))?;
-        Ok(Self { tasks: Some(tasks), threads: vec![appender, syncer] })
+        Ok(Self { tasks: Some(tasks), threads: vec![appender, syncer], queued_bytes, config })
     }
 
-    /// Queues a write.
+    /// Queues a write whatever waits already: for callers that bound what they have on its way themselves.
     pub fn submit(&self, write: Write) {
+        self.queued_bytes.fetch_add(write.batch.bytes().len(), Ordering::Relaxed);
         self.send(Task::Write(write));
+    }
+
+    /// Queues a write unless more than [`WriterConfig::queue_bytes_max`] bytes wait already.
+    ///
+    /// # Errors
+    /// The write, given back.
+    pub fn try_submit(&self, write: Write) -> Result<(), Write> {
+        if self.queued_bytes() + write.batch.bytes().len() > self.config.queue_bytes_max {
+            return Err(write);
+        }
+        self.submit(write);
+        Ok(())
     }
 
     /// Reports `Durable` for `token` once everything submitted before is durable.
@@ -92,9 +110,14 @@ impl Writer {
         self.send(Task::Sync(token));
     }
 
+    /// Bytes of the batches that are not appended yet.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
     fn send(&self, task: Task) {
         if let Some(tasks) = &self.tasks {
-            // After a failure the thread is gone, and the failure was reported.
+            // The thread takes tasks until this end is dropped, after a failure too.
             drop(tasks.send(task));
         }
     }
@@ -111,39 +134,66 @@ impl Drop for Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Writer")
+        f.debug_struct("Writer").field("queued_bytes", &self.queued_bytes()).finish_non_exhaustive()
     }
 }
 
-fn append_loop(log: &dyn EventLog, queue: &Receiver<Task>, to_sync: &Sender<Vec<u64>>, report: &Report) {
-    while let Ok(first) = queue.recv() {
-        let (mut group, mut tokens, mut durable) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(task) = next {
-            match task {
-                Task::Write(write) => {
-                    bytes += write.batch.bytes().len();
-                    tokens.push(write.token);
-                    if write.durable {
-                        durable.push(write.token);
+/// The appending thread.
+struct Appender {
+    log: Arc<dyn EventLog>,
+    config: WriterConfig,
+    queued_bytes: Arc<AtomicUsize>,
+    to_sync: Sender<Vec<u64>>,
+    report: Report,
+    unsynced_bytes: usize,
+}
+
+impl Appender {
+    fn run(mut self, queue: &Receiver<Task>) {
+        while let Ok(first) = queue.recv() {
+            let (mut group, mut tokens, mut durable) = (Vec::new(), Vec::new(), Vec::new());
+            let mut bytes = 0;
+            let mut next = Some(first);
+            while let Some(task) = next {
+                match task {
+                    Task::Write(write) => {
+                        bytes += write.batch.bytes().len();
+                        tokens.push(write.token);
+                        if write.durable {
+                            durable.push(write.token);
+                        }
+                        group.push(Append { batch: write.batch, received_at: write.received_at });
                     }
-                    group.push(Append { batch: write.batch, received_at: write.received_at });
+                    Task::Sync(token) => durable.push(token),
                 }
-                Task::Sync(token) => durable.push(token),
+                let room = group.len() < self.config.group_batches_max && bytes < self.config.group_bytes_max;
+                next = room.then(|| queue.try_recv().ok()).flatten();
             }
-            let room = group.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX;
-            next = room.then(|| queue.try_recv().ok()).flatten();
+            self.append(&group, bytes, tokens, durable);
         }
+    }
+
+    fn append(&mut self, group: &[Append], bytes: usize, mut tokens: Vec<u64>, durable: Vec<u64>) {
         if !group.is_empty() {
-            match log.append(&group) {
-                Ok(positions) => report(Completion::Stored(tokens.into_iter().zip(positions).collect())),
-                Err(error) => return report(Completion::Failed { error }),
+            let appended = self.log.append(group);
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            match appended {
+                Ok(positions) => {
+                    (self.report)(Completion::Stored(tokens.into_iter().zip(positions).collect()))
+                }
+                Err(error) => {
+                    tokens.extend(durable);
+                    tokens.sort_unstable();
+                    tokens.dedup();
+                    return (self.report)(Completion::Failed { tokens, error });
+                }
             }
         }
-        if !durable.is_empty() && to_sync.send(durable).is_err() {
-            // The fsync thread has failed and said so.
-            return;
+        self.unsynced_bytes += bytes;
+        if !durable.is_empty() || self.unsynced_bytes >= self.config.unsynced_bytes_max {
+            self.unsynced_bytes = 0;
+            // The other thread takes work until this end is dropped.
+            drop(self.to_sync.send(durable));
         }
     }
 }
@@ -153,8 +203,9 @@ fn sync_loop(log: &dyn EventLog, syncs: &Receiver<Vec<u64>>, report: &Report) {
         // Everything here was appended before, so one fsync serves all.
         tokens.extend(syncs.try_iter().flatten());
         match log.sync() {
+            Ok(()) if tokens.is_empty() => {}
             Ok(()) => report(Completion::Durable(tokens)),
-            Err(error) => return report(Completion::Failed { error }),
+            Err(error) => report(Completion::Failed { tokens, error }),
         }
     }
 }

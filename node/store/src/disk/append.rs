@@ -1,82 +1,196 @@
 //! Writing: a group of batches is one atomic write of fjall, rows of every table together.
 
-use super::DiskLog;
+use super::{DiskLog, Tables, guarded};
 use crate::{
     Append, StoreError,
     record::Record,
-    tables::{self, TimeRow},
+    tables::{self, Place, Totals},
 };
-use fjall::PersistMode;
-use mainstem_model::{BatchKey, Equivocation, SeriesHead, SeriesKey};
-use std::{collections::HashMap, sync::PoisonError};
+use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
+use mainstem_model::{BatchKey, Equivocation, SeriesHead, SeriesKey, StreamPartition};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::{MutexGuard, PoisonError, atomic::Ordering},
+};
+
+/// Partitions whose totals are remembered, so that they need not be read for each group.
+const TOTALS_MAX: usize = 10_000;
+
+/// What the next write follows.
+#[derive(Debug)]
+pub(super) struct State {
+    group: u64,
+    next_number: u64,
+    totals: BTreeMap<StreamPartition, Totals>,
+    frozen: BTreeSet<SeriesKey>,
+}
+
+impl State {
+    pub(super) fn load(tables: &Tables) -> Result<Self, StoreError> {
+        let row = guarded(|| tables.meta.get(tables::GROUP))?
+            .ok_or_else(|| StoreError::Damaged("table meta has lost its row".into()))?;
+        let (group, next_number) = tables::decode_group(&row)?;
+        let mut frozen = BTreeSet::new();
+        let mut proofs = tables.proofs.iter();
+        while let Some(row) = guarded(|| proofs.next().map(fjall::Guard::key).transpose())? {
+            let series = tables::read_head_key(&row);
+            frozen.insert(
+                series.ok_or_else(|| StoreError::Damaged("a key of table proofs is no series".into()))?,
+            );
+        }
+        Ok(Self { group, next_number, totals: BTreeMap::new(), frozen })
+    }
+
+    pub(super) const fn group(&self) -> u64 {
+        self.group
+    }
+}
+
+impl Tables {
+    pub(super) fn totals(&self, at: StreamPartition) -> Result<Totals, StoreError> {
+        let key = tables::partition_key(at);
+        let row = guarded(|| self.partitions.get(key))?;
+        row.map_or(Ok(Totals::default()), |row| Totals::decode(&key, &row))
+    }
+
+    pub(super) fn head(&self, series: &SeriesKey) -> Result<Option<SeriesHead>, StoreError> {
+        let key = tables::head_key(series);
+        guarded(|| self.heads.get(&key))?.map(|row| tables::decode_head(&key, &row)).transpose()
+    }
+}
 
 impl DiskLog {
-    pub(super) fn append_group(&self, group: &[Append]) -> Result<Vec<u64>, StoreError> {
-        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        // IMPORTANT: looked at behind the lock, so that no append slips in between a failure and its notice.
+    /// Begins a write: nothing else is written until it is over.
+    pub(super) fn begin(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // IMPORTANT: looked at behind the lock, so that no write slips in between a failure and its notice.
         self.check_poison()?;
+        Ok(state)
+    }
+
+    /// Ends it: all rows or none are in the journal, and visible.
+    pub(super) fn commit(&self, state: &mut State, mut rows: WriteBatch) -> Result<(), StoreError> {
+        let group = state.group + 1;
+        rows.insert(&self.tables.meta, tables::GROUP, tables::encode_group(group, state.next_number));
+        rows.durability(Some(PersistMode::Buffer)).commit().map_err(|error| self.poison(error))?;
+        state.group = group;
+        self.written.store(group, Ordering::Release);
+        Ok(())
+    }
+
+    /// The totals of a partition as of this write.
+    pub(super) fn totals_now(&self, state: &State, at: StreamPartition) -> Result<Totals, StoreError> {
+        if let Some(totals) = state.totals.get(&at) {
+            return Ok(*totals);
+        }
+        self.tables.totals(at)
+    }
+
+    pub(super) fn put_totals(
+        &self,
+        state: &mut State,
+        rows: &mut WriteBatch,
+        at: StreamPartition,
+        totals: Totals,
+    ) {
+        let key = tables::partition_key(at);
+        rows.insert(&self.tables.partitions, key, totals.encode(&key));
+        if state.totals.len() >= TOTALS_MAX {
+            state.totals.clear();
+        }
+        state.totals.insert(at, totals);
+    }
+
+    pub(super) fn append_group(&self, group: &[Append]) -> Result<Vec<u64>, StoreError> {
+        let mut state = self.begin()?;
         let mut positions = Vec::with_capacity(group.len());
-        let mut heads: HashMap<SeriesKey, SeriesHead> = HashMap::new();
-        let mut rows = self.database.batch().durability(Some(PersistMode::Buffer));
+        let mut heads: BTreeMap<SeriesKey, SeriesHead> = BTreeMap::new();
+        let mut totals: BTreeMap<StreamPartition, Totals> = BTreeMap::new();
+        for Append { batch, .. } in group {
+            let at = batch.header().stream_partition;
+            if let Entry::Vacant(entry) = totals.entry(at) {
+                entry.insert(self.totals_now(&state, at)?);
+            }
+        }
+        // IMPORTANT: from here on nothing fails but the write itself, so positions and numbers have no gaps.
+        let mut rows = WriteBatch::with_capacity(self.tables.database.clone(), group.len() * 4 + 8);
         for Append { batch, received_at } in group {
             let header = batch.header();
-            let at = header.stream_partition;
-            let position = match ends.get(&at) {
-                Some(end) => *end,
-                None => self.end(at)?,
-            };
-            ends.insert(at, position + 1);
-            positions.push(position);
-
-            let key = tables::batch_key(at, position);
-            let record = Record::new(header, batch.id(), batch.bytes().clone(), *received_at).encode(&key);
-            rows.insert(&self.batches, key, record);
-
-            let key = tables::time_key(at, &BatchKey::of(header));
-            let row = TimeRow {
-                position,
+            let total = totals.entry(header.stream_partition).or_default();
+            let place = Place {
+                number: state.next_number,
+                position: total.end,
                 id: batch.id(),
+                key: BatchKey::of(header),
                 timestamp_max: header.timestamp_max,
                 count: header.count,
+                // Bounded by the format far below 4 GiB.
+                length: batch.bytes().len() as u32,
             };
-            let row = row.encode(&key);
-            rows.insert(&self.times, key, row);
-
+            state.next_number += 1;
+            total.end += 1;
+            total.batches += 1;
+            total.events += u64::from(place.count);
+            total.bytes += u64::from(place.length);
+            positions.push(place.position);
             let series = SeriesKey::of(header);
-            let key = tables::series_key(&series, header.sequence);
-            let row = tables::encode_place(&key, position, batch.id());
-            rows.insert(&self.series, key, row);
-
-            heads.insert(series, SeriesHead::after(batch));
-            let key = tables::partition_key(at);
-            rows.insert(&self.partitions, key, tables::encode_number(&key, position + 1));
+            let frozen = state.frozen.contains(&series);
+            heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
+            self.put_batch(
+                &mut rows,
+                &series,
+                &place,
+                &Record {
+                    received_at: *received_at,
+                    position: place.position,
+                    id: place.id,
+                    bytes: batch.bytes().clone(),
+                },
+            );
         }
-        #[allow(
-            clippy::iter_over_hash_type,
-            reason = "the rows have different keys, so their order says nothing"
-        )]
         for (series, head) in &heads {
             let key = tables::head_key(series);
             let row = tables::encode_head(&key, head);
-            rows.insert(&self.heads, key, row);
+            rows.insert(&self.tables.heads, key, row);
         }
-        rows.commit().map_err(|error| self.poison(&error))?;
+        for (at, total) in totals {
+            self.put_totals(&mut state, &mut rows, at, total);
+        }
+        self.commit(&mut state, rows)?;
         Ok(positions)
     }
 
+    fn put_batch(&self, rows: &mut WriteBatch, series: &SeriesKey, place: &Place, record: &Record) {
+        let at = series.stream_partition;
+        rows.insert(&self.tables.batches, place.number.to_be_bytes(), record.encode(place.number));
+        let key = tables::arrival_key(at, place.position);
+        let row = place.arrival(&key);
+        rows.insert(&self.tables.arrivals, key, row);
+        let key = tables::history_key(at, &place.key);
+        let row = place.history(&key);
+        rows.insert(&self.tables.history, key, row);
+        let key = tables::series_key(series, place.key.sequence);
+        let row = place.series(&key);
+        rows.insert(&self.tables.series, key, row);
+    }
+
     pub(super) fn keep_proof(&self, proof: &Equivocation) -> Result<(), StoreError> {
-        let _ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_poison()?;
-        let key = tables::head_key(&proof.series());
-        let head = match self.heads.get(&key).map_err(super::damaged)? {
-            Some(row) => tables::decode_head(&key, &row)?,
-            None => SeriesHead::START,
-        };
-        let mut rows = self.database.batch().durability(Some(PersistMode::SyncData));
-        let row = tables::encode_proof(&key, proof.first.bytes(), proof.second.bytes());
-        rows.insert(&self.proofs, key.clone(), row);
-        let row = tables::encode_head(&key, &SeriesHead { frozen: true, ..head });
-        rows.insert(&self.heads, key, row);
-        rows.commit().map_err(|error| self.poison(&error))
+        let series = proof.series();
+        {
+            let mut state = self.begin()?;
+            if state.frozen.contains(&series) {
+                return Ok(());
+            }
+            let head = self.tables.head(&series)?.unwrap_or(SeriesHead::START);
+            let key = tables::head_key(&series);
+            let mut rows = self.tables.database.batch();
+            let row = tables::encode_proof(&key, proof.first.bytes(), proof.second.bytes());
+            rows.insert(&self.tables.proofs, key.clone(), row);
+            let row = tables::encode_head(&key, &SeriesHead { frozen: true, ..head });
+            rows.insert(&self.tables.heads, key, row);
+            self.commit(&mut state, rows)?;
+            state.frozen.insert(series);
+        }
+        self.sync_journal()
     }
 }

@@ -1,18 +1,72 @@
-//! Reading: history by the index of times, what came since by arrival number.
+//! Reading: history by its index, what came since by arrival number.
 
-use super::{DiskLog, damaged};
+use super::{DiskLog, Tables, guarded, history::History};
 use crate::{
-    Page, PartitionStats, StoreError, StoredBatch, Verified,
+    DamagedRange, Page, PartitionStats, StoreError, StoredBatch,
     record::Record,
-    tables::{self, TimeRow},
+    tables::{self, Place},
 };
 use bytes::Bytes;
 use mainstem_model::{
     BatchKey, Cursor, ReadFilter, ReadStart, SeriesKey, StreamPartition, limits::BATCH_SPAN_MS_MAX,
 };
+use std::collections::BTreeMap;
 
 /// Rows looked at for one page, whatever the filter leaves out.
 const ROWS_PER_PAGE_MAX: usize = 10_000;
+
+pub(super) type PlaceResult = Result<Place, StoreError>;
+
+impl Tables {
+    /// The place of one arrival; `None` when it was trimmed or is to come.
+    pub(super) fn arrival(&self, at: StreamPartition, position: u64) -> Result<Option<Place>, StoreError> {
+        let key = tables::arrival_key(at, position);
+        guarded(|| self.arrivals.get(&key))?.map(|row| Place::read_arrival(&key, &row)).transpose()
+    }
+
+    /// The first position from `position` on that is kept, or cannot be read.
+    pub(super) fn next_arrival(&self, at: StreamPartition, position: u64, end: u64) -> u64 {
+        let range = tables::arrival_key(at, position)..tables::arrival_key(at, end);
+        match guarded(|| self.arrivals.range(range).next().map(fjall::Guard::key).transpose()) {
+            Ok(Some(key)) => key.last_chunk().map_or(position, |bytes| u64::from_be_bytes(*bytes)),
+            Ok(None) => end,
+            Err(_) => position,
+        }
+    }
+
+    /// Places of a partition in the order of history, from `first` (a whole key) on.
+    pub(super) fn places(
+        &self,
+        at: StreamPartition,
+        first: Vec<u8>,
+    ) -> impl DoubleEndedIterator<Item = PlaceResult> {
+        let mut last = tables::partition_key(at).to_vec();
+        last.extend_from_slice(&[0xff; BatchKey::LENGTH]);
+        self.history.range(first..=last).map(|row| {
+            let (key, row) = guarded(|| row.into_inner())?;
+            Place::read_history(&key, &row)
+        })
+    }
+
+    pub(super) fn read_proofs(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let rows = self.proofs.prefix(tables::partition_key(at));
+        rows.map(|row| {
+            let (key, row) = guarded(|| row.into_inner())?;
+            tables::decode_proof(&key, &row).map(|(first, second)| (first.into(), second.into()))
+        })
+        .collect()
+    }
+
+    pub(super) fn list_partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
+        let rows = self.partitions.iter();
+        rows.map(|row| {
+            let key = guarded(|| row.key())?;
+            tables::read_partition_key(&key)
+                .ok_or_else(|| StoreError::Damaged("a key of table partitions is no partition".into()))
+        })
+        .collect()
+    }
+}
 
 impl DiskLog {
     pub(super) fn find_in_series(
@@ -21,32 +75,38 @@ impl DiskLog {
         sequence: u64,
     ) -> Result<Option<StoredBatch>, StoreError> {
         let range = tables::series_key(series, 0)..=tables::series_key(series, sequence);
-        let Some(row) = self.series.range(range).next_back() else { return Ok(None) };
-        let (key, row) = row.into_inner().map_err(damaged)?;
-        let (position, _) = tables::decode_place(&key, &row)?;
-        let at = series.stream_partition;
-        let cursor = Cursor::Arrival { log: self.log_id, position, skip: 0 };
-        let Some(batch) = self.read(at, position, cursor)? else { return Ok(None) };
-        let first = key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        Ok((sequence < first + u64::from(batch.count)).then_some(batch))
+        let row = guarded(|| {
+            self.tables.series.range(range).next_back().map(fjall::Guard::into_inner).transpose()
+        })?;
+        let Some((key, row)) = row else { return Ok(None) };
+        let place = Place::read_series(&key, &row)?;
+        if sequence >= place.key.sequence.saturating_add(u64::from(place.count)) {
+            return Ok(None);
+        }
+        let cursor = Cursor::Arrival { log: self.log_id, position: place.position, skip: 0 };
+        self.read(series.stream_partition, &place, cursor)
     }
 
-    /// One batch by its arrival number; `None` when it is not kept any more.
-    fn read(
+    /// The batch at a place; `None` when it was trimmed since the place was read.
+    pub(super) fn read(
         &self,
         at: StreamPartition,
-        position: u64,
+        place: &Place,
         cursor: Cursor,
     ) -> Result<Option<StoredBatch>, StoreError> {
-        let key = tables::batch_key(at, position);
-        let Some(row) = self.batches.get(&key).map_err(damaged)? else { return Ok(None) };
-        let record = Record::decode(&key, row.into())?;
+        let Some(row) = guarded(|| self.tables.batches.get(place.number.to_be_bytes()))? else {
+            return match self.tables.arrival(at, place.position)? {
+                None => Ok(None),
+                Some(_) => Err(StoreError::Damaged("a batch that the indexes name is missing".into())),
+            };
+        };
+        let record = Record::decode(place, row.into())?;
         Ok(Some(StoredBatch {
             bytes: record.bytes,
             id: record.id,
-            count: record.count,
+            count: place.count,
             received_at: record.received_at,
-            position,
+            position: record.position,
             cursor,
         }))
     }
@@ -58,54 +118,92 @@ impl DiskLog {
         filter: &ReadFilter,
     ) -> Result<Cursor, StoreError> {
         let log = self.log_id;
-        let until = self.end(at)?;
+        let until = self.tables.totals(at)?.end;
         let here = Cursor::Arrival { log, position: until, skip: 0 };
         match start {
             ReadStart::Now => Ok(here),
             ReadStart::Cursor(cursor) => self.check_cursor(cursor, until).map(|()| cursor),
             ReadStart::From => {
                 let least = filter.from.saturating_sub(BATCH_SPAN_MS_MAX);
-                let first = self.times_from(at, &first_key(at, least)).next();
-                match first.transpose()? {
-                    Some((key, _)) => Ok(Cursor::History { log, until, key, skip: 0 }),
-                    None => Ok(here),
-                }
+                let mut places = self.history(at, tables::history_key_from(at, least), until);
+                Ok(places.next(&mut Vec::new())?.map_or(here, |place| Cursor::History {
+                    log,
+                    until,
+                    key: place.key,
+                    skip: 0,
+                }))
             }
             ReadStart::Last(n) => {
-                let (mut left, mut cursor) = (n, here);
-                let range = tables::partition_key(at);
-                for row in self.times.prefix(range).rev() {
-                    if left == 0 {
-                        break;
-                    }
-                    let (key, row) = read_time(row)?;
-                    if row.position >= until || filter.origin.is_some_and(|origin| origin != key.origin) {
-                        continue;
-                    }
-                    let count = u64::from(row.count);
-                    // At most the batch's count, so it fits 16 bits.
-                    cursor = Cursor::History { log, until, key, skip: count.saturating_sub(left) as u16 };
-                    left = left.saturating_sub(count);
-                }
-                Ok(cursor)
+                let last = self.last(at, n, filter, until)?;
+                Ok(last.map_or(here, |(key, skip)| Cursor::History { log, until, key, skip }))
             }
         }
+    }
+
+    /// Where the last `n` events begin: a batch and how many of its events come before them.
+    fn last(
+        &self,
+        at: StreamPartition,
+        n: u64,
+        filter: &ReadFilter,
+        until: u64,
+    ) -> Result<Option<(BatchKey, u16)>, StoreError> {
+        let wanted = |place: &Place| {
+            place.position < until && filter.origin.is_none_or(|origin| origin == place.key.origin)
+        };
+        if let Some(origin) = filter.origin {
+            let prefix = tables::origin_key(at, &origin);
+            let known =
+                guarded(|| self.tables.series.prefix(prefix).next().map(fjall::Guard::key).transpose());
+            // An origin that never wrote here must not cost a walk through all of history.
+            if matches!(known, Ok(None)) {
+                return Ok(None);
+            }
+        }
+        let (mut left, mut first) = (n, None);
+        for place in self.tables.places(at, tables::history_key_from(at, i64::MIN)).rev() {
+            if left == 0 {
+                return Ok(first);
+            }
+            let place = match place {
+                Ok(place) => place,
+                Err(StoreError::Damaged(_)) => return self.last_around_damage(at, n, wanted, until),
+                Err(error) => return Err(error),
+            };
+            if wanted(&place) {
+                let count = u64::from(place.count);
+                // At most the batch's count, so it fits 16 bits.
+                first = Some((place.key, count.saturating_sub(left) as u16));
+                left = left.saturating_sub(count);
+            }
+        }
+        Ok(first)
+    }
+
+    /// The same by a look at every arrival.
+    fn last_around_damage(
+        &self,
+        at: StreamPartition,
+        n: u64,
+        wanted: impl Fn(&Place) -> bool,
+        until: u64,
+    ) -> Result<Option<(BatchKey, u16)>, StoreError> {
+        let (mut kept, mut events) = (BTreeMap::new(), 0);
+        self.each_arrival(at, until, &mut Vec::new(), |place| {
+            if n > 0 && wanted(&place) {
+                kept.insert(place.key, u64::from(place.count));
+                events += u64::from(place.count);
+                while let Some(least) = kept.first_entry().filter(|least| events - *least.get() >= n) {
+                    events -= least.remove();
+                }
+            }
+        })?;
+        Ok(kept.first_key_value().map(|(key, _)| (*key, events.saturating_sub(n) as u16)))
     }
 
     fn check_cursor(&self, cursor: Cursor, end: u64) -> Result<(), StoreError> {
         let (Cursor::Arrival { position, .. } | Cursor::History { until: position, .. }) = cursor;
         if cursor.log() == self.log_id && position <= end { Ok(()) } else { Err(StoreError::ForeignCursor) }
-    }
-
-    /// Rows of `times` of a partition from `first` (a whole key) on.
-    fn times_from(
-        &self,
-        at: StreamPartition,
-        first: &[u8],
-    ) -> impl Iterator<Item = Result<(BatchKey, TimeRow), StoreError>> {
-        let mut last = tables::partition_key(at).to_vec();
-        last.extend_from_slice(&[0xff; BatchKey::LENGTH]);
-        self.times.range(first.to_vec()..=last).map(read_time)
     }
 
     pub(super) fn read_page(
@@ -116,145 +214,145 @@ impl DiskLog {
         batches_max: usize,
         bytes_max: usize,
     ) -> Result<Page, StoreError> {
-        let end = self.end(at)?;
+        let end = self.tables.totals(at)?.end;
         self.check_cursor(cursor, end)?;
-        let mut page =
-            Filling { page: Page { batches: Vec::new(), next: cursor, at_end: false, damaged: 0 }, bytes: 0 };
-        let full = |page: &Filling| {
-            !page.page.batches.is_empty()
-                && (page.bytes >= bytes_max || page.page.batches.len() >= batches_max)
-        };
+        let page = Page { batches: Vec::new(), next: cursor, at_end: false, damaged: Vec::new() };
+        let mut filling = Filling { log: self, at, filter, page, bytes: 0, batches_max, bytes_max };
         match cursor {
             Cursor::History { log, until, key, skip } => {
-                page.page.next = Cursor::Arrival { log, position: until, skip: 0 };
-                for (n, row) in self.times_from(at, &tables::time_key(at, &key)).enumerate() {
-                    let (found, row) = row?;
-                    if found.timestamp > filter.to {
+                let mut places = self.history(at, tables::history_key(at, &key), until);
+                filling.page.next = Cursor::Arrival { log, position: until, skip: 0 };
+                let mut rows = 0;
+                while let Some(place) = places.next(&mut filling.page.damaged)? {
+                    if place.key.timestamp > filter.to {
                         break;
                     }
-                    let skip = if found == key { skip } else { 0 };
-                    let here = Cursor::History { log, until, key: found, skip };
-                    if n >= ROWS_PER_PAGE_MAX || full(&page) {
-                        page.page.next = here;
+                    let skip = if place.key == key { skip } else { 0 };
+                    let here = Cursor::History { log, until, key: place.key, skip };
+                    if rows >= ROWS_PER_PAGE_MAX || filling.is_full() {
+                        filling.page.next = here;
                         break;
                     }
-                    let wanted = row.position < until
-                        && row.timestamp_max >= filter.from
-                        && filter.origin.is_none_or(|origin| origin == found.origin)
-                        && skip < row.count;
-                    if wanted {
-                        page.take(self.read(at, row.position, here), Some(&row));
+                    rows += 1;
+                    if place.position < until {
+                        filling.take(&place, here)?;
                     }
                 }
             }
-            Cursor::Arrival { log, mut position, skip } => {
-                let first = position;
-                while position < end && position - first < ROWS_PER_PAGE_MAX as u64 && !full(&page) {
+            Cursor::Arrival { log, position: first, skip } => {
+                let (mut position, mut rows) = (first, 0);
+                while position < end && rows < ROWS_PER_PAGE_MAX && !filling.is_full() {
+                    rows += 1;
                     let skip = if position == first { skip } else { 0 };
-                    let here = Cursor::Arrival { log, position, skip };
-                    page.take_wanted(self.read(at, position, here), filter, skip);
+                    match self.tables.arrival(at, position) {
+                        Ok(Some(place)) => filling.take(&place, Cursor::Arrival { log, position, skip })?,
+                        Ok(None) => {
+                            position = self.tables.next_arrival(at, position + 1, end);
+                            continue;
+                        }
+                        Err(error) => filling.page.damaged.push(damaged(at, position, None, error)?),
+                    }
                     position += 1;
                 }
-                page.page.next = Cursor::Arrival { log, position, skip: 0 };
+                filling.page.next = Cursor::Arrival { log, position, skip: 0 };
             }
         }
-        page.page.at_end = matches!(page.page.next, Cursor::Arrival { position, .. } if position >= end);
-        Ok(page.page)
+        let mut page = filling.page;
+        page.at_end = matches!(page.next, Cursor::Arrival { position, .. } if position >= end);
+        Ok(page)
     }
 
-    pub(super) fn read_proofs(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let rows = self.proofs.prefix(tables::partition_key(at));
-        rows.map(|row| {
-            let (key, row) = row.into_inner().map_err(damaged)?;
-            tables::decode_proof(&key, &row).map(|(first, second)| (first.into(), second.into()))
-        })
-        .collect()
+    /// The places of history from `first` (a whole key) on, around damage of their index.
+    fn history(&self, at: StreamPartition, first: Vec<u8>, until: u64) -> History<'_> {
+        History::new(self, at, first, until)
     }
 
-    pub(super) fn list_partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
-        self.partitions
-            .iter()
-            .map(|row| {
-                let key = row.key().map_err(damaged)?;
-                tables::read_partition_key(&key)
-                    .ok_or_else(|| StoreError::Damaged("a key of table partitions is no partition".into()))
-            })
-            .collect()
+    /// Hands over the place of every arrival before `until` that is kept; those that cannot be read go to `lost`.
+    pub(super) fn each_arrival(
+        &self,
+        at: StreamPartition,
+        until: u64,
+        lost: &mut Vec<DamagedRange>,
+        mut found: impl FnMut(Place),
+    ) -> Result<(), StoreError> {
+        let mut position = self.tables.next_arrival(at, 0, until);
+        while position < until {
+            match self.tables.arrival(at, position) {
+                Ok(Some(place)) => found(place),
+                Ok(None) => {
+                    position = self.tables.next_arrival(at, position + 1, until);
+                    continue;
+                }
+                Err(error) => lost.push(damaged(at, position, None, error)?),
+            }
+            position += 1;
+        }
+        Ok(())
     }
 
     pub(super) fn partition_stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {
-        let mut rows = self.times.prefix(tables::partition_key(at));
-        let timestamp = |row: Option<fjall::Guard>| -> Result<_, StoreError> {
-            Ok(row.map(read_time).transpose()?.map(|(key, _)| key.timestamp))
-        };
-        let first_timestamp = timestamp(rows.next())?;
-        let last_timestamp = timestamp(rows.next_back())?.or(first_timestamp);
-        Ok(PartitionStats { end: self.end(at)?, first_timestamp, last_timestamp })
+        let totals = self.tables.totals(at)?;
+        let mut places = self.tables.places(at, tables::history_key_from(at, i64::MIN));
+        let first = places.next().transpose()?.map(|place| place.key.timestamp);
+        let last = places.next_back().transpose()?.map(|place| place.key.timestamp).or(first);
+        Ok(PartitionStats {
+            end: totals.end,
+            batches: totals.batches,
+            events: totals.events,
+            bytes: totals.bytes,
+            first_timestamp: first,
+            last_timestamp: last,
+        })
     }
+}
 
-    pub(super) fn verify_all(&self, progress: &mut dyn FnMut(&Verified)) -> Result<Verified, StoreError> {
-        let mut verified = Verified::default();
-        for at in self.list_partitions()? {
-            for position in 0..self.end(at)? {
-                let cursor = Cursor::Arrival { log: self.log_id, position, skip: 0 };
-                match self.read(at, position, cursor) {
-                    Ok(Some(batch)) => {
-                        verified.batches += 1;
-                        verified.bytes += batch.bytes.len() as u64;
-                    }
-                    Ok(None) => {}
-                    Err(_) => verified.damaged.push((at, position)),
-                }
-                progress(&verified);
-            }
-        }
-        Ok(verified)
-    }
+/// An error of one batch as a stretch of damage; other errors stay what they are.
+pub(super) fn damaged(
+    at: StreamPartition,
+    position: u64,
+    place: Option<&Place>,
+    error: StoreError,
+) -> Result<DamagedRange, StoreError> {
+    let StoreError::Damaged(why) = error else { return Err(error) };
+    tracing::warn!(%at, position, %why, "a batch is damaged");
+    let batch = place.map(|place| (place.key, place.id));
+    Ok(DamagedRange { at, positions: position..position + 1, batch, why })
 }
 
 /// A page on its way.
-struct Filling {
+struct Filling<'a> {
+    log: &'a DiskLog,
+    at: StreamPartition,
+    filter: &'a ReadFilter,
     page: Page,
     bytes: usize,
+    batches_max: usize,
+    bytes_max: usize,
 }
 
-impl Filling {
-    /// Takes what was read; what cannot be read, or is not the batch that the index speaks of, is counted as damaged.
-    fn take(&mut self, read: Result<Option<StoredBatch>, StoreError>, index: Option<&TimeRow>) {
-        match read {
-            Ok(Some(batch)) if index.is_none_or(|row| row.id == batch.id) => {
+impl Filling<'_> {
+    fn is_full(&self) -> bool {
+        !self.page.batches.is_empty()
+            && (self.bytes >= self.bytes_max || self.page.batches.len() >= self.batches_max)
+    }
+
+    /// Reads a batch into the page, if anything of it is wanted.
+    fn take(&mut self, place: &Place, cursor: Cursor) -> Result<(), StoreError> {
+        let wanted = self.filter.origin.is_none_or(|origin| origin == place.key.origin)
+            && place.timestamp_max >= self.filter.from
+            && place.key.timestamp <= self.filter.to
+            && cursor.skip() < place.count;
+        if !wanted {
+            return Ok(());
+        }
+        match self.log.read(self.at, place, cursor) {
+            Ok(Some(batch)) => {
                 self.bytes += batch.bytes.len();
                 self.page.batches.push(batch);
             }
-            // Trimmed between the look at the index and the read.
             Ok(None) => {}
-            Ok(Some(_)) | Err(_) => self.page.damaged += 1,
+            Err(error) => self.page.damaged.push(damaged(self.at, place.position, Some(place), error)?),
         }
+        Ok(())
     }
-
-    /// The same for a batch that no index has spoken of: the filter is held against the batch itself.
-    fn take_wanted(&mut self, read: Result<Option<StoredBatch>, StoreError>, filter: &ReadFilter, skip: u16) {
-        if let Ok(Some(batch)) = &read {
-            let header = mainstem_model::Batch::peek_header(&batch.bytes);
-            if skip >= batch.count || header.is_ok_and(|header| !filter.wants(&header)) {
-                return;
-            }
-        }
-        self.take(read, None);
-    }
-}
-
-fn first_key(at: StreamPartition, timestamp: i64) -> Vec<u8> {
-    let sortable = ((timestamp as u64) ^ (1 << 63)).to_be_bytes();
-    let mut key = tables::partition_key(at).to_vec();
-    key.extend_from_slice(&sortable);
-    key.extend_from_slice(&[0; BatchKey::LENGTH - 8]);
-    key
-}
-
-fn read_time(row: fjall::Guard) -> Result<(BatchKey, TimeRow), StoreError> {
-    let (key, row) = row.into_inner().map_err(damaged)?;
-    let time = tables::read_time_key(&key)
-        .ok_or_else(|| StoreError::Damaged("a key of table times is no place in history".into()))?;
-    Ok((time, TimeRow::decode(&key, &row)?))
 }

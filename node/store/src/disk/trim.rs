@@ -1,10 +1,15 @@
 //! Retention: old batches go, with every row that points at them.
 
-use super::{DiskLog, damaged};
-use crate::{StoreError, Trimmed, tables};
-use fjall::PersistMode;
+use super::DiskLog;
+use crate::{
+    StoreError, Trimmed,
+    tables::{self, Place},
+};
 use mainstem_model::{SeriesKey, StreamPartition};
 use std::sync::PoisonError;
+
+/// Rows looked at in one call beyond those removed.
+const ROWS_MAX: usize = 10_000;
 
 impl DiskLog {
     pub(super) fn trim_partition(
@@ -13,31 +18,54 @@ impl DiskLog {
         before: i64,
         max: usize,
     ) -> Result<Trimmed, StoreError> {
-        let _ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_poison()?;
-        let mut trimmed = Trimmed::default();
-        let mut rows = self.database.batch().durability(Some(PersistMode::Buffer));
-        for row in self.times.prefix(tables::partition_key(at)) {
-            let (key, value) = row.into_inner().map_err(damaged)?;
-            let time = tables::read_time_key(&key)
-                .ok_or_else(|| StoreError::Damaged("a key of table times is no place in history".into()))?;
-            if time.timestamp >= before {
-                break;
-            }
-            if trimmed.batches >= max as u64 {
-                trimmed.more = true;
-                break;
-            }
-            let row = tables::TimeRow::decode(&key, &value)?;
-            let batch = tables::batch_key(at, row.position);
-            trimmed.bytes += u64::from(self.batches.size_of(&batch).map_err(damaged)?.unwrap_or(0));
-            trimmed.batches += 1;
-            let series = SeriesKey { stream_partition: at, origin: time.origin, series: time.series };
-            rows.remove(&self.series, tables::series_key(&series, time.sequence));
-            rows.remove(&self.batches, batch);
-            rows.remove(&self.times, key);
+        let _trimming = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
+        let (places, more) = self.find_old(at, before, max)?;
+        if places.is_empty() {
+            return Ok(Trimmed { more, ..Trimmed::default() });
         }
-        rows.commit().map_err(|error| self.poison(&error))?;
+        let mut state = self.begin()?;
+        let mut totals = self.totals_now(&state, at)?;
+        let mut trimmed = Trimmed { more, ..Trimmed::default() };
+        let mut rows = self.tables.database.batch();
+        for place in &places {
+            let series =
+                SeriesKey { stream_partition: at, origin: place.key.origin, series: place.key.series };
+            rows.remove(&self.tables.batches, place.number.to_be_bytes());
+            rows.remove(&self.tables.arrivals, tables::arrival_key(at, place.position));
+            rows.remove(&self.tables.history, tables::history_key(at, &place.key));
+            rows.remove(&self.tables.series, tables::series_key(&series, place.key.sequence));
+            trimmed.batches += 1;
+            trimmed.bytes += u64::from(place.length);
+            totals.events = totals.events.saturating_sub(u64::from(place.count));
+        }
+        totals.batches = totals.batches.saturating_sub(trimmed.batches);
+        totals.bytes = totals.bytes.saturating_sub(trimmed.bytes);
+        self.put_totals(&mut state, &mut rows, at, totals);
+        self.commit(&mut state, rows)?;
         Ok(trimmed)
+    }
+
+    /// At most `max` places of batches that end before `before`, and whether there may be more.
+    fn find_old(
+        &self,
+        at: StreamPartition,
+        before: i64,
+        max: usize,
+    ) -> Result<(Vec<Place>, bool), StoreError> {
+        let mut old = Vec::new();
+        for (n, place) in self.tables.places(at, tables::history_key_from(at, i64::MIN)).enumerate() {
+            // IMPORTANT: by the index only. What it does not tell is not deleted.
+            let place = place?;
+            if place.key.timestamp >= before {
+                break;
+            }
+            if place.timestamp_max < before {
+                if old.len() >= max || n - old.len() >= ROWS_MAX {
+                    return Ok((old, true));
+                }
+                old.push(place);
+            }
+        }
+        Ok((old, false))
     }
 }

@@ -1,5 +1,7 @@
 //! One suite for both logs: the store on disk and the one in memory must tell the same.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod batches;
 mod reading;
 mod restart;

@@ -23,7 +23,7 @@ fn read(
     let mut got = Vec::new();
     loop {
         let page = subject.log.page(place(0), cursor, filter, batches_max, usize::MAX).unwrap();
-        assert_eq!(page.damaged, 0);
+        assert_eq!(page.damaged, []);
         assert!(page.batches.len() <= batches_max);
         for stored in &page.batches {
             let batch = Batch::decode(stored.bytes.clone()).unwrap();

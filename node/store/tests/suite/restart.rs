@@ -110,8 +110,8 @@ fn l3_a_flipped_bit_anywhere_is_never_served_and_nothing_is_deleted() {
                     let original = &appends[usize::try_from(stored.position).unwrap()];
                     assert_eq!(stored.bytes, original.batch.bytes(), "round {round}: {name:?} at {at}");
                 }
-                match page.batches.len() + usize::try_from(page.damaged).unwrap() {
-                    30 if page.damaged == 0 => whole += 1,
+                match page.batches.len() + page.damaged.len() {
+                    30 if page.damaged.is_empty() => whole += 1,
                     30 => reported += 1,
                     fewer => silent.push(format!("round {round}: {name:?} at {at}: {fewer} of 30")),
                 }

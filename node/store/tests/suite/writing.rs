@@ -3,7 +3,7 @@ use crate::{
     subjects,
 };
 use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead};
-use mainstem_store::{Append, Completion, Write, Writer};
+use mainstem_store::{Append, Completion, Write, Writer, WriterConfig};
 use std::sync::mpsc;
 
 #[test]
@@ -80,7 +80,9 @@ fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
 fn the_writer_reports_stored_in_order_and_durable_after_it() {
     for subject in subjects() {
         let (told, reports) = mpsc::channel();
-        let writer = Writer::spawn(subject.log.clone(), move |done| drop(told.send(done))).unwrap();
+        let writer =
+            Writer::spawn(subject.log.clone(), WriterConfig::default(), move |done| drop(told.send(done)))
+                .unwrap();
         let mut publisher = Publisher::new(1, 1, place(0));
         for token in 0..50 {
             let Append { batch, received_at } = publisher.batch(&[i64::try_from(token).unwrap()]);
@@ -96,7 +98,7 @@ fn the_writer_reports_stored_in_order_and_durable_after_it() {
                     assert!(tokens.iter().all(|t| *t == 1000 || stored.iter().any(|(s, _)| s == t)));
                     durable.extend(tokens);
                 }
-                Completion::Failed { error } => panic!("{error}"),
+                Completion::Failed { error, .. } => panic!("{error}"),
             }
         }
         assert_eq!(stored, (0..50).map(|n| (n, n)).collect::<Vec<_>>(), "{}", subject.name);

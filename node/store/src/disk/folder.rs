@@ -1,0 +1,150 @@
+//! The store's folder: who may open it, and whether fjall may be let at what is in it.
+//!
+//! ```text
+//! lock         locked while the store is open
+//! new/         a store in the making; holds no batch, so it is made again if that was interrupted
+//! log/         fjall's folder, with two files of ours:
+//!   manifest   `mainstem-store 1 <number of the log> <checksum>`
+//!   synced     how much of the journal was fsynced, see [`super::sync`]
+//! quarantine/  what was cut off a journal when the power failed
+//! ```
+
+use crate::{StoreError, tables};
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// A locked store folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    pub(super) fn lock(path: &Path) -> Result<Self, StoreError> {
+        let lock = || {
+            fs::create_dir_all(path)?;
+            OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"))
+        };
+        let lock = lock().map_err(|error| unopenable(path, error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(unopenable(path, error)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(super) fn unfinished(&self) -> PathBuf {
+        self.path.join("new")
+    }
+
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.path.join("quarantine")
+    }
+
+    pub(super) fn unopenable(&self, why: impl fmt::Display) -> StoreError {
+        unopenable(&self.path, why)
+    }
+
+    /// Whether there never was a store here. The beginnings of one are cleared away.
+    pub(super) fn is_new(&self) -> Result<bool, StoreError> {
+        if self.log().exists() {
+            return Ok(false);
+        }
+        let names = || -> io::Result<Vec<_>> {
+            fs::read_dir(&self.path)?.map(|entry| entry.map(|e| e.file_name())).collect()
+        };
+        let names = names().map_err(|error| self.unopenable(error))?;
+        // IMPORTANT: a folder that has lost its `log` is damaged, not new.
+        if let Some(name) = names.iter().find(|name| *name != "lock" && *name != "new") {
+            return Err(self.unopenable(format!("there is no `log` in it, but there is {}", name.display())));
+        }
+        if names.iter().any(|name| name == "new") {
+            // No batch was ever taken by it: it was not opened yet.
+            fs::remove_dir_all(self.unfinished()).map_err(|error| self.unopenable(error))?;
+        }
+        Ok(true)
+    }
+
+    /// Makes the store in `new` the store.
+    pub(super) fn finish(&self, log_id: u64) -> Result<(), StoreError> {
+        let finish = || {
+            let new = self.unfinished();
+            let text = format!("mainstem-store 1 {log_id:016x}");
+            fs::write(new.join("manifest"), format!("{text} {:016x}\n", xxh3_64(text.as_bytes())))?;
+            super::sync::Mark::create(&new)?;
+            for file in ["manifest", "synced"] {
+                File::open(new.join(file))?.sync_all()?;
+            }
+            File::open(&new)?.sync_all()?;
+            fs::rename(&new, self.log())?;
+            File::open(&self.path)?.sync_all()
+        };
+        finish().map_err(|error| self.unopenable(error))
+    }
+
+    /// Checks that what fjall is to open is all there, and gives the number of the log.
+    pub(super) fn check(&self) -> Result<u64, StoreError> {
+        let log = self.log();
+        let log_id = self.read_manifest()?;
+        if !log.join("version").is_file() {
+            return Err(self.unopenable("log/version is missing"));
+        }
+        // fjall numbers its own table 0.
+        for table in 0..=tables::TABLES {
+            let folder = log.join("keyspaces").join(table.to_string());
+            check_version(&folder).map_err(|why| self.unopenable(format!("log/keyspaces/{table}: {why}")))?;
+        }
+        Ok(log_id)
+    }
+
+    fn read_manifest(&self) -> Result<u64, StoreError> {
+        let text = fs::read_to_string(self.log().join("manifest"))
+            .map_err(|error| self.unopenable(format!("log/manifest: {error}")))?;
+        let read = || {
+            let (text, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+            let sum = u64::from_str_radix(sum, 16).ok()?;
+            let (name, log_id) = text.rsplit_once(' ')?;
+            let log_id = u64::from_str_radix(log_id, 16).ok()?;
+            (sum == xxh3_64(text.as_bytes())).then_some((name.to_owned(), log_id))
+        };
+        match read() {
+            Some((name, log_id)) if name == "mainstem-store 1" => Ok(log_id),
+            Some((name, _)) => Err(self
+                .unopenable(format!("log/manifest says {name:?}, this version reads \"mainstem-store 1\""))),
+            None => Err(self.unopenable("log/manifest is damaged")),
+        }
+    }
+}
+
+/// Whether a table's `current` names a list of files, and that list is as it was written. fjall takes both on trust, and
+/// deletes table files that the list does not name.
+fn check_version(folder: &Path) -> Result<(), String> {
+    let current = fs::read(folder.join("current")).map_err(|error| format!("current: {error}"))?;
+    let read = || {
+        let (version, rest) = current.split_first_chunk::<8>()?;
+        let (sum, rest) = rest.split_first_chunk::<16>()?;
+        (rest == [0]).then_some((u64::from_le_bytes(*version), u128::from_le_bytes(*sum)))
+    };
+    let (version, sum) = read().ok_or("current is damaged")?;
+    let name = format!("v{version}");
+    let list = fs::read(folder.join(&name)).map_err(|error| format!("{name}: {error}"))?;
+    if xxh3_128(&list) == sum { Ok(()) } else { Err(format!("{name} or current is damaged")) }
+}
+
+fn unopenable(path: &Path, why: impl fmt::Display) -> StoreError {
+    StoreError::Unopenable { path: path.to_owned(), why: why.to_string() }
+}
