@@ -19,6 +19,7 @@ mod guard;
 mod history;
 mod info;
 mod input;
+mod number;
 mod openapi;
 mod permissions;
 mod publish;

@@ -318,3 +318,15 @@ async fn a_node_with_no_session_left_says_so_to_publishers() {
     let answer = rig.get(&format!("/streams/{OPEN}/history")).await;
     assert_eq!(answer.error(), (429, "LIMIT_REACHED".into()));
 }
+
+#[tokio::test]
+async fn events_that_are_told_late_are_taken() {
+    let rig = Rig::start();
+    for timestamp in [now_ms(), now_ms() - 60_000, now_ms()] {
+        let path = format!("/streams/{OPEN}?partition=0&timestamp={timestamp}");
+        let answer = rig.send_as(ALICE_KEY, "POST", &path, json!({})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let page = rig.get(&format!("/streams/{OPEN}/history")).await.json();
+    assert_eq!(page["events"].as_array().unwrap().len(), 3);
+}

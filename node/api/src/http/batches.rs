@@ -2,6 +2,7 @@ use super::{
     Api,
     error::Problem,
     input::{BodyLimit, Media, Params, Stream, hex_bytes, media, parse_json, read_body, unsupported},
+    number::whole,
     openapi::{Publish, StreamParam},
     reader::Session,
     time::Time,
@@ -52,15 +53,15 @@ pub(super) enum Ack {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SignedBatch {
-    /// The 203 signed bytes.
-    #[schema(pattern = "^0x([0-9a-fA-F]{2}){203}$")]
+    /// The 203 signed bytes; they begin with `mainstem/batch/1`.
+    #[schema(pattern = "^0x6d61696e7374656d2f62617463682f31([0-9a-fA-F]{2}){187}$")]
     header: String,
     /// Over the batch id, `SHA-256(header)`: `r ‖ s ‖ v` of `personal_sign` for signature types 1 and 2.
     #[schema(pattern = "^0x([0-9a-fA-F]{2})*$", max_length = 32770)]
     signature: String,
     /// The wallet's delegation, for signature type 2 only.
     #[serde(default)]
-    #[schema(pattern = "^0x([0-9a-fA-F]{2})*$", max_length = 8194, nullable = false)]
+    #[schema(pattern = "^0x([0-9a-fA-F]{2})*$", max_length = 8194)]
     delegation: Option<String>,
     /// As many as the header counts, in series order.
     #[schema(min_items = 1, max_items = 1024)]
@@ -73,17 +74,20 @@ pub(super) struct SignedBatch {
 struct SignedEvent {
     timestamp: Time,
     /// 1 JSON, 2 binary, 3 text.
+    #[serde(deserialize_with = "whole")]
+    #[schema(maximum = 65535)]
     content_type: u16,
     /// 0 in the clear; so it is when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(maximum = 65535)]
     encryption_type: u16,
     /// `0x` and hex digits.
     #[serde(default)]
-    #[schema(pattern = "^0x([0-9a-fA-F]{2})*$", nullable = false)]
+    #[schema(pattern = "^0x([0-9a-fA-F]{2})*$")]
     content: Option<String>,
     /// The same, in base64 with padding.
     #[serde(default)]
-    #[schema(format = "byte", nullable = false)]
+    #[schema(format = "byte")]
     content_base64: Option<String>,
 }
 

@@ -3,7 +3,8 @@ use super::{
     auth::MaybeCaller,
     error::Problem,
     event::EventBody,
-    input::{Params, Stream, account},
+    input::{Params, Stream, address},
+    number::maybe_whole,
     openapi::{Read, StreamParam},
     reader::{Delivered, Reader},
     time::Time,
@@ -32,6 +33,7 @@ pub(super) struct HistoryParams {
     #[param(inline)]
     to: Option<Time>,
     /// Begin with the last so many events. A `cursor` goes before it.
+    #[serde(default, deserialize_with = "maybe_whole")]
     #[param(minimum = 1)]
     last: Option<u64>,
     /// Only events of this account.
@@ -111,7 +113,7 @@ pub(super) fn busy() -> Problem {
 
 impl HistoryParams {
     fn subscribe(&self, stream: StreamId) -> Result<Subscribe, Problem> {
-        let origin = self.publisher.as_deref().map(|text| account("publisher", text)).transpose()?;
+        let origin = self.publisher.as_deref().map(|text| address("publisher", text)).transpose()?;
         let cursor = self.cursor.as_deref().map(str::parse::<Cursor>).transpose()?;
         let start = match (cursor, self.last) {
             (Some(cursor), _) => ReadStart::Cursor(cursor),

@@ -94,6 +94,12 @@ struct Limits {
     /// Of publishing with an API key, for each identity.
     #[schema(value_type = BTreeMap<String, u64>)]
     publisher: serde_json::Value,
+    /// Of any one session at `/ws` or over QUIC.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    sessions: serde_json::Value,
+    /// Of the sockets at `/ws`.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    sockets: serde_json::Value,
     /// Of the other listeners.
     listeners: BTreeMap<String, u64>,
 }
@@ -188,6 +194,8 @@ fn limits_of(api: &Api) -> Limits {
             socket_publishes_max: config.socket_publishes_max,
         },
         publisher: serde_json::to_value(api.publisher.config()).unwrap_or_default(),
+        sessions: serde_json::to_value(&api.info.session).unwrap_or_default(),
+        sockets: serde_json::to_value(&api.info.sockets).unwrap_or_default(),
         listeners: api.info.listener_limits.clone(),
     }
 }

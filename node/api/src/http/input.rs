@@ -195,11 +195,15 @@ pub(super) fn stream_of(api: &Api, text: &str) -> Result<StreamId, Problem> {
     })
 }
 
-/// An account that a field names.
+/// An address that a field names.
+pub(super) fn address(field: &str, text: &str) -> Result<Address, Problem> {
+    text.parse()
+        .map_err(|_| Problem::argument(format!("{field} {:?} is not 0x and 40 hex digits", shortened(text))))
+}
+
+/// An account that a field names: an address, and not the one that stands for everyone.
 pub(super) fn account(field: &str, text: &str) -> Result<Address, Problem> {
-    let address: Address = text.parse().map_err(|_| {
-        Problem::argument(format!("{field} {:?} is not 0x and 40 hex digits", shortened(text)))
-    })?;
+    let address = address(field, text)?;
     if address == Address::ZERO {
         return Err(Problem::argument(format!("{field} is the zero address; say public for everyone")));
     }

@@ -112,7 +112,7 @@ pub(super) struct PartitionParam {
 #[expect(dead_code, reason = "it stands in the API's description")]
 pub(super) struct UserParam {
     /// The account, or `public` for everyone.
-    #[param(pattern = "^(public|0x[0-9a-fA-F]{40})$")]
+    #[param(pattern = "^(public|0x(?!0{40}$)[0-9a-fA-F]{40})$")]
     user: String,
 }
 

@@ -11,8 +11,11 @@ use crate::ManageAction;
 use axum::{Json, extract::State, http::StatusCode};
 use mainstem_model::{Address, Grant, Right, StreamId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use utoipa::ToSchema;
+use std::{borrow::Cow, sync::Arc};
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 /// The five permissions, by the words that Streamr's users know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -49,23 +52,80 @@ impl PermissionWord {
 }
 
 /// Permissions to grant: to one `user`, or with `public: true` to everyone.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewGrant {
-    /// An account.
     #[serde(default)]
-    #[schema(pattern = "^0x[0-9a-fA-F]{40}$", nullable = false)]
     user: Option<String>,
-    /// Everyone; for `publish` and `subscribe` only.
     #[serde(default)]
     public: bool,
-    /// What is added to what the account has.
+    permissions: Vec<PermissionWord>,
+    #[serde(default)]
+    expires_at: Option<Time>,
+}
+
+/// Permissions to grant; they are added to what the account has.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewGrant)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it stands in the API's description")]
+pub(super) enum NewGrantBody {
+    User(UserGrant),
+    Public(PublicGrant),
+}
+
+/// To one account.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it stands in the API's description")]
+pub(super) struct UserGrant {
+    /// An account.
+    #[schema(pattern = "^0x(?!0{40}$)[0-9a-fA-F]{40}$")]
+    user: String,
     #[schema(min_items = 1)]
     permissions: Vec<PermissionWord>,
-    /// Last moment of `publish` and `subscribe`; for ever when absent. The other permissions do not expire.
-    #[serde(default)]
-    #[schema(nullable = false)]
+    /// Last moment of `publish` and `subscribe`; for ever when absent. The other permissions do not expire and cannot be
+    /// granted together with it.
     expires_at: Option<Time>,
+}
+
+/// To everyone.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it stands in the API's description")]
+pub(super) struct PublicGrant {
+    /// Always `true`.
+    #[schema(value_type = True)]
+    public: bool,
+    #[schema(min_items = 1)]
+    permissions: Vec<PublicWord>,
+    /// Last moment; for ever when absent.
+    expires_at: Option<Time>,
+}
+
+/// `true` and nothing else.
+#[derive(Debug)]
+pub(super) struct True;
+
+impl utoipa::PartialSchema for True {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true])).into()
+    }
+}
+
+impl ToSchema for True {
+    fn name() -> Cow<'static, str> {
+        "True".into()
+    }
+}
+
+/// What everyone can be granted.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it stands in the API's description")]
+pub(super) enum PublicWord {
+    Publish,
+    Subscribe,
 }
 
 impl NewGrant {
@@ -223,7 +283,7 @@ pub(super) async fn get(
 /// Grant permissions. Takes the right `grant`.
 #[utoipa::path(
     post, path = "/streams/{id}/permissions", tag = "permissions", operation_id = "grantPermissions", params(StreamParam),
-    request_body = NewGrant,
+    request_body = NewGrantBody,
     responses((status = 200, body = Permissions), Write),
     security(("apiKey" = []))
 )]

@@ -5,7 +5,7 @@ use super::{
     auth::Caller,
     batches::{Ack, BATCH_ID_HEADER, Receipt},
     error::Problem,
-    input::{BodyLimit, Media, Params, Stream, media, parse_json, read_body, shortened, unsupported},
+    input::{BodyLimit, Media, Params, Stream, media, parse_json, read_body, unsupported},
     openapi::{Publish, StreamParam},
     streams::unknown_stream,
     time::Time,
@@ -135,13 +135,11 @@ pub(super) fn json_event(time: Time, content: Bytes) -> NewEvent {
 
 /// Reads a JSON object, the only JSON that Streamr's shape takes.
 pub(super) fn json_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    match parse_json(bytes)? {
-        Value::Object(map) => Ok(map),
-        other => {
-            let message = format!("the body is {}, not a JSON object", shortened(&other.to_string()));
-            Err(Problem::argument(message))
-        }
-    }
+    let value: Value = parse_json(bytes)?;
+    let Value::Object(map) = value else {
+        return Err(Problem::argument("the body is not a JSON object"));
+    };
+    Ok(map)
 }
 
 fn accepts_json(headers: &HeaderMap) -> bool {

@@ -7,7 +7,8 @@ use super::{
     error::Problem,
     event::MessageBody,
     history::busy,
-    input::{Params, PathPartition, Stream, account},
+    input::{Params, PathPartition, Stream, address},
+    number::{maybe_whole, whole},
     openapi::{PartitionParam, Read, StreamParam},
     reader::{Delivered, Reader},
     time::Time,
@@ -55,7 +56,7 @@ pub(super) struct FromParams {
     #[param(inline)]
     from_timestamp: Time,
     /// Of messages at exactly that time, only those with this sequence number or a greater one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[param(minimum = 0)]
     from_sequence_number: u64,
     /// Only messages of this account.
@@ -73,13 +74,14 @@ pub(super) struct RangeParams {
     #[param(inline)]
     from_timestamp: Time,
     /// Of messages at exactly that time, only those with this sequence number or a greater one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[param(minimum = 0)]
     from_sequence_number: u64,
     /// Greatest timestamp, included.
     #[param(inline)]
     to_timestamp: Time,
     /// Of messages at exactly that time, only those with this sequence number or a lesser one.
+    #[serde(default, deserialize_with = "maybe_whole")]
     #[param(minimum = 0)]
     to_sequence_number: Option<u64>,
     /// Only messages of this account; together with `msgChainId`.
@@ -138,7 +140,7 @@ pub(super) async fn from(
     let mut selection = Selection::all(format_of(params.format.as_deref())?);
     selection.from = (params.from_timestamp.unix_ms, params.from_sequence_number);
     selection.publisher =
-        params.publisher_id.as_deref().map(|text| account("publisherId", text)).transpose()?;
+        params.publisher_id.as_deref().map(|text| address("publisherId", text)).transpose()?;
     resend(&api, identity, stream.partition(partition), ReadStart::From, selection).await
 }
 
@@ -166,7 +168,7 @@ pub(super) async fn range(
     selection.from = (params.from_timestamp.unix_ms, params.from_sequence_number);
     selection.to = (params.to_timestamp.unix_ms, params.to_sequence_number.unwrap_or(u64::MAX));
     selection.publisher =
-        params.publisher_id.as_deref().map(|text| account("publisherId", text)).transpose()?;
+        params.publisher_id.as_deref().map(|text| address("publisherId", text)).transpose()?;
     selection.series = params.msg_chain_id.as_deref().map(series).transpose()?;
     resend(&api, identity, stream.partition(partition), ReadStart::From, selection).await
 }

@@ -1,7 +1,7 @@
 use super::{
     Api,
     error::Problem,
-    input::{Params, account},
+    input::{Params, address},
     openapi::Read,
     permissions::PermissionWord,
     streams::StreamBody,
@@ -90,8 +90,8 @@ pub(super) async fn search(
     let mut after = cursor.transpose()?;
     let search = Search {
         term: params.term.map(|term| term.to_ascii_lowercase()).filter(|term| !term.is_empty()),
-        owner: params.owner.map(|owner| account("owner", &owner)).transpose()?,
-        user: params.user.map(|user| account("user", &user)).transpose()?,
+        owner: params.owner.map(|owner| address("owner", &owner)).transpose()?,
+        user: params.user.map(|user| address("user", &user)).transpose()?,
         by_right: params.right.is_some(),
         right: params.right.map_or(Right::Subscribe, PermissionWord::right),
         public: params.public,

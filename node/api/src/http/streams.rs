@@ -3,8 +3,9 @@ use super::{
     auth::Caller,
     error::Problem,
     input::{JsonBody, NoParams, Params, Stream},
+    number::maybe_whole,
     openapi::{Read, StreamParam, Write},
-    permissions::{NewGrant, PermissionWord},
+    permissions::{NewGrant, NewGrantBody, PermissionWord, PublicWord},
     time::Time,
 };
 use crate::ManageAction;
@@ -73,19 +74,18 @@ impl StreamBody {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     description: Option<String>,
     /// 1 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 100, nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "maybe_whole")]
+    #[schema(minimum = 1, maximum = 100)]
     partitions: Option<u16>,
     /// Days that history is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 36500, nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "maybe_whole")]
+    #[schema(minimum = 0, maximum = 36500)]
     storage_days: Option<u32>,
     /// `fields`: what events look like, a list of `{name, type}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object, nullable = false)]
+    #[schema(value_type = Option<Object>)]
     config: Option<Map<String, Value>>,
     #[serde(flatten)]
     #[schema(additional_properties, value_type = Object)]
@@ -120,7 +120,7 @@ impl Metadata {
 pub(super) struct NewStream {
     /// Lists the stream as `0xowner/path`.
     #[serde(default)]
-    #[schema(pattern = "^[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$", max_length = 128, nullable = false)]
+    #[schema(pattern = "^[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*$", max_length = 128)]
     path: Option<String>,
     /// What everyone may do: `publish`, `subscribe`.
     #[serde(default)]
@@ -128,19 +128,10 @@ pub(super) struct NewStream {
     public: Vec<PermissionWord>,
     /// First grants.
     #[serde(default)]
-    #[schema(max_items = 100)]
+    #[schema(max_items = 100, value_type = Vec<NewGrantBody>)]
     grants: Vec<NewGrant>,
     #[serde(flatten)]
     metadata: Metadata,
-}
-
-/// What everyone can be granted.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "it stands in the API's description")]
-pub(super) enum PublicWord {
-    Publish,
-    Subscribe,
 }
 
 /// Bytes of an alias' path.

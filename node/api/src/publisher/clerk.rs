@@ -172,7 +172,11 @@ impl Clerk {
 
     fn seal(&mut self, at: StreamPartition, jobs: Vec<Job>, second_try: bool) {
         let Some(lane) = self.lanes.get_mut(&at) else { return };
-        let writer = lane.series.clone().unwrap_or_else(|| {
+        // The time of a series does not go back; events that are told late begin another one.
+        let times = jobs.iter().flat_map(|job| job.events.iter().map(|event| event.timestamp));
+        let least = times.min().unwrap_or(i64::MAX);
+        let series = lane.series.as_ref().filter(|series| series.head().timestamp <= least);
+        let writer = series.cloned().unwrap_or_else(|| {
             let series = SeriesId(rand::random());
             SeriesWriter::new(*self.handle.network(), at, self.signer.clone(), series)
         });

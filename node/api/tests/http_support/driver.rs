@@ -159,7 +159,7 @@ fn past(page: mainstem_store::Page) -> Page {
         count: stored.count,
         received_at: stored.received_at,
     });
-    Page { batches: batches.collect(), next: page.next, at_end: page.at_end, damaged: page.damaged }
+    Page { batches: batches.collect(), next: page.next, at_end: page.at_end, damaged: 0 }
 }
 
 fn refusal(error: StoreError) -> Refusal {
