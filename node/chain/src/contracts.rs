@@ -7,7 +7,7 @@ use ethers_core::{
 use mainstem_crypto::{Address, Hash};
 use mainstem_model::Network;
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, sync::OnceLock};
+use std::{collections::BTreeMap, sync::OnceLock};
 
 /// Rust for the contracts' ABIs.
 #[allow(
@@ -90,8 +90,8 @@ pub(crate) fn topic<E: EthEvent>() -> Hash {
 }
 
 /// Every custom error of the contracts, by selector.
-pub(crate) fn errors() -> &'static HashMap<[u8; 4], AbiError> {
-    static ERRORS: OnceLock<HashMap<[u8; 4], AbiError>> = OnceLock::new();
+pub(crate) fn errors() -> &'static BTreeMap<[u8; 4], AbiError> {
+    static ERRORS: OnceLock<BTreeMap<[u8; 4], AbiError>> = OnceLock::new();
     ERRORS.get_or_init(|| {
         [&abi::DATACOIN_ABI, &abi::STREAM_ABI, &abi::STREAMREGISTRY_ABI, &abi::EVENTVERIFIER_ABI]
             .into_iter()

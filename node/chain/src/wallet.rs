@@ -99,7 +99,7 @@ impl Wallet {
     /// Waits for a receipt, whether or not the transaction succeeded.
     ///
     /// # Errors
-    /// [`ChainError::NotMined`] after `receipt_wait_ms`; the errors of [`Rpc::read`].
+    /// [`ChainError::NotMined`] after `receipt_wait_ms`, whatever the reason.
     pub async fn wait(&self, transaction: Hash) -> Result<Receipt, ChainError> {
         let config = &self.0.config;
         let until = Instant::now() + Duration::from_millis(config.receipt_wait_ms);
@@ -107,10 +107,8 @@ impl Wallet {
             match self.0.rpc.receipt(transaction).await {
                 Ok(Some(receipt)) => return Ok(receipt),
                 Ok(None) => {}
-                Err(error) if error.is_transient() => {
-                    tracing::debug!(%error, "could not ask for a receipt");
-                }
-                Err(error) => return Err(error),
+                // IMPORTANT: it was sent, so no error of asking may look as if it was not.
+                Err(error) => tracing::debug!(%error, "could not ask for a receipt"),
             }
             if Instant::now() >= until {
                 return Err(ChainError::NotMined { transaction, after_ms: config.receipt_wait_ms });

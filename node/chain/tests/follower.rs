@@ -1,6 +1,10 @@
 //! The follower on our development chain: catching up, reorgs, another chain under the same address, hostile contracts.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test prints its figures and fails by panicking"
+)]
 
 mod common;
 
@@ -13,6 +17,11 @@ use mainstem_crypto::{Address, keccak256};
 use mainstem_devchain::{Config, SharedDevChain};
 use mainstem_model::{Grant, Registry, Right, StreamId};
 use serde_json::json;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 /// A follower and somebody who applies what it says.
 struct Watch {
@@ -210,44 +219,75 @@ async fn another_chain_at_the_same_address_is_noticed() {
     assert_eq!(watch.copy.streams().map(|record| record.id).collect::<Vec<_>>(), [id]);
 }
 
-/// Passes connections on to one of two addresses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_restarts_with_its_file_is_followed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chain");
+    let proxy;
+    let mut watch;
+    let (deployment, before) = {
+        let chain = Chain::serve(SharedDevChain::open(Config::default(), &file).unwrap()).await;
+        proxy = Switch::start(chain.url(), "http://unused").await;
+        let (deployment, registry) = chain.deploy().await;
+        let rpc = Rpc::new(RpcConfig { timeout_ms: 5_000, ..RpcConfig::one(&proxy.url) }).unwrap();
+        watch = Watch::new(rpc, FollowerConfig::default(), &deployment);
+        stream(&registry, &chain.wallet(0), "kept").await;
+        (deployment, watch.sync().await.head)
+    };
+    proxy.switch();
+    assert!(watch.step().await.is_err_and(|error| error.is_transient()), "nobody is there");
+    let chain = loop {
+        // Connections of the first one may still hold the file.
+        match SharedDevChain::open(Config::default(), &file) {
+            Ok(chain) => break Chain::serve(chain).await,
+            Err(mainstem_devchain::Error::Locked { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    proxy.retarget(chain.url());
+    let step = watch.sync().await;
+    assert_eq!((step.head, step.changes.len()), (before, 0), "the same chain, nothing new");
+    let registry = StreamRegistry::new(chain.rpc(), &deployment);
+    stream(&registry, &chain.wallet(0), "more").await;
+    watch.sync().await;
+    assert_eq!(watch.copy.streams().count(), 2);
+}
+
+/// Passes connections on to an address that can change, which ends those there are.
 struct Switch {
     url: String,
-    second: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    target: watch::Sender<String>,
+    second: String,
 }
 
 impl Switch {
     async fn start(first: &str, second: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let targets = [first, second].map(|url| url.trim_start_matches("http://").to_owned());
-        let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let shared = flag.clone();
+        let (target, targets) = watch::channel(first.trim_start_matches("http://").to_owned());
         tokio::spawn(async move {
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
-                let target = targets[usize::from(shared.load(std::sync::atomic::Ordering::SeqCst))].clone();
-                let shared = shared.clone();
+                let mut targets = targets.clone();
+                let target = targets.borrow_and_update().clone();
                 tokio::spawn(async move {
-                    let mut server = tokio::net::TcpStream::connect(target).await.unwrap();
-                    let was = shared.load(std::sync::atomic::Ordering::SeqCst);
-                    let switched = async {
-                        while shared.load(std::sync::atomic::Ordering::SeqCst) == was {
-                            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                        }
-                    };
+                    let Ok(mut server) = TcpStream::connect(target).await else { return };
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                        () = switched => {}
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = targets.changed() => {}
                     }
                 });
             }
         });
-        Self { url, second: flag }
+        Self { url, target, second: second.to_owned() }
     }
 
     fn switch(&self) {
-        self.second.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.retarget(&self.second);
+    }
+
+    fn retarget(&self, url: &str) {
+        self.target.send_replace(url.trim_start_matches("http://").to_owned());
     }
 }
 

@@ -1,7 +1,11 @@
 //! The same transactions on our development chain and on anvil: receipts agree in status, gas and logs, to the unit.
 //! What a gas costs does not: anvil has a base fee, ours has none.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test prints its figures and fails by panicking"
+)]
 
 mod common;
 
@@ -15,6 +19,9 @@ use serde_json::json;
 /// A second far ahead, the same on both chains, as arguments are paid by their bytes.
 const LATER: u64 = 4_000_000_000;
 
+/// Address, topics, data, index.
+type LogOutcome = (Address, Vec<[u8; 32]>, Vec<u8>, u64);
+
 /// What must agree of a transaction.
 #[derive(Debug, PartialEq)]
 struct Outcome {
@@ -22,7 +29,7 @@ struct Outcome {
     success: bool,
     gas_used: u64,
     contract: Option<Address>,
-    logs: Vec<(Address, Vec<[u8; 32]>, Vec<u8>, u64)>,
+    logs: Vec<LogOutcome>,
     revert: Option<(String, String)>,
 }
 

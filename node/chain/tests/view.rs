@@ -1,7 +1,11 @@
 //! The view against a chain that changes its mind: whatever happened, it equals a view built from scratch, and so does
 //! the copy of whoever applied its changes.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test prints its figures and fails by panicking"
+)]
 
 mod common;
 
