@@ -103,8 +103,6 @@ contract Stream is IStream {
         _require(Right.Grant);
         for (uint256 i = 0; i < grants.length; ++i) {
             _grant(grants[i].who, grants[i].subUntil, grants[i].pubUntil, grants[i].flags);
-            // A granter may take its own rights in the middle of its list; what follows is then no longer its to grant.
-            _require(Right.Grant);
         }
     }
 
