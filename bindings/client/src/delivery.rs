@@ -113,8 +113,5 @@ impl SharedSource {
 }
 
 fn weight(told: &Told) -> usize {
-    match told {
-        Told::Deliver { batch, .. } => batch.len() + 128,
-        _ => 128,
-    }
+    if let Told::Deliver { batch, .. } = told { batch.len() + 128 } else { 128 }
 }

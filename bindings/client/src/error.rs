@@ -194,10 +194,12 @@ impl From<BatchError> for ClientError {
 
 impl From<ChainError> for ClientError {
     fn from(error: ChainError) -> Self {
-        let kind = match error {
-            ChainError::Argument(_) | ChainError::Config(_) => ErrorKind::InvalidArgument,
-            ChainError::WrongChain { .. } => ErrorKind::WrongNetwork,
-            _ => ErrorKind::Chain,
+        let kind = if matches!(error, ChainError::Argument(_) | ChainError::Config(_)) {
+            ErrorKind::InvalidArgument
+        } else if matches!(error, ChainError::WrongChain { .. }) {
+            ErrorKind::WrongNetwork
+        } else {
+            ErrorKind::Chain
         };
         Self::new(kind, error.to_string())
     }

@@ -67,6 +67,8 @@ struct Received {
     batch: VerifiedBatch,
     /// Where the subscription stands before the batch's first event.
     cursor: Cursor,
+    /// The batch was fetched to fill a gap: the subscription stands there still when it was had.
+    fetched: bool,
     received_at: i64,
     /// Leading events before it are had already.
     skip: usize,
@@ -80,7 +82,34 @@ impl EventBatch {
         let inside = filter.from <= header.timestamp_min && header.timestamp_max <= filter.to;
         let times = (!inside).then_some((filter.from, filter.to));
         let skip = usize::from(cursor.skip().min(header.count));
-        Self(Arc::new(Received { batch, cursor, received_at, skip, times }))
+        Self(Arc::new(Received { batch, cursor, fetched: false, received_at, skip, times }))
+    }
+
+    /// A batch that fills a gap; `cursor` is where the subscription stands.
+    pub(crate) fn fetched(
+        batch: VerifiedBatch,
+        cursor: Cursor,
+        received_at: i64,
+        filter: &ReadFilter,
+    ) -> Self {
+        let Self(received) = Self::new(batch, cursor.with_skip(0), received_at, filter);
+        let received =
+            Arc::try_unwrap(received).map(|received| Received { cursor, fetched: true, ..received });
+        // IMPORTANT: nobody else has it yet.
+        Self(Arc::new(received.expect("it was made here")))
+    }
+
+    /// What is left of it behind the event at `index`.
+    pub(crate) fn rest(&self, index: usize) -> Self {
+        let Received { batch, cursor, fetched, received_at, times, .. } = &*self.0;
+        Self(Arc::new(Received {
+            batch: batch.clone(),
+            cursor: *cursor,
+            fetched: *fetched,
+            received_at: *received_at,
+            skip: index,
+            times: *times,
+        }))
     }
 
     /// What was signed of the batch.
@@ -152,11 +181,14 @@ impl EventBatch {
 
     /// Where to go on behind the whole batch.
     pub fn cursor(&self) -> Cursor {
-        self.0.cursor.with_skip(self.header().count)
+        self.cursor_after(usize::from(self.header().count))
     }
 
     /// Where to go on behind the event at `index`.
     pub fn cursor_after(&self, index: usize) -> Cursor {
+        if self.0.fetched {
+            return self.0.cursor;
+        }
         // A batch has at most 1024 events.
         let taken = (index + 1).min(usize::from(self.header().count)) as u16;
         self.0.cursor.with_skip(taken)
@@ -167,7 +199,8 @@ impl EventBatch {
         EventProof::of(&self.0.batch, u16::try_from(index).ok()?)
     }
 
-    pub(crate) fn verified(&self) -> &VerifiedBatch {
+    /// The batch as proven.
+    pub fn verified(&self) -> &VerifiedBatch {
         &self.0.batch
     }
 }
@@ -255,6 +288,10 @@ impl Event {
     /// The event with all it takes to prove it to anybody, a contract included.
     pub fn proof(&self) -> Option<EventProof> {
         self.batch.proof(usize::from(self.index))
+    }
+
+    pub(crate) const fn index(&self) -> usize {
+        self.index as usize
     }
 
     /// The batch it came in.

@@ -191,9 +191,8 @@ fn take<'a>(input: &mut &'a [u8], wanted: usize) -> &'a [u8] {
 
 /// Lengths of head and body.
 fn lengths(prefix: [u8; PREFIX_BYTES]) -> Result<(usize, usize), ClientError> {
-    let word = |at: usize| {
-        u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]) as usize
-    };
+    let word =
+        |at: usize| u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]) as usize;
     let (length, head) = (word(0), word(4));
     let body = length.checked_sub(4).and_then(|rest| rest.checked_sub(head));
     match body {

@@ -28,23 +28,39 @@
 //! # Ok(()) }
 //! ```
 
+mod chain;
 mod client;
 mod config;
+mod connection;
+mod delivery;
 mod error;
 mod event;
+mod feed;
+mod frame;
+mod guard;
+mod lane;
 mod publisher;
+mod publishing;
+mod quic;
+mod session;
 mod streams;
 mod subscription;
+mod ticket;
+mod tls;
+mod websocket;
+mod workers;
 
 pub use client::{Client, PublishOptions, PublishTo, Status};
 pub use config::{
-    Broker, BrokerUrl, ChainConfig, ClientConfig, Identity, Pin, PublishConfig, ReconnectConfig, SubscribeConfig,
-    TransportConfig,
+    Broker, BrokerUrl, ChainConfig, ClientConfig, Identity, Pin, PublishConfig, ReconnectConfig,
+    SubscribeConfig, TransportConfig,
 };
 pub use error::{ClientError, ErrorKind};
 pub use event::{Content, Event, EventBatch};
-pub use publisher::{PublishReceipt, PublishTarget, Published, Publisher};
+pub use publisher::{PublishTarget, Publisher};
 pub use streams::{PermissionAssignment, StreamDefinition, StreamName, StreamSearch};
 pub use subscription::{
-    Completion, Delivery, Fork, Gap, Partitions, ResendOptions, ResendRange, Start, SubscribeOptions, Subscription,
+    Completion, Delivery, Fork, Gap, Partitions, ResendOptions, ResendRange, Start, SubscribeOptions,
+    Subscription,
 };
+pub use ticket::{PublishReceipt, Published};

@@ -1,7 +1,7 @@
 //! The native transport: one QUIC connection is one session.
 
 use crate::{
-    BrokerUrl, ClientConfig, ClientError, TransportConfig,
+    BrokerUrl, ClientConfig, ClientError, ErrorKind, TransportConfig,
     delivery::DeliverySource,
     frame::{self, FrameReader, Told},
     session::{Front, Session},
@@ -9,8 +9,9 @@ use crate::{
 };
 use bytes::{Buf, Bytes};
 use quinn::{
-    AckFrequencyConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
-    RecvStream, SendStream, VarInt, congestion::CubicConfig, crypto::rustls::QuicClientConfig,
+    AckFrequencyConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout,
+    MtuDiscoveryConfig, RecvStream, SendStream, VarInt, congestion::CubicConfig,
+    crypto::rustls::QuicClientConfig,
 };
 use std::{
     io,
@@ -22,6 +23,8 @@ use std::{
 const ALPN: &[u8] = b"mainstem/1";
 /// The node's own word for "the connection ends as its client wants".
 const CLOSE_DONE: VarInt = VarInt::from_u32(0);
+/// TLS alerts about certificates, bad_certificate to unknown_ca, as QUIC has them (RFC 9001, section 4.8).
+const CERTIFICATE_ALERTS: [u64; 6] = [0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x130];
 /// About what a browser's TCP gets after a round trip or two: 32 packets. The node does the same.
 const INITIAL_WINDOW_BYTES: u64 = 48 << 10;
 /// Pieces taken from a stream at once; each is a packet's worth.
@@ -126,22 +129,22 @@ fn socket(local: SocketAddr, bytes: usize) -> io::Result<UdpSocket> {
 
 /// What the end of a connection means. A broker that closes says why, `CODE: sentence`.
 pub(crate) fn lost(error: &ConnectionError) -> ClientError {
-    match error {
-        ConnectionError::ApplicationClosed(close) => {
-            let reason = String::from_utf8_lossy(&close.reason);
-            match reason.split_once(": ") {
-                Some((code, message)) => frame::told_error(code, message),
-                None => ClientError::disconnected("the broker closed the connection"),
-            }
-        }
-        ConnectionError::TransportError(error) if error.to_string().contains("certificate") => {
-            ClientError::new(
-                crate::ErrorKind::InvalidSignIn,
-                "the broker's certificate is not the one that is trusted: check pin or name",
-            )
-        }
-        other => ClientError::disconnected(format!("the connection was lost: {other}")),
+    if let ConnectionError::ApplicationClosed(close) = error {
+        let reason = String::from_utf8_lossy(&close.reason);
+        return match reason.split_once(": ") {
+            Some((code, message)) => frame::told_error(code, message),
+            None => ClientError::disconnected("the broker closed the connection"),
+        };
     }
+    if let ConnectionError::TransportError(error) = error
+        && CERTIFICATE_ALERTS.contains(&u64::from(error.code))
+    {
+        return ClientError::new(
+            ErrorKind::InvalidSignIn,
+            "the broker's certificate is not the one that is trusted: check pin or name",
+        );
+    }
+    ClientError::disconnected(format!("the connection was lost: {error}"))
 }
 
 /// Frames of one stream.

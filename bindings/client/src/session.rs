@@ -29,6 +29,8 @@ use tokio::{
 /// A connection that has said hello, and is signed in if there is an identity.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Among all sessions of the client, from 1.
+    pub(crate) number: u64,
     outgoing: mpsc::UnboundedSender<Bytes>,
     next_request: AtomicU64,
     answers: Mutex<Answers>,
@@ -57,7 +59,12 @@ enum Waiter {
     Once(oneshot::Sender<Result<Told, ClientError>>),
     /// A subscribe request over a shared socket.
     Shared(oneshot::Sender<Result<(u32, DeliverySource), ClientError>>),
-    Publish { lane: Arc<Lane>, serial: u64, batch: BatchId, bytes: usize },
+    Publish {
+        lane: Arc<Lane>,
+        serial: u64,
+        batch: BatchId,
+        bytes: usize,
+    },
     Nobody,
 }
 
@@ -98,7 +105,10 @@ impl Drop for Running {
 }
 
 /// Connects, hears the hello, checks who the broker is and signs in.
-pub(crate) async fn open(config: &ClientConfig, publishing: &Arc<Publishing>) -> Result<Running, ClientError> {
+pub(crate) async fn open(
+    config: &ClientConfig,
+    publishing: &Arc<Publishing>,
+) -> Result<Running, ClientError> {
     let limit = config.transport.connect_timeout;
     match timeout(limit, open_patiently(config, publishing)).await {
         Ok(opened) => opened,
@@ -109,14 +119,14 @@ pub(crate) async fn open(config: &ClientConfig, publishing: &Arc<Publishing>) ->
     }
 }
 
-async fn open_patiently(
-    config: &ClientConfig,
-    publishing: &Arc<Publishing>,
-) -> Result<Running, ClientError> {
+async fn open_patiently(config: &ClientConfig, publishing: &Arc<Publishing>) -> Result<Running, ClientError> {
     let (outgoing, requests) = mpsc::unbounded_channel();
+    let number = publishing.next_session();
     let session = Arc::new(Session {
+        number,
         outgoing,
-        next_request: AtomicU64::new(1),
+        // IMPORTANT: unlike those of other sessions, so that no late answer is taken for another's.
+        next_request: AtomicU64::new((number << 32) + 1),
         answers: Mutex::default(),
         gone: watch::Sender::new(None),
         request_timeout: config.transport.request_timeout,
@@ -203,10 +213,10 @@ impl Session {
         let issued_at = hello.now;
         let signature = *key.sign(&challenge.digest(issued_at)).as_bytes();
         let ask = Request::SignIn { address: key.address(), issued_at, signature };
-        match self.ask(&ask).await? {
-            Told::SignedIn { .. } => Ok(()),
-            other => Err(ClientError::protocol(format!("a sign-in was answered with {other:?}"))),
+        if let Told::SignedIn { .. } = self.ask(&ask).await? {
+            return Ok(());
         }
+        Err(ClientError::protocol("a sign-in was answered with something else"))
     }
 
     /// Ends the session; the first reason stays.
@@ -273,24 +283,22 @@ impl Session {
             let (subscription, source) = self.answer(answer).await?;
             return Ok(Subscribed { subscription, source: Source::Here(source) });
         }
-        match self.ask(&Request::Subscribe(ask)).await? {
-            Told::Subscribed { subscription, .. } => {
-                let mut answers = self.answers();
-                let source = match answers.streams.remove(&subscription) {
-                    Some(Stream::Arrived(source)) => Source::Here(source),
-                    Some(Stream::Awaited(_)) | None => {
-                        let (sender, source) = oneshot::channel();
-                        // IMPORTANT: under the lock `fail` clears these after `gone` is set.
-                        if !self.is_gone() {
-                            answers.streams.insert(subscription, Stream::Awaited(sender));
-                        }
-                        Source::Awaited(source)
-                    }
-                };
-                Ok(Subscribed { subscription, source })
+        let Told::Subscribed { subscription, .. } = self.ask(&Request::Subscribe(ask)).await? else {
+            return Err(ClientError::protocol("a subscribe was answered with something else"));
+        };
+        let mut answers = self.answers();
+        let source = match answers.streams.remove(&subscription) {
+            Some(Stream::Arrived(source)) => Source::Here(source),
+            Some(Stream::Awaited(_)) | None => {
+                let (sender, source) = oneshot::channel();
+                // IMPORTANT: `fail` clears these under the same lock after `gone` is set.
+                if !self.is_gone() {
+                    answers.streams.insert(subscription, Stream::Awaited(sender));
+                }
+                Source::Awaited(source)
             }
-            other => Err(ClientError::protocol(format!("a subscribe was answered with {other:?}"))),
-        }
+        };
+        Ok(Subscribed { subscription, source })
     }
 
     /// Ends a subscription at the broker; waits for no answer.
@@ -333,7 +341,7 @@ impl Session {
         ack: AckLevel,
     ) -> (u64, Bytes) {
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);
-        self.publish_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.publish_bytes.fetch_add(bytes, Ordering::SeqCst);
         self.answers().waiters.insert(request, Waiter::Publish { lane, serial, batch, bytes });
         (request, frame::encode(request, &Request::Publish(ack), bytes))
     }
@@ -366,18 +374,18 @@ impl Session {
             None | Some(Waiter::Nobody) => {}
             Some(Waiter::Once(waiter)) => drop(waiter.send(answer)),
             Some(Waiter::Shared(waiter)) => {
-                let answer = answer.and_then(|told| match told {
-                    Told::Subscribed { subscription, .. } => {
-                        let (sink, source) = delivery::shared(self.shared_bytes_max);
-                        self.answers().sinks.insert(subscription, sink);
-                        Ok((subscription, DeliverySource::Shared(source)))
-                    }
-                    other => Err(ClientError::protocol(format!("a subscribe was answered with {other:?}"))),
+                let answer = answer.and_then(|told| {
+                    let Told::Subscribed { subscription, .. } = told else {
+                        return Err(ClientError::protocol("a subscribe was answered with something else"));
+                    };
+                    let (sink, source) = delivery::shared(self.shared_bytes_max);
+                    self.answers().sinks.insert(subscription, sink);
+                    Ok((subscription, DeliverySource::Shared(source)))
                 });
                 drop(waiter.send(answer));
             }
             Some(Waiter::Publish { lane, serial, batch, bytes }) => {
-                self.publish_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                self.publish_bytes.fetch_sub(bytes, Ordering::SeqCst);
                 match answer {
                     Ok(Told::Ack { batch: acked, level, .. }) if acked == batch => {
                         lane.handle_ack(serial, request, level);
@@ -431,11 +439,29 @@ enum Source {
 }
 
 impl Subscribed {
-    /// Its frames, as soon as there is one. Cancel safe.
-    pub(crate) async fn source(&mut self) -> Result<&mut DeliverySource, ClientError> {
+    /// The next frame; `None` when nothing more comes. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Option<Told>, ClientError> {
+        self.source().await?.next().await
+    }
+
+    /// The next frame if it is here already.
+    pub(crate) fn next_ready(&mut self) -> Result<Option<Told>, ClientError> {
+        match &mut self.source {
+            Source::Here(source) => source.next_ready(),
+            Source::Awaited(_) => Ok(None),
+        }
+    }
+
+    /// Whether frames were dropped because nobody took them in time.
+    pub(crate) fn has_overflowed(&self) -> bool {
+        matches!(&self.source, Source::Here(source) if source.has_overflowed())
+    }
+
+    async fn source(&mut self) -> Result<&mut DeliverySource, ClientError> {
         if let Source::Awaited(waiting) = &mut self.source {
             let source = waiting.await;
-            self.source = Source::Here(source.map_err(|_| ClientError::disconnected("the connection was lost"))?);
+            self.source =
+                Source::Here(source.map_err(|_| ClientError::disconnected("the connection was lost"))?);
         }
         match &mut self.source {
             Source::Here(source) => Ok(source),

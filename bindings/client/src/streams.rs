@@ -1,5 +1,12 @@
-use crate::{Client, ClientError};
-use mainstem_model::{Address, Right, StreamId, StreamRecord};
+//! Streams and rights, over the chain. Names are those that Streamr's users know.
+
+use crate::{Client, ClientError, ErrorKind, ResendOptions, ResendRange};
+use mainstem_chain::NewStream;
+use mainstem_model::{Address, Grant, Partition, Right, StreamId, StreamRecord};
+use std::{
+    str::FromStr,
+    time::{Duration, Instant, SystemTime},
+};
 
 /// A stream to be created. The path makes its alias `0xowner/path`, and its id knowable.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -51,14 +58,101 @@ pub struct StreamSearch {
     pub owner: Option<Address>,
 }
 
+/// How long a broker may take to see what has just been written to the chain.
+const BROKER_LAG_MAX: Duration = Duration::from_secs(20);
+/// Wait between two looks whether the broker sees it.
+const BROKER_POLL: Duration = Duration::from_millis(100);
+
+impl FromStr for StreamName {
+    type Err = ClientError;
+
+    fn from_str(text: &str) -> Result<Self, ClientError> {
+        match text.split_once('/') {
+            None => Ok(Self::Id(text.parse()?)),
+            Some((owner, path)) if !path.is_empty() => {
+                let owner = owner.parse().map_err(|_| {
+                    ClientError::argument("a stream's alias is 0x, the owner's 40 hex digits, / and a path")
+                })?;
+                Ok(Self::Alias(owner, path.to_owned()))
+            }
+            Some(_) => Err(ClientError::argument("a stream's alias has a path behind the /")),
+        }
+    }
+}
+
+impl StreamDefinition {
+    /// A stream under a path, of one partition, without description.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: Some(path.into()), ..Self::default() }
+    }
+
+    /// With so many partitions, 1..=100.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u16) -> Self {
+        self.metadata.insert("partitions".to_owned(), partitions.into());
+        self
+    }
+
+    /// With rights of somebody, or of everyone (`None`), for ever.
+    #[must_use]
+    pub fn grant(mut self, user: Option<Address>, permissions: &[Right]) -> Self {
+        self.grants.push(PermissionAssignment { user, permissions: permissions.to_vec(), until: None });
+        self
+    }
+}
+
+impl PermissionAssignment {
+    /// Who, as the contract has it.
+    fn account(&self) -> Address {
+        self.user.unwrap_or(Address::ZERO)
+    }
+
+    fn add_to(&self, mut grant: Grant) -> Grant {
+        let until = self.until.unwrap_or(Grant::FOREVER);
+        for right in &self.permissions {
+            match right {
+                Right::Subscribe => grant.subscribe_until = until,
+                Right::Publish => grant.publish_until = until,
+                Right::Grant => grant.flags |= Grant::GRANT,
+                Right::Edit => grant.flags |= Grant::EDIT,
+                Right::Delete => grant.flags |= Grant::DELETE,
+            }
+        }
+        grant
+    }
+
+    fn take_from(&self, mut grant: Grant) -> Grant {
+        for right in &self.permissions {
+            match right {
+                Right::Subscribe => grant.subscribe_until = 0,
+                Right::Publish => grant.publish_until = 0,
+                Right::Grant => grant.flags &= !Grant::GRANT,
+                Right::Edit => grant.flags &= !Grant::EDIT,
+                Right::Delete => grant.flags &= !Grant::DELETE,
+            }
+        }
+        grant
+    }
+}
+
 impl Client {
-    /// Creates a stream.
+    /// Creates a stream, and waits until the broker knows it.
     ///
     /// # Errors
     /// `NotConfigured` without wallet and chain; what the chain says.
     pub async fn create_stream(&self, definition: StreamDefinition) -> Result<StreamRecord, ClientError> {
-        let _ = definition;
-        todo!()
+        let chain = self.chain()?;
+        let grants = definition.grants.iter().map(|grant| (grant.account(), grant.add_to(Grant::NONE)));
+        let stream = NewStream {
+            metadata: serde_json::Value::Object(definition.metadata.clone()).to_string(),
+            path: definition.path.clone(),
+            grants: grants.collect(),
+            salt: None,
+        };
+        let (id, _receipt) = chain.registry().create_stream(chain.wallet()?, &stream).await?;
+        let record = self.get_stream(id).await?;
+        self.await_stream(id).await?;
+        Ok(record)
     }
 
     /// A stream as the chain has it now.
@@ -66,17 +160,41 @@ impl Client {
     /// # Errors
     /// `StreamNotFound`; what the chain says.
     pub async fn get_stream(&self, name: impl Into<StreamName>) -> Result<StreamRecord, ClientError> {
-        let _ = name.into();
-        todo!()
+        let chain = self.chain()?;
+        let name = name.into();
+        let found = match &name {
+            StreamName::Id(id) => Some(*id),
+            StreamName::Alias(owner, path) => chain.registry().alias(*owner, path).await?,
+        };
+        let record = match found {
+            Some(id) => chain.registry().stream(id).await?,
+            None => None,
+        };
+        record.ok_or_else(|| {
+            let name = match name {
+                StreamName::Id(id) => id.to_string(),
+                StreamName::Alias(owner, path) => format!("{owner}/{path}"),
+            };
+            ClientError::new(ErrorKind::StreamNotFound, format!("the registry has no stream {name}"))
+        })
     }
 
-    /// The stream under the definition's path, created if there is none.
+    /// The stream under the definition's path, created if there is none. One that is there is taken as it is.
     ///
     /// # Errors
     /// As [`Client::create_stream`]; the definition has no path.
-    pub async fn get_or_create_stream(&self, definition: StreamDefinition) -> Result<StreamRecord, ClientError> {
-        let _ = definition;
-        todo!()
+    pub async fn get_or_create_stream(
+        &self,
+        definition: StreamDefinition,
+    ) -> Result<StreamRecord, ClientError> {
+        let Some(path) = definition.path.clone() else {
+            return Err(ClientError::argument("a stream without a path cannot be found again; give it one"));
+        };
+        let owner = self.chain()?.wallet()?.address();
+        match self.get_stream(StreamName::Alias(owner, path)).await {
+            Err(error) if error.kind == ErrorKind::StreamNotFound => self.create_stream(definition).await,
+            found => found,
+        }
     }
 
     /// Replaces the metadata.
@@ -88,8 +206,11 @@ impl Client {
         id: StreamId,
         metadata: serde_json::Map<String, serde_json::Value>,
     ) -> Result<(), ClientError> {
-        let _ = (id, metadata);
-        todo!()
+        let chain = self.chain()?;
+        let metadata = serde_json::Value::Object(metadata).to_string();
+        chain.registry().set_metadata(chain.wallet()?, id, &metadata).await?;
+        self.forget_partitions(id);
+        Ok(())
     }
 
     /// Removes a stream for good.
@@ -97,8 +218,10 @@ impl Client {
     /// # Errors
     /// As [`Client::create_stream`].
     pub async fn delete_stream(&self, id: StreamId) -> Result<(), ClientError> {
-        let _ = id;
-        todo!()
+        let chain = self.chain()?;
+        chain.registry().remove(chain.wallet()?, id).await?;
+        self.forget_partitions(id);
+        Ok(())
     }
 
     /// Streams that fit. Reads the registry's events; the first time takes as long as that.
@@ -106,26 +229,74 @@ impl Client {
     /// # Errors
     /// What the chain says.
     pub async fn search_streams(&self, search: &StreamSearch) -> Result<Vec<StreamRecord>, ClientError> {
-        let _ = search;
-        todo!()
+        let now_s = unix_s();
+        let fits = |registry: &mainstem_model::Registry, record: &StreamRecord| {
+            let term = search.term.as_deref().is_none_or(|term| {
+                record.id.to_string().contains(term)
+                    || record.path.as_deref().is_some_and(|path| path.contains(term))
+                    || record.metadata.contains(term)
+            });
+            let owner = search.owner.is_none_or(|owner| owner == record.owner);
+            let can = |right: &Right| registry.can(record.id, search.user, *right, now_s);
+            term && owner && search.all_of.iter().all(can)
+        };
+        let view = self
+            .chain()?
+            .view(|registry| registry.streams().filter(|record| fits(registry, record)).cloned().collect());
+        view.await
     }
 
     /// Adds rights to those that accounts have.
     ///
     /// # Errors
     /// As [`Client::create_stream`].
-    pub async fn grant_permissions(&self, id: StreamId, grants: &[PermissionAssignment]) -> Result<(), ClientError> {
-        let _ = (id, grants);
-        todo!()
+    pub async fn grant_permissions(
+        &self,
+        id: StreamId,
+        grants: &[PermissionAssignment],
+    ) -> Result<(), ClientError> {
+        self.change_permissions(id, grants, PermissionAssignment::add_to).await
     }
 
     /// Takes rights from accounts.
     ///
     /// # Errors
     /// As [`Client::create_stream`].
-    pub async fn revoke_permissions(&self, id: StreamId, rights: &[PermissionAssignment]) -> Result<(), ClientError> {
-        let _ = (id, rights);
-        todo!()
+    pub async fn revoke_permissions(
+        &self,
+        id: StreamId,
+        rights: &[PermissionAssignment],
+    ) -> Result<(), ClientError> {
+        self.change_permissions(id, rights, PermissionAssignment::take_from).await
+    }
+
+    async fn change_permissions(
+        &self,
+        id: StreamId,
+        assignments: &[PermissionAssignment],
+        change: impl Fn(&PermissionAssignment, Grant) -> Grant,
+    ) -> Result<(), ClientError> {
+        let chain = self.chain()?;
+        let (registry, wallet) = (chain.registry(), chain.wallet()?);
+        let mut grants: Vec<(Address, Grant)> = Vec::new();
+        for assignment in assignments {
+            let account = assignment.account();
+            // The contract keeps an account's rights as one: several assignments to one account add up.
+            let place = match grants.iter().position(|(who, _)| *who == account) {
+                Some(place) => place,
+                None => {
+                    grants.push((account, registry.permission(id, account).await?));
+                    grants.len() - 1
+                }
+            };
+            grants[place].1 = change(assignment, grants[place].1);
+        }
+        match &grants[..] {
+            [] => Ok(()),
+            [(who, Grant::NONE)] => registry.revoke(wallet, id, *who).await.map(drop).map_err(Into::into),
+            [(who, grant)] => registry.grant(wallet, id, *who, *grant).await.map(drop).map_err(Into::into),
+            many => registry.grant_many(wallet, id, many).await.map(drop).map_err(Into::into),
+        }
     }
 
     /// Who holds which rights now. Reads the registry's events; the first time takes as long as that.
@@ -133,16 +304,95 @@ impl Client {
     /// # Errors
     /// What the chain says.
     pub async fn get_permissions(&self, id: StreamId) -> Result<Vec<PermissionAssignment>, ClientError> {
-        let _ = id;
-        todo!()
+        let now_s = unix_s();
+        let grants: Vec<_> = self.chain()?.view(|registry| registry.grants(id).collect()).await?;
+        let mut assignments = Vec::new();
+        for (who, grant) in grants {
+            let user = (who != Address::ZERO).then_some(who);
+            let held = |right: &Right| grant.allows(*right, now_s);
+            // Rights of different ends are told apart.
+            let until = |right: &Right| match right {
+                Right::Publish => Some(grant.publish_until),
+                Right::Subscribe => Some(grant.subscribe_until),
+                Right::Edit | Right::Delete | Right::Grant => None,
+            };
+            let until = |right: &Right| until(right).filter(|until| *until != Grant::FOREVER);
+            let mut ends: Vec<Option<u64>> =
+                Right::ALL.iter().filter(|right| held(right)).map(until).collect();
+            ends.sort_unstable();
+            ends.dedup();
+            for end in ends {
+                let here = |right: &&Right| held(right) && until(right) == end;
+                let permissions = Right::ALL.iter().filter(here).copied().collect();
+                assignments.push(PermissionAssignment { user, permissions, until: end });
+            }
+        }
+        Ok(assignments)
     }
 
     /// Whether somebody holds a right now, by an own grant or by everyone's; `None` asks about everyone.
     ///
     /// # Errors
     /// What the chain says.
-    pub async fn has_permission(&self, id: StreamId, user: Option<Address>, right: Right) -> Result<bool, ClientError> {
-        let _ = (id, user, right);
-        todo!()
+    pub async fn has_permission(
+        &self,
+        id: StreamId,
+        user: Option<Address>,
+        right: Right,
+    ) -> Result<bool, ClientError> {
+        let registry = self.chain()?.registry();
+        Ok(match user {
+            Some(user) => registry.can(id, user, right).await?,
+            None => registry.permission(id, Address::ZERO).await?.allows(right, unix_s()),
+        })
+    }
+
+    /// Waits until the broker has seen a new stream.
+    async fn await_stream(&self, id: StreamId) -> Result<(), ClientError> {
+        let until = Instant::now() + BROKER_LAG_MAX;
+        loop {
+            let look = ResendOptions::new(id.partition(Partition::ZERO), ResendRange::Last(0));
+            match self.resend(look).await {
+                Ok(_) => return Ok(()),
+                Err(error)
+                    if matches!(error.kind, ErrorKind::StreamNotFound | ErrorKind::MissingPermission)
+                        && Instant::now() < until => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(BROKER_POLL).await;
+        }
+    }
+}
+
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ids_or_aliases() {
+        let id = "0x00000000000000000000000000000000000000ff";
+        assert_eq!(id.parse::<StreamName>().unwrap(), StreamName::Id(id.parse().unwrap()));
+        let alias = format!("{id}/a/b");
+        assert_eq!(
+            alias.parse::<StreamName>().unwrap(),
+            StreamName::Alias(id.parse().unwrap(), "a/b".into())
+        );
+        for wrong in ["", "x", "0x12", "0x12/path", "0x00000000000000000000000000000000000000ff/"] {
+            assert!(wrong.parse::<StreamName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rights_are_added_and_taken_one_by_one() {
+        let all = PermissionAssignment { user: None, permissions: Right::ALL.to_vec(), until: Some(5) };
+        let grant = all.add_to(Grant::NONE);
+        assert_eq!(grant, Grant { subscribe_until: 5, publish_until: 5, flags: 7 });
+        let some = PermissionAssignment { permissions: vec![Right::Publish, Right::Edit], ..all.clone() };
+        assert_eq!(some.take_from(grant), Grant { subscribe_until: 5, publish_until: 0, flags: 5 });
+        assert_eq!(all.take_from(grant), Grant::NONE);
     }
 }

@@ -1,8 +1,7 @@
 //! The fallback transport: everything on one WebSocket, in the native frames.
 
 use crate::{
-    ClientConfig, ClientError, TransportConfig,
-    frame,
+    ClientConfig, ClientError, ErrorKind, TransportConfig, frame,
     session::{Front, Session},
     tls,
 };
@@ -56,13 +55,12 @@ pub(crate) async fn connect(url: &str, config: &ClientConfig) -> Result<WebSocke
 }
 
 fn refused(url: &str, error: &Error) -> ClientError {
-    match error {
-        Error::Http(response) => ClientError::new(
-            crate::ErrorKind::MissingPermission,
-            format!("{url} answers with status {}", response.status().as_u16()),
-        ),
-        other => ClientError::disconnected(format!("{url}: {other}")),
-    }
+    let Error::Http(response) = error else {
+        return ClientError::disconnected(format!("{url}: {error}"));
+    };
+    let status = response.status();
+    let kind = if status.is_client_error() { ErrorKind::MissingPermission } else { ErrorKind::Disconnected };
+    ClientError::new(kind, format!("{url} answers with status {}", status.as_u16()))
 }
 
 /// Writes what the session has to say until it ends.

@@ -1,0 +1,572 @@
+//! One partition of a subscription: asks, proves, puts in order, resumes; until it ends or nobody listens.
+
+use crate::{
+    BrokerUrl, ClientError, Delivery, ErrorKind, EventBatch, Fork, Gap,
+    connection::Core,
+    frame::{Subscribe, Told},
+    guard::{SeriesGuard, Verdict},
+    session::{Session, Subscribed},
+};
+use bytes::Bytes;
+use mainstem_model::{
+    Batch, Code, Cursor, Header, ReadFilter, ReadStart, StreamPartition, VerifiedBatch, Verifier,
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::timeout,
+};
+
+/// Batches that are proven in one go: enough small ones to be worth a thread's while.
+const GROUP_BYTES_MAX: usize = 64 << 10;
+/// Wait before asking again what the broker could not do just now.
+const AGAIN: Duration = Duration::from_millis(250);
+/// Looked back when a cursor means nothing to the broker any more: twice what clocks may differ.
+const LOOK_BACK_MS: i64 = 600_000;
+
+/// What a feed brings to its subscription.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Batch(EventBatch, OwnedSemaphorePermit),
+    Notice(Delivery),
+    CaughtUp { at: StreamPartition, cursor: Cursor },
+    Ended { result: Result<Ended, ClientError> },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) events: u64,
+    pub(crate) complete: bool,
+}
+
+/// The bounded queue towards the application.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    items: mpsc::UnboundedSender<Item>,
+    room: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+impl Output {
+    pub(crate) fn new(bytes_max: usize) -> (Self, mpsc::UnboundedReceiver<Item>) {
+        let (items, receiver) = mpsc::unbounded_channel();
+        let bytes_max = bytes_max.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        (Self { items, room: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
+    }
+
+    /// Waits for room.
+    async fn batch(&self, batch: EventBatch) -> Result<(), Stop> {
+        // At most `bytes_max`, which fits 32 bits: a larger batch takes the whole queue.
+        let bytes = batch.batch().bytes().len().min(self.bytes_max) as u32;
+        let permit = tokio::select! {
+            permit = self.room.clone().acquire_many_owned(bytes) => permit.map_err(|_| Stop::Left)?,
+            () = self.items.closed() => return Err(Stop::Left),
+        };
+        self.send(Item::Batch(batch, permit))
+    }
+
+    fn send(&self, item: Item) -> Result<(), Stop> {
+        self.items.send(item).map_err(|_| Stop::Left)
+    }
+}
+
+/// Why a feed leaves a session.
+#[derive(Debug)]
+enum Stop {
+    /// Nobody listens any more.
+    Left,
+    /// All was told, or it can not go on.
+    Ended(Result<bool, ClientError>),
+    /// Ask again behind the cursor, at once or in a moment.
+    Again(Duration),
+}
+
+/// What is being proven, in order of arrival.
+#[derive(Debug)]
+enum Piece {
+    Batches { bytes: usize, proven: oneshot::Receiver<Proven> },
+    CaughtUp { cursor: Cursor, events: u64 },
+    Ended(Option<ClientError>),
+}
+
+#[derive(Debug)]
+struct Raw {
+    cursor: Cursor,
+    received_at: i64,
+    batch: Bytes,
+}
+
+#[derive(Debug)]
+struct Proven {
+    batches: Vec<(VerifiedBatch, Cursor, i64)>,
+    /// What did not hold of the batch behind them.
+    error: Option<ClientError>,
+}
+
+fn prove(verifier: &Verifier, raws: Vec<Raw>) -> Proven {
+    let mut batches = Vec::with_capacity(raws.len());
+    for Raw { cursor, received_at, batch } in raws {
+        match Batch::decode(batch).and_then(|batch| verifier.verify(batch)) {
+            Ok(batch) => batches.push((batch, cursor, received_at)),
+            Err(error) => return Proven { batches, error: Some(error.into()) },
+        }
+    }
+    Proven { batches, error: None }
+}
+
+/// Waits until nobody listens any more.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone does not listen either.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[derive(Debug)]
+pub(crate) struct Feed {
+    core: Arc<Core>,
+    ask: Subscribe,
+    check_publishers: bool,
+    out: Output,
+    stop: watch::Receiver<bool>,
+    /// Told when the broker has taken the subscription, or why not.
+    started: Option<oneshot::Sender<Result<(), ClientError>>>,
+    guard: SeriesGuard,
+    /// Behind everything that was brought; none before the first.
+    cursor: Option<Cursor>,
+    /// Greatest timestamp of what was brought.
+    latest: Option<i64>,
+    told_caught_up: bool,
+    /// Wrong things in a row.
+    bad: u32,
+    events: u64,
+    /// Events of the past that came in over this session's subscription, as the broker counts them.
+    counted: u64,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        ask: Subscribe,
+        check_publishers: bool,
+        out: Output,
+        stop: watch::Receiver<bool>,
+        started: oneshot::Sender<Result<(), ClientError>>,
+    ) -> Self {
+        let guard = SeriesGuard::new(core.config.subscribe.series_max, ask.filter.from);
+        Self {
+            core,
+            ask,
+            check_publishers,
+            out,
+            stop,
+            started: Some(started),
+            guard,
+            cursor: None,
+            latest: None,
+            told_caught_up: false,
+            bad: 0,
+            events: 0,
+            counted: 0,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut stop = self.stop.clone();
+        loop {
+            let session = tokio::select! {
+                session = self.core.session() => session,
+                () = stopped(&mut stop) => return,
+            };
+            let reason = match session {
+                Ok(session) => self.read(&session).await,
+                Err(error) => Stop::Ended(Err(error)),
+            };
+            match reason {
+                Stop::Left => return,
+                Stop::Ended(result) => return self.end(result),
+                Stop::Again(wait) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = stopped(&mut stop) => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, result: Result<bool, ClientError>) {
+        let result = match (result, self.started.take()) {
+            (Err(error), Some(started)) => {
+                drop(started.send(Err(error)));
+                return;
+            }
+            (result, Some(started)) => {
+                drop(started.send(Ok(())));
+                result
+            }
+            (result, None) => result,
+        };
+        let events = self.events;
+        // Whoever has left does not hear it.
+        drop(self.out.send(Item::Ended { result: result.map(|complete| Ended { events, complete }) }));
+    }
+
+    fn start(&mut self) {
+        if let Some(started) = self.started.take() {
+            drop(started.send(Ok(())));
+        }
+    }
+
+    /// Reads over one session, for as long as it lasts.
+    async fn read(&mut self, session: &Arc<Session>) -> Stop {
+        let ask = Subscribe { start: self.cursor.map_or(self.ask.start, ReadStart::Cursor), ..self.ask };
+        let mut subscribed = match session.subscribe(ask, self.is_shared()).await {
+            Ok(subscribed) => subscribed,
+            Err(error) => return self.refused(error),
+        };
+        self.counted = 0;
+        // Of what is now, the cursor that comes first says where it begins: until then nothing is certain.
+        if self.ask.start != ReadStart::Now {
+            self.start();
+        }
+        let stop = match self.pump(session, &mut subscribed).await {
+            Ok(stop) | Err(stop) => stop,
+        };
+        let ended = matches!(stop, Stop::Ended(_));
+        if !ended && !session.is_gone() {
+            session.unsubscribe(subscribed.subscription);
+        }
+        stop
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.core.config.broker.url, BrokerUrl::WebSocket(_))
+    }
+
+    async fn pump(&mut self, session: &Arc<Session>, subscribed: &mut Subscribed) -> Result<Stop, Stop> {
+        let unproven_max = self.core.config.subscribe.unproven_bytes_max;
+        let mut stop = self.stop.clone();
+        let gone = session.ended();
+        tokio::pin!(gone);
+        let mut pieces: VecDeque<Piece> = VecDeque::new();
+        let mut unproven = 0;
+        let mut more = true;
+        loop {
+            if let Some(Piece::CaughtUp { .. } | Piece::Ended(_)) = pieces.front() {
+                match pieces.pop_front() {
+                    Some(Piece::CaughtUp { cursor, events }) => self.caught_up(session, cursor, events)?,
+                    Some(Piece::Ended(error)) => return Err(self.ended(error)),
+                    Some(Piece::Batches { .. }) | None => {}
+                }
+                continue;
+            }
+            if pieces.is_empty() && !more {
+                if subscribed.has_overflowed() {
+                    return Ok(Stop::Again(Duration::ZERO));
+                }
+                let error = ClientError::protocol("the broker broke a subscription off without a word");
+                return Err(self.reject(session, error));
+            }
+            let proven = async {
+                match pieces.front_mut() {
+                    Some(Piece::Batches { proven, .. }) => proven.await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return Ok(Stop::Left),
+                proven = proven => {
+                    if let Some(Piece::Batches { bytes, .. }) = pieces.pop_front() {
+                        unproven -= bytes;
+                    }
+                    let Ok(proven) = proven else {
+                        return Ok(Stop::Ended(Err(ClientError::new(ErrorKind::Unknown, "a proving thread is gone"))));
+                    };
+                    self.bring(session, proven).await?;
+                }
+                told = subscribed.next(), if more && unproven < unproven_max => match told {
+                    Ok(Some(first)) => {
+                        let group = self.gather(first, subscribed, &mut pieces);
+                        match group {
+                            Ok(bytes) => unproven += bytes,
+                            Err(error) => return Err(self.reject(session, error)),
+                        }
+                    }
+                    Ok(None) => more = false,
+                    Err(error) if error.kind == ErrorKind::Protocol => return Err(self.reject(session, error)),
+                    Err(_) => return Ok(Stop::Again(Duration::ZERO)),
+                },
+                _ = &mut gone => return Ok(Stop::Again(Duration::ZERO)),
+            }
+        }
+    }
+
+    /// Hands what has arrived to the proving threads; gives its bytes.
+    fn gather(
+        &self,
+        first: Told,
+        subscribed: &mut Subscribed,
+        pieces: &mut VecDeque<Piece>,
+    ) -> Result<usize, ClientError> {
+        let (mut raws, mut bytes, mut total) = (Vec::new(), 0, 0);
+        let mut next = Some(first);
+        while let Some(told) = next {
+            match told {
+                Told::Deliver { cursor, received_at, batch, .. } => {
+                    bytes += batch.len();
+                    raws.push(Raw { cursor, received_at, batch });
+                }
+                Told::CaughtUp { cursor, events, .. } => {
+                    self.prove(&mut raws, &mut bytes, pieces);
+                    pieces.push_back(Piece::CaughtUp { cursor, events });
+                }
+                Told::Ended { error, .. } => {
+                    self.prove(&mut raws, &mut bytes, pieces);
+                    pieces.push_back(Piece::Ended(error));
+                    return Ok(total);
+                }
+                Told::Hello(_)
+                | Told::SignedIn { .. }
+                | Told::Ack { .. }
+                | Told::Subscribed { .. }
+                | Told::Refused { .. }
+                | Told::Unsubscribed { .. }
+                | Told::Pong { .. } => {
+                    return Err(ClientError::protocol("an answer came on a subscription's stream"));
+                }
+            }
+            total += raws.last().filter(|_| bytes > 0).map_or(0, |raw: &Raw| raw.batch.len());
+            if bytes >= GROUP_BYTES_MAX {
+                break;
+            }
+            next = subscribed.next_ready()?;
+        }
+        self.prove(&mut raws, &mut bytes, pieces);
+        Ok(total)
+    }
+
+    fn prove(&self, raws: &mut Vec<Raw>, bytes: &mut usize, pieces: &mut VecDeque<Piece>) {
+        if raws.is_empty() {
+            return;
+        }
+        let (raws, verifier) = (std::mem::take(raws), self.core.verifier.clone());
+        let proven = self.core.provers.ask(move || prove(&verifier, raws));
+        pieces.push_back(Piece::Batches { bytes: std::mem::take(bytes), proven });
+    }
+
+    /// Takes proven batches in, in order.
+    async fn bring(&mut self, session: &Arc<Session>, proven: Proven) -> Result<(), Stop> {
+        for (batch, cursor, received_at) in proven.batches {
+            self.take(session, batch, cursor, received_at).await?;
+        }
+        match proven.error {
+            Some(error) => Err(self.reject(session, error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn take(
+        &mut self,
+        session: &Arc<Session>,
+        batch: VerifiedBatch,
+        cursor: Cursor,
+        received_at: i64,
+    ) -> Result<(), Stop> {
+        let (header, id) = (batch.header().clone(), batch.id());
+        self.check(session, &header).await?;
+        if !self.told_caught_up {
+            self.counted += u64::from(header.count.saturating_sub(cursor.skip()));
+        }
+        let mut verdict = self.guard.judge(&header, id);
+        if let Verdict::Gap { timestamp, .. } = verdict {
+            self.fill(session, &header, timestamp).await?;
+            verdict = self.guard.judge(&header, id);
+        }
+        match verdict {
+            Verdict::Duplicate => {}
+            Verdict::Fork { first: None } => {}
+            Verdict::Fork { first: Some(first) } => {
+                let fork = Fork {
+                    at: self.ask.at,
+                    origin: header.origin,
+                    series: header.series,
+                    sequence: header.sequence,
+                    first,
+                    second: id,
+                };
+                self.out.send(Item::Notice(Delivery::Fork(fork)))?;
+            }
+            Verdict::Next | Verdict::Gap { .. } => {
+                if let Verdict::Gap { from, .. } = verdict {
+                    let gap = Gap {
+                        at: self.ask.at,
+                        origin: header.origin,
+                        series: header.series,
+                        from,
+                        to: header.sequence,
+                    };
+                    self.out.send(Item::Notice(Delivery::Gap(gap)))?;
+                }
+                self.guard.take(&header, id);
+                self.output(EventBatch::new(batch, cursor, received_at, &self.ask.filter)).await?;
+            }
+        }
+        self.bad = 0;
+        self.cursor = Some(cursor.with_skip(header.count));
+        Ok(())
+    }
+
+    /// Whether a proven batch is one that was asked for.
+    async fn check(&mut self, session: &Arc<Session>, header: &Header) -> Result<(), Stop> {
+        let wrong = if header.stream_partition != self.ask.at {
+            Some(format!("a batch of {} came for {}", header.stream_partition, self.ask.at))
+        } else if self.ask.filter.origin.is_some_and(|origin| origin != header.origin) {
+            Some(format!("a batch of {} came, which is not the origin that was asked for", header.origin))
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            return Err(self.reject(session, ClientError::new(ErrorKind::InvalidMessage, wrong)));
+        }
+        if let (true, Some(chain)) = (self.check_publishers, &self.core.chain) {
+            match chain.may_publish(self.ask.at.stream, header.origin).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let message = format!("{} may not publish to {}", header.origin, self.ask.at.stream);
+                    let error = ClientError::new(ErrorKind::MissingPermission, message);
+                    return Err(self.reject(session, error));
+                }
+                Err(error) => return Err(Stop::Ended(Err(error))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn output(&mut self, batch: EventBatch) -> Result<(), Stop> {
+        let events = batch.len();
+        self.latest = self.latest.max(Some(batch.header().timestamp_max));
+        if events == 0 {
+            return Ok(());
+        }
+        self.events += events as u64;
+        self.out.batch(batch).await
+    }
+
+    /// Fetches what is missing of a series before `header`, and brings it. What the broker has not stays missing.
+    async fn fill(&mut self, session: &Arc<Session>, header: &Header, since: i64) -> Result<(), Stop> {
+        let limit = self.core.config.subscribe.gap_timeout;
+        let filter =
+            ReadFilter { origin: Some(header.origin), from: since, to: header.timestamp_min.max(since) };
+        let ask = Subscribe { at: self.ask.at, start: ReadStart::From, filter, live: false };
+        tracing::info!(at = %self.ask.at, origin = %header.origin, series = %header.series, "fetching a gap");
+        let mut subscribed = match session.subscribe(ask, self.is_shared()).await {
+            Ok(subscribed) => subscribed,
+            Err(_) if session.is_gone() => return Err(Stop::Again(Duration::ZERO)),
+            Err(_) => return Ok(()),
+        };
+        let result = loop {
+            let told = tokio::select! {
+                told = timeout(limit, subscribed.next()) => told,
+                _ = session.ended() => return Err(Stop::Again(Duration::ZERO)),
+            };
+            let (batch, received_at) = match told {
+                Ok(Ok(Some(Told::Deliver { batch, received_at, .. }))) => (batch, received_at),
+                // The end, or as good as it: told too late, or nonsense.
+                Ok(Ok(Some(Told::Ended { .. }))) => return Ok(()),
+                _ => break Ok(()),
+            };
+            let raw = Raw { cursor: Cursor::Arrival { log: 0, position: 0, skip: 0 }, received_at, batch };
+            let verifier = self.core.verifier.clone();
+            let Ok(proven) = self.core.provers.ask(move || prove(&verifier, vec![raw])).await else {
+                break Ok(());
+            };
+            if let Some(error) = proven.error {
+                break Err(self.reject(session, error));
+            }
+            if let Err(stop) = self.bring_missing(header, proven).await {
+                break Err(stop);
+            }
+        };
+        session.unsubscribe(subscribed.subscription);
+        result
+    }
+
+    async fn bring_missing(&mut self, until: &Header, proven: Proven) -> Result<(), Stop> {
+        for (batch, _, received_at) in proven.batches {
+            let (header, id) = (batch.header().clone(), batch.id());
+            let wanted = header.stream_partition == self.ask.at
+                && (header.origin, header.series) == (until.origin, until.series)
+                && header.sequence < until.sequence;
+            let Some(cursor) = self.cursor else { return Ok(()) };
+            if wanted && self.guard.judge(&header, id) == Verdict::Next {
+                self.guard.take(&header, id);
+                self.output(EventBatch::fetched(batch, cursor, received_at, &self.ask.filter)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn caught_up(&mut self, session: &Arc<Session>, cursor: Cursor, events: u64) -> Result<(), Stop> {
+        if !self.told_caught_up && events != self.counted {
+            let error = ClientError::new(
+                ErrorKind::Gap,
+                format!("the broker counts {events} events of the past, {} came", self.counted),
+            );
+            return Err(self.reject(session, error));
+        }
+        self.cursor = Some(cursor);
+        self.start();
+        if !std::mem::replace(&mut self.told_caught_up, true) {
+            self.out.send(Item::CaughtUp { at: self.ask.at, cursor })?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, error: Option<ClientError>) -> Stop {
+        match error {
+            None if self.ask.live => Stop::Again(AGAIN),
+            None => Stop::Ended(Ok(true)),
+            Some(error) if error.code == Some(Code::DamagedHistory) && !self.ask.live => {
+                Stop::Ended(Ok(false))
+            }
+            Some(error) => self.refused(error),
+        }
+    }
+
+    /// The broker does not go on with a subscription.
+    fn refused(&mut self, error: ClientError) -> Stop {
+        if error.code == Some(Code::InvalidCursor) && self.cursor.take().is_some() {
+            // Another store than before. By time, then; what was had is told apart by its series.
+            tracing::warn!(at = %self.ask.at, "the broker does not know our place any more; resuming by time");
+            if let Some(latest) = self.latest {
+                self.ask.start = ReadStart::From;
+                self.ask.filter.from = self.ask.filter.from.max(latest.saturating_sub(LOOK_BACK_MS));
+            }
+            let at = self.ask.at;
+            let notice = self.out.send(Item::Notice(Delivery::Rejected { at, error }));
+            return notice.err().unwrap_or(Stop::Again(Duration::ZERO));
+        }
+        let lost = matches!(error.kind, ErrorKind::Disconnected | ErrorKind::Timeout);
+        let busy = matches!(error.kind, ErrorKind::Overloaded | ErrorKind::Storage | ErrorKind::Chain);
+        if lost {
+            Stop::Again(Duration::ZERO)
+        } else if busy && self.started.is_none() {
+            Stop::Again(AGAIN)
+        } else {
+            Stop::Ended(Err(error))
+        }
+    }
+
+    /// The broker sent something that does not hold: tell, and read on over another connection.
+    fn reject(&mut self, session: &Arc<Session>, error: ClientError) -> Stop {
+        self.bad += 1;
+        tracing::warn!(at = %self.ask.at, %error, "the broker sent something that does not hold");
+        session.fail(error.clone());
+        if self.bad > self.core.config.subscribe.bad_batches_max {
+            return Stop::Ended(Err(error));
+        }
+        let at = self.ask.at;
+        let notice = self.out.send(Item::Notice(Delivery::Rejected { at, error }));
+        notice.err().unwrap_or(Stop::Again(Duration::ZERO))
+    }
+}

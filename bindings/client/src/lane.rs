@@ -1,0 +1,554 @@
+//! One publisher's way into one partition: events fill a batch, batches are sealed in order, sent in order, and kept until they
+//! are acked.
+
+use crate::{
+    ClientError, ErrorKind, PublishConfig, PublishReceipt, Published,
+    publishing::{Publishing, Sending},
+    session::Session,
+    ticket::Ticket,
+};
+use bytes::Bytes;
+use mainstem_model::{
+    AckLevel, Batch, BatchError, Code, Network, NewEvent, SeriesId, SeriesWriter, Signer, StreamPartition,
+    limits,
+};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+use tokio::sync::Notify;
+
+/// Bytes that an event takes in a batch besides its content.
+const EVENT_BYTES: usize = 24;
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    at: StreamPartition,
+    network: Network,
+    signer: Signer,
+    pub(crate) config: PublishConfig,
+    publishing: Arc<Publishing>,
+    state: Mutex<State>,
+    /// Used by the sealing thread only.
+    writer: Mutex<SeriesWriter>,
+    /// Something was acked, or failed.
+    progress: Notify,
+    linger: Arc<Notify>,
+    /// No publisher holds it any more.
+    released: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Open,
+    /// Batches that are being sealed.
+    sealing: usize,
+    /// Sealed and not acked, in order; the first has number `first`.
+    items: VecDeque<Item>,
+    first: u64,
+    /// So many of `items` were sent, or need not be.
+    sent: usize,
+    /// Sent and not answered.
+    outstanding: usize,
+    /// Bytes of events that are not acked.
+    bytes: usize,
+    /// The lane waits in the queue of those with something to send.
+    queued: bool,
+    /// Something was refused for now: when all answers are there, everything is sent again from the first on.
+    rewinding: bool,
+    /// Wait before that.
+    delay: bool,
+    /// Acked batches that a broker may lose in a crash, up to `first`.
+    retained: VecDeque<Batch>,
+    retained_bytes: usize,
+    failed: Option<ClientError>,
+    /// Batches handed to sealing so far.
+    cut: u64,
+    /// The linger task waits for an open batch.
+    parked: bool,
+}
+
+/// The batch that is filling.
+#[derive(Debug, Default)]
+struct Open {
+    events: Vec<NewEvent>,
+    bytes: usize,
+    least: i64,
+    greatest: i64,
+    since: Option<Instant>,
+    ticket: Arc<Ticket>,
+}
+
+#[derive(Debug)]
+struct Item {
+    batch: Batch,
+    /// None for one that was acked before.
+    ticket: Option<Arc<Ticket>>,
+    bytes: usize,
+    /// The request that it was sent with; 0 when it is to be sent.
+    request: u64,
+    acked: bool,
+}
+
+impl Lane {
+    pub(crate) fn start(
+        publishing: Arc<Publishing>,
+        network: Network,
+        at: StreamPartition,
+        signer: Signer,
+        config: PublishConfig,
+    ) -> Arc<Self> {
+        let writer = SeriesWriter::new(network, at, signer.clone(), SeriesId(rand::random()));
+        let lane = Arc::new(Self {
+            at,
+            network,
+            signer,
+            config,
+            publishing,
+            state: Mutex::new(State { parked: true, ..State::default() }),
+            writer: Mutex::new(writer),
+            progress: Notify::new(),
+            linger: Arc::new(Notify::new()),
+            released: AtomicBool::new(false),
+        });
+        lane.publishing.runtime().spawn(linger(Arc::downgrade(&lane), lane.linger.clone()));
+        lane
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an event in; gives it back when there is no room.
+    pub(crate) fn offer(
+        self: &Arc<Self>,
+        event: NewEvent,
+    ) -> Result<Result<PublishReceipt, NewEvent>, ClientError> {
+        let content = event.content.len();
+        let size = content + EVENT_BYTES;
+        let mut state = self.state();
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if content > limits::CONTENT_BYTES_MAX {
+            return Err(ClientError::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the event has {content} bytes of content, at most {} are allowed",
+                    limits::CONTENT_BYTES_MAX
+                ),
+            ));
+        }
+        if state.bytes > 0 && state.bytes + size > self.config.buffer_bytes_max {
+            return Ok(Err(event));
+        }
+        let open = &state.open;
+        let apart = open.greatest.max(event.timestamp).saturating_sub(open.least.min(event.timestamp));
+        let fits = open.bytes + size <= self.config.batch_bytes_max && apart <= limits::BATCH_SPAN_MS_MAX;
+        if !open.events.is_empty() && !fits {
+            self.cut(&mut state);
+        }
+        state.bytes += size;
+        let idle = state.sealing == 0 && state.items.is_empty();
+        let open = &mut state.open;
+        let index = open.events.len();
+        if index == 0 {
+            (open.least, open.greatest) = (event.timestamp, event.timestamp);
+        } else {
+            open.least = open.least.min(event.timestamp);
+            open.greatest = open.greatest.max(event.timestamp);
+        }
+        open.bytes += size;
+        open.events.push(event);
+        // At most EVENTS_PER_BATCH_MAX.
+        let receipt = PublishReceipt::new(open.ticket.clone(), index as u16);
+        let events_max = self.config.batch_events_max.clamp(1, limits::EVENTS_PER_BATCH_MAX);
+        if idle || index + 1 >= events_max || open.bytes >= self.config.batch_bytes_max {
+            self.cut(&mut state);
+        } else if index == 0 {
+            open.since = Some(Instant::now());
+            if mem::take(&mut state.parked) {
+                self.linger.notify_one();
+            }
+        }
+        Ok(Ok(receipt))
+    }
+
+    /// Hands the filling batch to the sealing thread. IMPORTANT: under the lock, so that batches are sealed in order.
+    fn cut(self: &Arc<Self>, state: &mut State) {
+        let room = state.open.events.len().min(limits::EVENTS_PER_BATCH_MAX);
+        let next = Open { events: Vec::with_capacity(room), ..Open::default() };
+        let open = mem::replace(&mut state.open, next);
+        state.sealing += 1;
+        state.cut += 1;
+        let lane = self.clone();
+        self.publishing.sealer().run(move || lane.seal(&open));
+    }
+
+    /// On the sealing thread.
+    fn seal(self: Arc<Self>, open: &Open) {
+        let sealed = self.seal_next(&open.events);
+        let mut state = self.state();
+        state.sealing -= 1;
+        let batch = match (sealed, state.failed.clone()) {
+            (Ok(batch), None) => batch,
+            (_, Some(error)) => {
+                drop(state);
+                return open.ticket.resolve(Err(error));
+            }
+            (Err(error), None) => {
+                drop(state);
+                let error = ClientError::from(error);
+                open.ticket.resolve(Err(error.clone()));
+                return self.fail(error);
+            }
+        };
+        let item =
+            Item { batch, ticket: Some(open.ticket.clone()), bytes: open.bytes, request: 0, acked: false };
+        state.items.push_back(item);
+        self.enqueue(&mut state);
+    }
+
+    fn seal_next(&self, events: &[NewEvent]) -> Result<Batch, BatchError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        match writer.seal(events) {
+            // The caller's time goes back: within a series it must not, so another one begins.
+            Err(BatchError::Timestamps(_)) if writer.head().next_sequence > 0 => {
+                let series = SeriesId(rand::random());
+                *writer = SeriesWriter::new(self.network, self.at, self.signer.clone(), series);
+                writer.seal(events)
+            }
+            sealed => sealed,
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, state: &mut State) {
+        if !state.queued && !state.rewinding && state.sent < state.items.len() {
+            state.queued = true;
+            self.publishing.enqueue(self.clone());
+        }
+    }
+
+    /// Puts batches to send into `chunks`.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        window_bytes: usize,
+        budget: &mut usize,
+        chunks: &mut Vec<Bytes>,
+    ) -> Sending {
+        let mut state = self.state();
+        if !self.publishing.is_current(session) || state.rewinding {
+            state.queued = false;
+            return Sending::Done;
+        }
+        while state.sent < state.items.len() {
+            let serial = state.first + state.sent as u64;
+            let place = state.sent;
+            let item = &mut state.items[place];
+            if !item.acked {
+                if *budget == 0 {
+                    return Sending::Enough;
+                }
+                let bytes = item.batch.bytes().clone();
+                let used = session.publish_bytes.load(Ordering::SeqCst);
+                if used > 0 && used + bytes.len() > window_bytes {
+                    return Sending::WindowFull;
+                }
+                let (request, front) =
+                    session.publish(self.clone(), serial, item.batch.id(), bytes.len(), self.config.ack);
+                item.request = request;
+                *budget = budget.saturating_sub(bytes.len());
+                chunks.extend([front, bytes]);
+                state.outstanding += 1;
+            }
+            state.sent += 1;
+        }
+        state.queued = false;
+        Sending::Done
+    }
+
+    /// The broker has a batch.
+    pub(crate) fn handle_ack(self: &Arc<Self>, serial: u64, request: u64, level: AckLevel) {
+        let mut state = self.state();
+        let Some(item) = state.item(serial) else { return };
+        if item.request == request {
+            item.request = 0;
+            state.outstanding -= 1;
+        }
+        let Some(item) = state.item(serial).filter(|item| !item.acked) else { return };
+        item.acked = true;
+        let header = item.batch.header();
+        let published = Published {
+            stream_partition: header.stream_partition,
+            series: header.series,
+            sequence: header.sequence,
+            batch: item.batch.id(),
+            level,
+        };
+        let ticket = item.ticket.take();
+        while state.items.front().is_some_and(|item| item.acked) {
+            let Some(item) = state.items.pop_front() else { break };
+            state.first += 1;
+            state.sent = state.sent.saturating_sub(1);
+            state.bytes = state.bytes.saturating_sub(item.bytes);
+            state.retain(item.batch, level, self.config.retained_bytes_max);
+        }
+        if state.items.is_empty() && state.sealing == 0 && !state.open.events.is_empty() {
+            // Nothing is on its way any more, so nothing waits.
+            self.cut(&mut state);
+        }
+        self.end_rewind(&mut state);
+        drop(state);
+        if let Some(ticket) = ticket {
+            ticket.resolve(Ok(published));
+        }
+        self.progress.notify_waiters();
+    }
+
+    /// The broker refuses a batch.
+    pub(crate) fn handle_refusal(
+        self: &Arc<Self>,
+        serial: u64,
+        request: u64,
+        error: ClientError,
+        session: &Session,
+    ) {
+        let mut state = self.state();
+        let Some(item) = state.item(serial).filter(|item| item.request == request && !item.acked) else {
+            return;
+        };
+        item.request = 0;
+        state.outstanding -= 1;
+        let is_first =
+            state.items.iter().position(|item| !item.acked) == usize::try_from(serial - state.first).ok();
+        match error.code {
+            Some(Code::Overloaded) => {
+                state.rewinding = true;
+                state.delay = true;
+            }
+            // Another one before it was refused, or its answer is still to come.
+            Some(Code::SeriesGap) if !is_first => state.rewinding = true,
+            // The broker has lost what it had acked: it gets all that is kept, duplicates and all.
+            Some(Code::SeriesGap) if state.bring_back() => {
+                tracing::warn!(at = %self.at, "the broker has lost acked batches; they are sent again");
+                state.rewinding = true;
+            }
+            // Nothing about the batch itself: the same on another connection, in a while.
+            Some(
+                Code::ShuttingDown | Code::StoreUnavailable | Code::ChainUnavailable | Code::LimitReached,
+            ) => {
+                drop(state);
+                return session.fail(error);
+            }
+            _ => {
+                self.fail_from(&mut state, serial, &error);
+                drop(state);
+                return self.progress.notify_waiters();
+            }
+        }
+        self.end_rewind(&mut state);
+    }
+
+    /// When everything that was sent is answered, it begins again at the first that is not acked.
+    fn end_rewind(self: &Arc<Self>, state: &mut State) {
+        if !state.rewinding || state.outstanding > 0 {
+            return;
+        }
+        state.rewinding = false;
+        state.sent = 0;
+        if mem::take(&mut state.delay) {
+            state.rewinding = true;
+            let (lane, wait) = (self.clone(), self.config.overload_backoff);
+            self.publishing.runtime().spawn(async move {
+                tokio::time::sleep(wait).await;
+                let mut state = lane.state();
+                state.rewinding = false;
+                lane.enqueue(&mut state);
+            });
+        } else {
+            self.enqueue(state);
+        }
+    }
+
+    /// A new session begins: nothing is on its way.
+    pub(crate) fn rewind(self: &Arc<Self>) {
+        let mut state = self.state();
+        for item in &mut state.items {
+            item.request = 0;
+        }
+        (state.sent, state.outstanding) = (0, 0);
+        (state.rewinding, state.delay) = (false, false);
+        self.enqueue(&mut state);
+    }
+
+    /// Nothing more is taken, and nothing that is not acked will be.
+    pub(crate) fn fail(&self, error: ClientError) {
+        let mut state = self.state();
+        let first = state.first;
+        self.fail_from(&mut state, first, &error);
+        drop(state);
+        self.progress.notify_waiters();
+    }
+
+    fn fail_from(&self, state: &mut State, serial: u64, error: &ClientError) {
+        state.failed.get_or_insert_with(|| error.clone());
+        let keep =
+            usize::try_from(serial.saturating_sub(state.first)).unwrap_or(usize::MAX).min(state.items.len());
+        for item in state.items.drain(keep..) {
+            if item.request != 0 && !item.acked {
+                state.outstanding -= 1;
+            }
+            if let Some(ticket) = item.ticket {
+                ticket.resolve(Err(error.clone()));
+            }
+        }
+        state.sent = state.sent.min(keep);
+        mem::take(&mut state.open).ticket.resolve(Err(error.clone()));
+    }
+
+    /// Waits until an event may fit, or the lane has failed.
+    pub(crate) async fn room(self: &Arc<Self>, event: NewEvent) -> Result<PublishReceipt, ClientError> {
+        let mut event = event;
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            // IMPORTANT: waits from here on, so that room made after the offer below is noticed.
+            progress.as_mut().enable();
+            match self.offer(event)? {
+                Ok(receipt) => return Ok(receipt),
+                Err(back) => event = back,
+            }
+            progress.await;
+        }
+    }
+
+    /// Waits until everything taken so far is acked.
+    pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), ClientError> {
+        let mut until = None;
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            {
+                let mut state = self.state();
+                if let Some(error) = &state.failed {
+                    return Err(error.clone());
+                }
+                if !state.open.events.is_empty() && until.is_none() {
+                    self.cut(&mut state);
+                }
+                let until = *until.get_or_insert(state.cut);
+                if state.first >= until {
+                    return Ok(());
+                }
+            }
+            progress.await;
+        }
+    }
+
+    /// The last publisher is gone: what it handed in still goes out.
+    pub(crate) fn release(self: &Arc<Self>) {
+        let mut state = self.state();
+        if !state.open.events.is_empty() {
+            self.cut(&mut state);
+        }
+        drop(state);
+        self.released.store(true, Ordering::Release);
+        self.linger.notify_one();
+    }
+
+    pub(crate) fn is_in_use(&self) -> bool {
+        let state = self.state();
+        state.sealing > 0 || !state.items.is_empty() || !self.released.load(Ordering::Acquire)
+    }
+
+    /// When the open batch must go; parks the linger task when there is none.
+    fn linger_deadline(&self) -> Option<Instant> {
+        let mut state = self.state();
+        let since = state.open.since.filter(|_| !state.open.events.is_empty());
+        state.parked = since.is_none();
+        since.map(|since| since + self.config.linger)
+    }
+
+    fn linger_over(self: &Arc<Self>) {
+        let mut state = self.state();
+        let due = state.open.since.is_some_and(|since| since.elapsed() >= self.config.linger);
+        if due && !state.open.events.is_empty() {
+            self.cut(&mut state);
+        }
+    }
+}
+
+impl State {
+    fn item(&mut self, serial: u64) -> Option<&mut Item> {
+        let place = usize::try_from(serial.checked_sub(self.first)?).ok()?;
+        self.items.get_mut(place)
+    }
+
+    fn retain(&mut self, batch: Batch, level: AckLevel, bytes_max: usize) {
+        if level == AckLevel::Durable {
+            // fsync covers everything before it.
+            self.retained.clear();
+            self.retained_bytes = 0;
+            return;
+        }
+        self.retained_bytes += batch.bytes().len();
+        self.retained.push_back(batch);
+        while self.retained_bytes > bytes_max
+            && let Some(oldest) = self.retained.pop_front()
+        {
+            self.retained_bytes -= oldest.bytes().len();
+        }
+    }
+
+    /// Puts acked batches before the others again, to be sent once more; `false` when there are none.
+    fn bring_back(&mut self) -> bool {
+        let Some(series) = self.items.front().map(|item| item.batch.header().series) else { return false };
+        let mut any = false;
+        while let Some(batch) = self.retained.pop_back() {
+            if batch.header().series == series {
+                any = true;
+                self.first = self.first.saturating_sub(1);
+                let item = Item { batch, ticket: None, bytes: 0, request: 0, acked: false };
+                self.items.push_front(item);
+            }
+        }
+        self.retained_bytes = 0;
+        any
+    }
+}
+
+/// Sends a batch that has filled for long enough; ends with its lane.
+async fn linger(lane: Weak<Lane>, wake: Arc<Notify>) {
+    loop {
+        wake.notified().await;
+        loop {
+            let deadline = match lane.upgrade() {
+                Some(lane) if lane.released.load(Ordering::Acquire) => return,
+                Some(lane) => lane.linger_deadline(),
+                None => return,
+            };
+            let Some(deadline) = deadline else { break };
+            tokio::time::sleep_until(deadline.into()).await;
+            if let Some(lane) = lane.upgrade() {
+                lane.linger_over();
+            }
+        }
+    }
+}
+
+/// What lanes are to a publisher: the last one dropped releases them.
+#[derive(Debug)]
+pub(crate) struct LaneHold(pub(crate) Arc<Lane>);
+
+impl Drop for LaneHold {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
