@@ -1,0 +1,285 @@
+use super::{Globals, failure::Failure, http, output::Output, profile::Profile};
+use anyhow::Context as _;
+use mainstem_chain::{Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig};
+use mainstem_client::{Batching, ChainAccess, Client, ClientConfig, Identity};
+use mainstem_crypto::{Address, SecretKey};
+use mainstem_model::{Delegation, Partition, StreamId};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How long a change on the chain is waited for at the node.
+const SETTLE: Duration = Duration::from_secs(10);
+/// How often the node is asked meanwhile.
+const SETTLE_STEP: Duration = Duration::from_millis(100);
+
+/// What a command works with: the profile with the options over it, and in whose name.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) profile: Profile,
+    pub(crate) key: Option<SecretKey>,
+    delegation: Option<Delegation>,
+    pub(crate) out: Output,
+}
+
+impl Context {
+    pub(crate) fn load(globals: &Globals) -> Result<Self, Failure> {
+        let mut profile = Profile::load(&globals.profile_path()?)?;
+        if let Some(broker) = &globals.broker {
+            // The profile's pin is of the profile's broker.
+            if *broker != profile.broker {
+                profile.pin = None;
+            }
+            profile.broker.clone_from(broker);
+        }
+        if let Some(pin) = &globals.pin {
+            profile.pin = Some(pin.clone());
+        }
+        if let Some(rpc) = &globals.rpc {
+            profile.rpc = Some(rpc.clone());
+        }
+        if let Some(http) = &globals.http {
+            profile.http = Some(http.clone());
+        }
+        let key = secret_key(globals, Some(&profile))?;
+        let delegation = globals.delegation.as_deref().map(read_delegation).transpose()?;
+        Ok(Self { profile, key, delegation, out: globals.output() })
+    }
+
+    /// The key, for what cannot be done without.
+    pub(crate) fn need_key(&self) -> Result<&SecretKey, Failure> {
+        self.key.as_ref().ok_or_else(|| {
+            Failure::usage(
+                "this takes a key; pass --key-file <file> or --private-key, or set MAINSTEM_PRIVATE_KEY",
+            )
+        })
+    }
+
+    /// In whose name: the key's own wallet, or the one whose delegation it has.
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
+        let key = self.need_key()?;
+        let Some(delegation) = &self.delegation else { return Ok(key.address()) };
+        let wallet = delegation
+            .wallet(&self.profile.deployment.network())
+            .map_err(|error| Failure::usage(format!("the delegation does not hold: {error}")))?;
+        Ok(wallet.address())
+    }
+
+    pub(crate) fn rpc(&self) -> Result<Rpc, anyhow::Error> {
+        let config = self
+            .rpc_config()
+            .ok_or_else(|| Failure::usage("the profile names no endpoint of the chain; pass --rpc <url>"))?;
+        Ok(Rpc::new(config)?)
+    }
+
+    fn rpc_config(&self) -> Option<RpcConfig> {
+        let chain_id = Some(self.profile.deployment.chain_id);
+        self.profile.rpc.as_ref().map(|url| RpcConfig { chain_id, ..RpcConfig::one(url) })
+    }
+
+    pub(crate) fn registry(&self) -> Result<StreamRegistry, anyhow::Error> {
+        Ok(StreamRegistry::new(self.rpc()?, &self.profile.deployment))
+    }
+
+    pub(crate) fn wallet(&self) -> Result<Wallet, anyhow::Error> {
+        if self.delegation.is_some() {
+            return Err(
+                Failure::permission("changing a stream takes the wallet's own key, not a session's").into()
+            );
+        }
+        Ok(Wallet::new(self.rpc()?, self.need_key()?.clone(), WalletConfig::default()))
+    }
+
+    /// Connects to the broker and signs in, if there is a key.
+    pub(crate) async fn connect(&self, batching: Batching) -> Result<Client, anyhow::Error> {
+        let mut config = ClientConfig::new(&self.profile.broker, self.profile.deployment.network());
+        config.pin = self.profile.pin.as_deref().map(read_pin).transpose()?;
+        config.batching = batching;
+        config.identity = self.key.clone().map(|key| match &self.delegation {
+            Some(delegation) => Identity::Session(key, delegation.clone()),
+            None => Identity::Wallet(key),
+        });
+        config.chain = self.rpc_config().map(|rpc| ChainAccess {
+            rpc,
+            wallet: WalletConfig::default(),
+            deployment: self.profile.deployment.clone(),
+        });
+        let broker = &self.profile.broker;
+        Client::connect(config).await.with_context(|| format!("connecting to {broker}"))
+    }
+
+    /// The node's HTTP listener.
+    pub(crate) fn http(&self) -> Result<&str, Failure> {
+        self.profile
+            .http
+            .as_deref()
+            .ok_or_else(|| Failure::usage("the profile names no HTTP listener of a node; pass --http <url>"))
+    }
+
+    /// Waits until the node has heard of a change on the chain, so that the next command finds it. Gives up in silence where
+    /// there is no node to ask, and after ten seconds.
+    pub(crate) async fn settle(
+        &self,
+        path: &str,
+        is_there: impl Fn(&Result<Value, Failure>) -> bool,
+    ) -> bool {
+        let Some(base) = self.profile.http.as_deref() else { return false };
+        let begun = Instant::now();
+        while begun.elapsed() < SETTLE {
+            let answer = http::get_json(base, path).await;
+            if is_there(&answer) {
+                return true;
+            }
+            if matches!(&answer, Err(failure) if failure.code == "UNAVAILABLE") {
+                return false;
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+        false
+    }
+
+    /// Finds the stream that a name stands for.
+    pub(crate) async fn resolve(&self, name: &StreamName) -> Result<StreamId, anyhow::Error> {
+        let (owner, path) = match &name.stream {
+            NameKind::Id(id) => return Ok(*id),
+            NameKind::Alias(owner, path) => (*owner, path),
+            NameKind::Own(path) => (self.address()?, path),
+        };
+        self.registry()?.alias(owner, path).await?.ok_or_else(|| {
+            Failure::new(
+                super::failure::DATA,
+                "STREAM_NOT_FOUND",
+                format!("there is no stream {owner}/{path}; see `mainstem stream search`"),
+            )
+            .into()
+        })
+    }
+}
+
+/// The key by the options, else the environment (clap reads it), else the profile.
+pub(crate) fn secret_key(globals: &Globals, profile: Option<&Profile>) -> Result<Option<SecretKey>, Failure> {
+    let (text, from) = if let Some(path) = &globals.key_file {
+        (Some(read_key_file(path, globals.output())?), format!("in {}", path.display()))
+    } else if let Some(text) = &globals.private_key {
+        (Some(text.clone()), "of --private-key or MAINSTEM_PRIVATE_KEY".to_owned())
+    } else {
+        (profile.and_then(|profile| profile.private_key.clone()), "in the profile".to_owned())
+    };
+    text.map(|text| {
+        SecretKey::from_hex(text.trim()).map_err(|_| {
+            Failure::usage(format!("the private key {from} is not 0x and 64 hex digits of a key"))
+        })
+    })
+    .transpose()
+}
+
+fn read_key_file(path: &Path, out: Output) -> Result<String, Failure> {
+    let unreadable = |error| Failure::io(format!("the key file {} cannot be read: {error}", path.display()));
+    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let text = format!("{} can be read by others; run `chmod 600 {0}`", path.display());
+        out.notice(&serde_json::json!({"warning": text}), &format!("warning: {text}"));
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+fn read_pin(text: &str) -> Result<[u8; 32], Failure> {
+    let bytes = hex::decode(text.trim_start_matches("0x")).unwrap_or_default();
+    bytes
+        .try_into()
+        .map_err(|_| Failure::usage("the pin is not 64 hex digits: the SHA-256 of the broker's public key"))
+}
+
+fn read_delegation(text: &str) -> Result<Delegation, Failure> {
+    let bytes = hex::decode(text.trim().trim_start_matches("0x")).unwrap_or_default();
+    Delegation::decode(&bytes).map_err(|error| Failure::usage(format!("the delegation is damaged: {error}")))
+}
+
+/// A stream as users write it: `0x…`, `0x…#2`, `0xowner/path`, `/path` (of the own address), each with `#partition` or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamName {
+    stream: NameKind,
+    pub(crate) partition: Option<Partition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NameKind {
+    Id(StreamId),
+    Alias(Address, String),
+    Own(String),
+}
+
+impl std::str::FromStr for StreamName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, partition) = match text.rsplit_once('#') {
+            Some((name, number)) => (name, Some(parse_partition(number)?)),
+            None => (text, None),
+        };
+        let wrong =
+            || "a stream is 0x and 40 hex digits, 0xowner/path, or /path for a stream of your own".to_owned();
+        let stream = match name.split_once('/') {
+            None => NameKind::Id(name.parse().map_err(|_| wrong())?),
+            Some((_, "")) => return Err(wrong()),
+            Some(("", path)) => NameKind::Own(path.to_owned()),
+            Some((owner, path)) => NameKind::Alias(owner.parse().map_err(|_| wrong())?, path.to_owned()),
+        };
+        Ok(Self { stream, partition })
+    }
+}
+
+impl StreamName {
+    /// The partition by option or name; 0 when neither says.
+    pub(crate) fn partition(&self, option: Option<Partition>) -> Result<Partition, Failure> {
+        match (self.partition, option) {
+            (Some(named), Some(option)) if named != option => Err(Failure::usage(format!(
+                "the stream's name says partition {}, --partition says {}; give one of them",
+                named.number(),
+                option.number()
+            ))),
+            (named, option) => Ok(option.or(named).unwrap_or(Partition::ZERO)),
+        }
+    }
+}
+
+/// Reads a partition's number, for clap.
+pub(crate) fn parse_partition(text: &str) -> Result<Partition, String> {
+    let number: u16 = text.parse().map_err(|_| "a partition is a number from 0 to 99".to_owned())?;
+    Partition::try_from(number).map_err(|refusal| refusal.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_named_in_four_ways() {
+        let address = Address([0xab; 20]);
+        let hex = address.to_string();
+        let two = Partition::try_from(2).ok();
+        for (text, stream, partition) in [
+            (hex.clone(), NameKind::Id(StreamId(address)), None),
+            (format!("{hex}#2"), NameKind::Id(StreamId(address)), two),
+            (format!("{hex}/a/b"), NameKind::Alias(address, "a/b".to_owned()), None),
+            ("/a#2".to_owned(), NameKind::Own("a".to_owned()), two),
+        ] {
+            assert_eq!(text.parse(), Ok(StreamName { stream, partition }), "{text}");
+        }
+        for text in ["", "/", "a", "a/b", "0x12", "/a#100", "/a#"] {
+            assert!(text.parse::<StreamName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn name_and_option_must_not_contradict() {
+        let name: StreamName = "/a#2".parse().unwrap();
+        assert_eq!(name.partition(None).unwrap().number(), 2);
+        assert!(name.partition(Some(Partition::ZERO)).is_err());
+        assert_eq!("/a".parse::<StreamName>().unwrap().partition(None).unwrap(), Partition::ZERO);
+    }
+}
