@@ -140,11 +140,6 @@ impl Follower {
     /// The newest block of ours that the chain still has. `None` if that cannot be told yet, as the chain's head is lower
     /// than all of them.
     async fn common_block(&mut self, target: u64) -> Result<Option<Base>, ChainError> {
-        let first = self.agreed(self.from).await?;
-        if self.origin.is_some_and(|origin| origin != first.hash) {
-            self.start_over("the chain is another one from its first block");
-        }
-        self.origin = Some(first.hash);
         let head = self.working().head();
         let known: Vec<BlockId> = self.working().known().filter(|block| block.number <= target).collect();
         for block in &known {
@@ -155,14 +150,15 @@ impl Follower {
             }
             tracing::info!(block = block.number, "the chain has another block here than before");
         }
-        match head {
-            Some(_) if known.is_empty() => Ok(None),
-            Some(_) => {
-                self.start_over("the chain changed deeper than it can be undone");
-                Ok(Some(Base::On(None)))
-            }
-            None => Ok(Some(Base::On(None))),
+        let origin = Some(self.agreed(self.from).await?.hash);
+        if head.is_some() && known.is_empty() && self.origin == origin {
+            return Ok(None);
         }
+        self.origin = origin;
+        if head.is_some() {
+            self.start_over("the chain changed deeper than it can be undone");
+        }
+        Ok(Some(Base::On(None)))
     }
 
     fn start_over(&mut self, reason: &str) {

@@ -249,3 +249,21 @@ fn a_stream_has_its_path_only_while_it_belongs_to_who_listed_it() {
     apply(&mut view, vec![RegistryEvent::Owner(stream, alice)]);
     assert_eq!(view.registry().alias(alice, "p"), Some(stream));
 }
+
+#[test]
+fn a_block_that_stands_on_no_known_block_is_refused_and_changes_nothing() {
+    let mut chain = Chain::new(3);
+    for _ in 0..10 {
+        chain.mine();
+    }
+    let mut view = chain.fresh(4);
+    let before = view.registry().clone();
+    for (first, parent) in
+        [(10, [9; 32]), (9, [9; 32]), (12, chain.blocks[9].id.hash), (3, chain.blocks[2].id.hash)]
+    {
+        let last = BlockId { number: first, hash: [8; 32] };
+        let events = vec![RegistryEvent::Revoked(account(1), [1; 32])];
+        assert!(view.apply(Segment { first, parent, last, events }).is_err(), "block {first}");
+        assert_eq!((view.registry(), view.head()), (&before, Some(chain.blocks[9].id)));
+    }
+}
