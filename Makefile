@@ -1,0 +1,20 @@
+# What a person runs. CI runs `make test` and nothing else.
+.PHONY: run test bench fmt lint help
+
+help: ## Show what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## Chain, contracts, broker and two recorded feeds on this machine
+	@tools/run.sh
+
+test: ## Everything that CI checks
+	@tools/test.sh
+
+bench: ## Throughput and latency of a broker of its own, beside NATS JetStream
+	@cargo run --release --quiet --package mainstem -- bench
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+lint: ## What the compiler and clippy say
+	@cargo clippy --workspace --all-targets -- -D warnings

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Brings what the tests need beside Rust: the Cap'n Proto compiler and the packages of the contracts. Says what it does.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing() {
+    echo "missing: $1" >&2
+    echo "         $2" >&2
+    exit 1
+}
+
+command -v cargo >/dev/null || missing "Rust (cargo)" "install it from https://rustup.rs"
+command -v node >/dev/null || missing "Node.js 20 or newer (node, npm)" "install it from https://nodejs.org or your system's packages"
+command -v python3 >/dev/null || missing "Python 3.11 or newer" "install it from your system's packages"
+
+if ! command -v capnp >/dev/null; then
+    if command -v apt-get >/dev/null; then
+        as_root=""
+        [ "$(id -u)" = 0 ] || as_root="sudo"
+        echo "installing capnproto"
+        $as_root apt-get update -qq
+        $as_root apt-get install -y -qq --no-install-recommends capnproto >/dev/null
+    else
+        missing "the Cap'n Proto compiler (capnp)" "brew install capnp, or your system's package capnproto"
+    fi
+fi
+
+for folder in contracts examples/foreign-signer; do
+    [ -f "$folder/package-lock.json" ] || continue
+    if [ ! -d "$folder/node_modules" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
+        echo "installing the packages of $folder"
+        (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent)
+    fi
+done
