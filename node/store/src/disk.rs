@@ -2,6 +2,7 @@
 
 mod append;
 mod folder;
+mod heads;
 mod history;
 mod journal;
 mod read;
@@ -72,10 +73,8 @@ impl DiskLog {
         let folder = Folder::lock(path)?;
         if folder.is_new()? {
             let tables = Tables::open(&folder, &folder.unfinished(), config)?;
-            tables
-                .meta
-                .insert(tables::GROUP, tables::encode_group(0, 0))
-                .map_err(|e| folder.unopenable(e))?;
+            let first = tables::Group { seqno_min: tables.database.seqno(), ..Default::default() };
+            tables.meta.insert(tables::GROUP, first.encode()).map_err(|error| folder.unopenable(error))?;
             tables.database.persist(fjall::PersistMode::SyncAll).map_err(|e| folder.unopenable(e))?;
             drop(tables);
             folder.finish(random)?;
@@ -226,11 +225,11 @@ impl EventLog for DiskLog {
     }
 
     fn end(&self, at: StreamPartition) -> Result<u64, StoreError> {
-        Ok(self.tables.totals(at)?.end)
+        self.read_end(at)
     }
 
     fn series_head(&self, series: &SeriesKey) -> Result<Option<SeriesHead>, StoreError> {
-        self.tables.head(series)
+        self.read_head(series)
     }
 
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError> {
@@ -270,7 +269,7 @@ impl EventLog for DiskLog {
     }
 
     fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
-        self.tables.list_partitions()
+        self.list_partitions()
     }
 
     fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {

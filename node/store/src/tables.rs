@@ -9,7 +9,7 @@
 //! | `heads` | stream 20, partition 2, origin 34, series 8 | next sequence 8, last batch id 32, timestamp 8, frozen 1 |
 //! | `proofs` | as `heads` | length of the first batch 4, first batch, second batch |
 //! | `partitions` | stream 20, partition 2 | [`Totals`]: next position, batches, events, bytes; 8 each |
-//! | `meta` | `group` | number of the last write, next batch number; 8 each |
+//! | `meta` | `group` | [`Group`]: number of the last write, next batch number, least sequence number of it in fjall; 8 each |
 //!
 //! A batch's *number* counts the batches of the whole store, its *position* those of its partition. Batches lie under their
 //! number because it only grows: their table files never overlap, so a batch is written to the journal and to one file, and
@@ -206,14 +206,26 @@ impl Totals {
     }
 }
 
-pub(crate) fn encode_group(group: u64, next_number: u64) -> Vec<u8> {
-    seal(GROUP, [group, next_number].map(u64::to_be_bytes).concat())
+/// The last write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Number of the next batch.
+    pub(crate) next_batch: u64,
+    /// What fjall would have given as sequence number when the write began. fjall's own checksum leaves it out.
+    pub(crate) seqno_min: u64,
 }
 
-/// Number of the last write, and of the next batch.
-pub(crate) fn decode_group(row: &[u8]) -> Result<(u64, u64), StoreError> {
-    let row: &[u8; 16] = open(GROUP, row, META)?;
-    Ok((number(row, 0), number(row, 8)))
+impl Group {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        seal(GROUP, [self.number, self.next_batch, self.seqno_min].map(u64::to_be_bytes).concat())
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Result<Self, StoreError> {
+        let row: &[u8; 24] = open(GROUP, row, META)?;
+        Ok(Self { number: number(row, 0), next_batch: number(row, 8), seqno_min: number(row, 16) })
+    }
 }
 
 pub(crate) fn encode_head(key: &[u8], head: &SeriesHead) -> Vec<u8> {

@@ -4,7 +4,7 @@ use super::{DiskLog, Tables, guarded};
 use crate::{
     Append, StoreError,
     record::Record,
-    tables::{self, Place, Totals},
+    tables::{self, Group, Place, Totals},
 };
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 use mainstem_model::{BatchKey, Equivocation, SeriesHead, SeriesKey, StreamPartition};
@@ -27,9 +27,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn load(tables: &Tables) -> Result<Self, StoreError> {
-        let row = guarded(|| tables.meta.get(tables::GROUP))?
-            .ok_or_else(|| StoreError::Damaged("table meta has lost its row".into()))?;
-        let (group, next_number) = tables::decode_group(&row)?;
+        let group = tables.group()?;
         let mut frozen = BTreeSet::new();
         let mut proofs = tables.proofs.iter();
         while let Some(row) = guarded(|| proofs.next().map(fjall::Guard::key).transpose())? {
@@ -38,24 +36,11 @@ impl State {
                 series.ok_or_else(|| StoreError::Damaged("a key of table proofs is no series".into()))?,
             );
         }
-        Ok(Self { group, next_number, totals: BTreeMap::new(), frozen })
+        Ok(Self { group: group.number, next_number: group.next_batch, totals: BTreeMap::new(), frozen })
     }
 
     pub(super) const fn group(&self) -> u64 {
         self.group
-    }
-}
-
-impl Tables {
-    pub(super) fn totals(&self, at: StreamPartition) -> Result<Totals, StoreError> {
-        let key = tables::partition_key(at);
-        let row = guarded(|| self.partitions.get(key))?;
-        row.map_or(Ok(Totals::default()), |row| Totals::decode(&key, &row))
-    }
-
-    pub(super) fn head(&self, series: &SeriesKey) -> Result<Option<SeriesHead>, StoreError> {
-        let key = tables::head_key(series);
-        guarded(|| self.heads.get(&key))?.map(|row| tables::decode_head(&key, &row)).transpose()
     }
 }
 
@@ -70,11 +55,13 @@ impl DiskLog {
 
     /// Ends it: all rows or none are in the journal, and visible.
     pub(super) fn commit(&self, state: &mut State, mut rows: WriteBatch) -> Result<(), StoreError> {
-        let group = state.group + 1;
-        rows.insert(&self.tables.meta, tables::GROUP, tables::encode_group(group, state.next_number));
+        let number = state.group + 1;
+        let seqno_min = self.tables.database.seqno();
+        let group = Group { number, next_batch: state.next_number, seqno_min };
+        rows.insert(&self.tables.meta, tables::GROUP, group.encode());
         rows.durability(Some(PersistMode::Buffer)).commit().map_err(|error| self.poison(error))?;
-        state.group = group;
-        self.written.store(group, Ordering::Release);
+        state.group = number;
+        self.written.store(number, Ordering::Release);
         Ok(())
     }
 
@@ -83,7 +70,10 @@ impl DiskLog {
         if let Some(totals) = state.totals.get(&at) {
             return Ok(*totals);
         }
-        self.tables.totals(at)
+        match self.tables.totals(at) {
+            Err(StoreError::Damaged(_)) => self.recount(at),
+            other => other,
+        }
     }
 
     pub(super) fn put_totals(
@@ -181,7 +171,7 @@ impl DiskLog {
             if state.frozen.contains(&series) {
                 return Ok(());
             }
-            let head = self.tables.head(&series)?.unwrap_or(SeriesHead::START);
+            let head = self.read_head(&series)?.unwrap_or(SeriesHead::START);
             let key = tables::head_key(&series);
             let mut rows = self.tables.database.batch();
             let row = tables::encode_proof(&key, proof.first.bytes(), proof.second.bytes());

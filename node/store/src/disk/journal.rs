@@ -2,19 +2,26 @@
 //!
 //! fjall ends a journal at the first entry that it cannot read and cuts off the rest. That is right for the torn write of a
 //! crash and wrong for a damaged bit in the middle. Here the two are told apart: every write of the store is numbered
-//! without a gap, and the file `synced` says up to which number an fsync has returned.
+//! without a gap, and the file `synced` says up to which number an fsync has returned. fjall's checksum leaves out the
+//! sequence number, by which rows hide older ones; every write says within which bounds its own must lie.
 //!
 //! Layout of one write: start (1, items u32, seqno u64), items (2, kind u8, compression u8, table u64, key length u16,
 //! value length u32, length on disk u32, key, value), end (3, XXH3-64 of the items u64, `FJL` 3); integers little-endian.
 
 use super::folder::Folder;
-use crate::{StoreError, tables};
+use crate::{
+    StoreError,
+    tables::{self, Group},
+};
 use std::{
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
 use xxhash_rust::xxh3::xxh3_64;
+
+/// How many sequence numbers fjall's own threads may take while one write waits for its own.
+const SEQNO_SLACK: u64 = 1 << 16;
 
 /// The journals of a folder, oldest first.
 pub(super) fn list(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
@@ -43,7 +50,9 @@ pub(super) fn check(folder: &Folder, synced: u64) -> Result<(), StoreError> {
             .map_err(|(at, why)| folder.unopenable(format!("log/{name} is damaged at byte {at}: {why}")))?;
         let rest = &bytes[whole..];
         let torn = !is_zero(rest);
-        let lost = last.is_some_and(|last| last < synced);
+        let behind = if torn { first_write(rest) } else { None };
+        let lost = last.is_some_and(|last| last.number < synced)
+            || behind.is_some_and(|write| write.number <= synced);
         if torn && (n < newest || lost) {
             return Err(folder.unopenable(format!(
                 "log/{name} is damaged at byte {whole}, and data behind it was durable"
@@ -52,40 +61,55 @@ pub(super) fn check(folder: &Folder, synced: u64) -> Result<(), StoreError> {
         if n == newest && lost {
             return Err(folder.unopenable(format!(
                 "log/{name} ends at byte {whole} with write {}, but writes up to {synced} were durable",
-                last.unwrap_or_default()
+                last.unwrap_or_default().number
             )));
         }
         if torn {
-            cut(folder, path, &name, whole, rest)
+            let keep = behind.is_some() || last.is_none();
+            cut(folder, path, &name, whole, keep.then_some(rest))
                 .map_err(|error| folder.unopenable(format!("log/{name}: {error}")))?;
         }
     }
     Ok(())
 }
 
-/// Reads writes as long as they are whole and numbered on; gives where they end.
-fn read_journal(bytes: &[u8], last: &mut Option<u64>) -> Result<usize, (usize, String)> {
+/// Reads writes as long as they are whole and follow each other; gives where they end.
+fn read_journal(bytes: &[u8], last: &mut Option<Group>) -> Result<usize, (usize, String)> {
     let mut at = 0;
-    while let Some((length, group)) = read_write(&bytes[at..]) {
-        if let Some(last) = *last
-            && group != last + 1
-        {
-            return Err((at, format!("write {group} follows write {last}")));
+    while let Some((length, seqno, group)) = read_write(&bytes[at..]) {
+        if let Some(last) = *last {
+            if group.number != last.number + 1 {
+                return Err((at, format!("write {} follows write {}", group.number, last.number)));
+            }
+            if group.seqno_min < last.seqno_min {
+                return Err((at, "its sequence numbers go back".into()));
+            }
         }
-        *last = Some(group);
+        let least = group.seqno_min;
+        if seqno < least || seqno - least > SEQNO_SLACK {
+            return Err((at, format!("sequence number {seqno} is not near {least}")));
+        }
+        // The next one began when this one had its number.
+        *last = Some(Group { seqno_min: seqno.saturating_add(1), ..group });
         at += length;
     }
     Ok(at)
 }
 
-/// One whole write: its length and its number.
-fn read_write(bytes: &[u8]) -> Option<(usize, u64)> {
+/// The first whole write in bytes that do not begin with one.
+fn first_write(bytes: &[u8]) -> Option<Group> {
+    let begins = (0..bytes.len()).filter(|at| bytes[*at] == 1);
+    begins.filter_map(|at| read_write(&bytes[at..])).map(|(_, _, group)| group).next()
+}
+
+/// One whole write: its length, its sequence number, what it says of itself.
+fn read_write(bytes: &[u8]) -> Option<(usize, u64, Group)> {
     let mut input = Input { bytes, at: 0 };
     if input.take::<1>()? != [1] {
         return None;
     }
     let items = u32::from_le_bytes(input.take()?);
-    input.take::<8>()?;
+    let seqno = u64::from_le_bytes(input.take()?);
     let begin = input.at;
     let mut group = None;
     for _ in 0..items {
@@ -99,20 +123,20 @@ fn read_write(bytes: &[u8]) -> Option<(usize, u64)> {
         let value = u32::from_le_bytes(input.take()?) as usize;
         let (key, value) = (input.slice(key)?, input.slice(value)?);
         if key == tables::GROUP {
-            group = Some(tables::decode_group(value).ok()?.0);
+            group = Some(Group::decode(value).ok()?);
         }
     }
     let sum = xxh3_64(&bytes[begin..input.at]);
     let whole = input.take::<1>()? == [3]
         && u64::from_le_bytes(input.take()?) == sum
         && input.take::<4>()? == *b"FJL\x03";
-    if whole { Some((input.at, group?)) } else { None }
+    if whole { Some((input.at, seqno, group?)) } else { None }
 }
 
-/// Cuts `rest` off a journal. If there are whole writes in it, it is kept aside: the power failed before an fsync.
-fn cut(folder: &Folder, path: &Path, name: &str, whole: usize, rest: &[u8]) -> io::Result<()> {
-    let more = (0..rest.len()).any(|at| rest[at] == 1 && read_write(&rest[at..]).is_some());
-    if more {
+/// Cuts off what lies behind the whole writes of a journal. `keep` is kept aside: there are whole writes in it, when the
+/// power failed before an fsync.
+fn cut(folder: &Folder, path: &Path, name: &str, whole: usize, keep: Option<&[u8]>) -> io::Result<()> {
+    if let Some(rest) = keep {
         let kept = folder.quarantine();
         fs::create_dir_all(&kept)?;
         let kept = kept.join(format!("{name}-{whole}"));

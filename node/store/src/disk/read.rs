@@ -56,16 +56,6 @@ impl Tables {
         })
         .collect()
     }
-
-    pub(super) fn list_partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
-        let rows = self.partitions.iter();
-        rows.map(|row| {
-            let key = guarded(|| row.key())?;
-            tables::read_partition_key(&key)
-                .ok_or_else(|| StoreError::Damaged("a key of table partitions is no partition".into()))
-        })
-        .collect()
-    }
 }
 
 impl DiskLog {
@@ -118,7 +108,7 @@ impl DiskLog {
         filter: &ReadFilter,
     ) -> Result<Cursor, StoreError> {
         let log = self.log_id;
-        let until = self.tables.totals(at)?.end;
+        let until = self.read_end(at)?;
         let here = Cursor::Arrival { log, position: until, skip: 0 };
         match start {
             ReadStart::Now => Ok(here),
@@ -214,7 +204,7 @@ impl DiskLog {
         batches_max: usize,
         bytes_max: usize,
     ) -> Result<Page, StoreError> {
-        let end = self.tables.totals(at)?.end;
+        let end = self.read_end(at)?;
         self.check_cursor(cursor, end)?;
         let page = Page { batches: Vec::new(), next: cursor, at_end: false, damaged: Vec::new() };
         let mut filling = Filling { log: self, at, filter, page, bytes: 0, batches_max, bytes_max };
@@ -291,7 +281,10 @@ impl DiskLog {
     }
 
     pub(super) fn partition_stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {
-        let totals = self.tables.totals(at)?;
+        let totals = match self.tables.totals(at) {
+            Err(StoreError::Damaged(_)) => self.recount(at)?,
+            other => other?,
+        };
         let mut places = self.tables.places(at, tables::history_key_from(at, i64::MIN));
         let first = places.next().transpose()?.map(|place| place.key.timestamp);
         let last = places.next_back().transpose()?.map(|place| place.key.timestamp).or(first);

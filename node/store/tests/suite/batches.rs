@@ -4,12 +4,23 @@ use mainstem_model::{
     VerifiedBatch, Verifier,
 };
 use mainstem_store::Append;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub(crate) const NETWORK: Network = Network { chain_id: 31337, registry: Address([1; 20]) };
 
 pub(crate) fn place(number: u16) -> StreamPartition {
     StreamId(Address([2; 20])).partition(Partition::try_from(number).unwrap())
+}
+
+/// A place that no other test or case has used: one store serves them all, since making one takes many fsyncs.
+pub(crate) fn fresh_place() -> StreamPartition {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut address = [9; 20];
+    address[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    StreamId(Address(address)).partition(Partition::ZERO)
 }
 
 /// A publisher of one series whose events carry their own timestamps.
@@ -28,10 +39,14 @@ impl Publisher {
     }
 
     pub(crate) fn batch(&mut self, timestamps: &[i64]) -> Append {
-        let events: Vec<_> = timestamps
-            .iter()
-            .map(|timestamp| NewEvent::binary(*timestamp, timestamp.to_be_bytes().to_vec().into()))
-            .collect();
+        self.batch_of(timestamps, 8)
+    }
+
+    /// A batch whose events have contents of `bytes` bytes.
+    pub(crate) fn batch_of(&mut self, timestamps: &[i64], bytes: usize) -> Append {
+        let content = |timestamp: &i64| timestamp.to_be_bytes().repeat(bytes.div_ceil(8)).into();
+        let events: Vec<_> =
+            timestamps.iter().map(|timestamp| NewEvent::binary(*timestamp, content(timestamp))).collect();
         let batch = self.writer.seal(&events).unwrap();
         let verified = self.verifier.verify(Batch::decode(batch.bytes().clone()).unwrap()).unwrap();
         Append { batch: Arc::new(verified), received_at: timestamps[0] + 3 }

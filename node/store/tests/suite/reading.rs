@@ -1,9 +1,9 @@
 use crate::{
-    Subject,
-    batches::{Publisher, place},
-    subjects,
+    Folder, Subject,
+    batches::{Publisher, fresh_place, place},
+    check, subjects,
 };
-use mainstem_model::{Batch, Cursor, Origin, ReadFilter, ReadStart};
+use mainstem_model::{Batch, BatchKey, Cursor, Origin, ReadFilter, ReadStart, StreamPartition};
 use mainstem_store::{Append, StoreError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ type EventId = ([u8; 32], u16);
 /// events in reading order. After every batch the cursor is thrown away and made anew from its bytes, mid-batch included.
 fn read(
     subject: &Subject,
+    at: StreamPartition,
     mut cursor: Cursor,
     filter: &ReadFilter,
     batches_max: usize,
@@ -22,7 +23,7 @@ fn read(
 ) -> Vec<EventId> {
     let mut got = Vec::new();
     loop {
-        let page = subject.log.page(place(0), cursor, filter, batches_max, usize::MAX).unwrap();
+        let page = subject.log.page(at, cursor, filter, batches_max, usize::MAX).unwrap();
         assert_eq!(page.damaged, []);
         assert!(page.batches.len() <= batches_max);
         for stored in &page.batches {
@@ -47,7 +48,7 @@ fn read(
 
 fn wanted<'a>(appends: impl IntoIterator<Item = &'a Append>, filter: &ReadFilter) -> Vec<EventId> {
     let mut appends: Vec<_> = appends.into_iter().filter(|a| filter.wants(a.batch.header())).collect();
-    appends.sort_by_key(|a| mainstem_model::BatchKey::of(a.batch.header()));
+    appends.sort_by_key(|a| BatchKey::of(a.batch.header()));
     let events = appends.into_iter().flat_map(|a| {
         let id = a.batch.id().0;
         let times: Vec<_> = a.batch.events().map(|e| e.timestamp).collect();
@@ -57,9 +58,8 @@ fn wanted<'a>(appends: impl IntoIterator<Item = &'a Append>, filter: &ReadFilter
 }
 
 /// Batches of three series of two origins, timestamps rising within a series and mixed between them.
-fn history(seed: &[u8]) -> Vec<Append> {
-    let mut publishers =
-        [Publisher::new(1, 1, place(0)), Publisher::new(1, 2, place(0)), Publisher::new(2, 1, place(0))];
+fn history(at: StreamPartition, seed: &[u8]) -> Vec<Append> {
+    let mut publishers = [Publisher::new(1, 1, at), Publisher::new(1, 2, at), Publisher::new(2, 1, at)];
     let mut clocks = [0_i64; 3];
     seed.iter()
         .map(|byte| {
@@ -72,36 +72,59 @@ fn history(seed: &[u8]) -> Vec<Append> {
         .collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+#[derive(Clone, Debug)]
+struct Case {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    from: i64,
+    length: i64,
+    origin: u8,
+    batches_max: usize,
+    last: u64,
+}
 
-    #[test]
-    fn every_start_filter_and_page_size_gives_exactly_the_wanted_events_once(
-        before in proptest::collection::vec(any::<u8>(), 0..40),
-        after in proptest::collection::vec(any::<u8>(), 0..10),
-        from in -5_i64..60, length in 0_i64..60, origin in 0_u8..3, batches_max in 1_usize..9, last in 0_u64..50,
-    ) {
-        let all = history(&[&before[..], &after[..]].concat());
-        let (past, meanwhile) = all.split_at(before.len());
-        let origin = (origin > 0).then(|| Publisher::new(origin, 1, place(0)).key().origin);
-        let range = ReadFilter { origin, from, to: from + length };
+fn cases() -> impl Strategy<Value = Case> {
+    let bytes = |most| proptest::collection::vec(any::<u8>(), 0..most);
+    (bytes(40), bytes(10), -5_i64..60, 0_i64..60, 0_u8..3, 1_usize..9, 0_u64..50).prop_map(
+        |(before, after, from, length, origin, batches_max, last)| Case {
+            before,
+            after,
+            from,
+            length,
+            origin,
+            batches_max,
+            last,
+        },
+    )
+}
+
+#[test]
+fn every_start_filter_and_page_size_gives_exactly_the_wanted_events_once() {
+    let subjects = subjects();
+    check(200, cases(), |case| {
+        let Case { from, batches_max, .. } = case;
+        let at = fresh_place();
+        let all = history(at, &[&case.before[..], &case.after[..]].concat());
+        let (past, meanwhile) = all.split_at(case.before.len());
+        let origin = (case.origin > 0).then(|| Publisher::new(case.origin, 1, at).key().origin);
+        let range = ReadFilter { origin, from, to: from + case.length };
         let open = ReadFilter { origin, ..ReadFilter::ALL };
         let on = ReadFilter { origin, from, to: i64::MAX };
-        for subject in subjects() {
+        for subject in &subjects {
             subject.log.append(past).unwrap();
-            let start = |start, filter: &ReadFilter| subject.log.start(place(0), start, filter).unwrap();
+            let start = |start, filter: &ReadFilter| subject.log.start(at, start, filter).unwrap();
 
             let cursor = start(ReadStart::From, &range);
-            prop_assert_eq!(read(&subject, cursor, &range, batches_max, Vec::new()), wanted(past, &range));
+            prop_assert_eq!(read(subject, at, cursor, &range, batches_max, Vec::new()), wanted(past, &range));
 
-            let cursor = start(ReadStart::Last(last), &open);
+            let cursor = start(ReadStart::Last(case.last), &open);
             let expected = wanted(past, &open);
-            let expected = &expected[expected.len().saturating_sub(usize::try_from(last).unwrap())..];
-            prop_assert_eq!(read(&subject, cursor, &open, batches_max, Vec::new()), expected);
+            let expected = &expected[expected.len().saturating_sub(usize::try_from(case.last).unwrap())..];
+            prop_assert_eq!(read(subject, at, cursor, &open, batches_max, Vec::new()), expected);
 
             // What comes while history is read comes after it, once, however old its timestamps are.
             let cursor = start(ReadStart::From, &on);
-            let got = read(&subject, cursor, &on, batches_max, meanwhile.to_vec());
+            let got = read(subject, at, cursor, &on, batches_max, meanwhile.to_vec());
             let old = wanted(past, &on);
             prop_assert_eq!(&got[..old.len()], &old[..]);
             let new: BTreeSet<_> = got[old.len()..].iter().copied().collect();
@@ -110,18 +133,107 @@ proptest! {
 
             // From every cursor inside a batch the rest follows, and nothing before it.
             let cursor = start(ReadStart::From, &open);
-            let all_events = read(&subject, cursor, &open, batches_max, Vec::new());
-            let page = subject.log.page(place(0), cursor, &open, 3, usize::MAX).unwrap();
+            let all_events = read(subject, at, cursor, &open, batches_max, Vec::new());
+            let page = subject.log.page(at, cursor, &open, 3, usize::MAX).unwrap();
             let mut had = 0;
             for stored in page.batches {
                 for skip in 0..=stored.count {
-                    let rest = read(&subject, stored.cursor.with_skip(skip), &open, batches_max, Vec::new());
+                    let rest =
+                        read(subject, at, stored.cursor.with_skip(skip), &open, batches_max, Vec::new());
                     prop_assert_eq!(&rest[..], &all_events[had + usize::from(skip)..]);
                 }
                 had += usize::from(stored.count);
             }
         }
-    }
+        Ok(())
+    });
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Trim { before: i64, max: usize },
+    Last(u64),
+    From(i64),
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => any::<u8>().prop_map(Step::Append),
+        2 => (0_i64..40, 0_usize..5).prop_map(|(before, max)| Step::Trim { before, max }),
+        2 => (0_u64..30).prop_map(Step::Last),
+        2 => (-2_i64..60).prop_map(Step::From),
+        1 => Just(Step::Reopen),
+    ];
+    proptest::collection::vec(step, 1..30)
+}
+
+/// A plain list is the reference: what it holds is what the log must tell.
+#[test]
+fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() {
+    let mut disk = Some(Folder::filled_by(|_| {}));
+    let memory = Subject::memory();
+    check(40, steps(), |steps| {
+        let at = fresh_place();
+        let bytes: Vec<u8> = steps
+            .iter()
+            .filter_map(|step| if let Step::Append(byte) = step { Some(*byte) } else { None })
+            .collect();
+        let mut to_come = history(at, &bytes).into_iter();
+        let (mut list, mut end): (Vec<Append>, u64) = (Vec::new(), 0);
+        let mut log = disk.take().unwrap().open();
+        for step in steps {
+            match step {
+                Step::Append(_) => {
+                    let next = to_come.next().unwrap();
+                    for subject in [&log, &memory] {
+                        prop_assert_eq!(subject.log.append(std::slice::from_ref(&next)).unwrap(), [end]);
+                    }
+                    list.push(next);
+                    end += 1;
+                }
+                Step::Trim { before, max } => {
+                    let mut old: Vec<_> =
+                        list.iter().filter(|a| a.batch.header().timestamp_max < before).collect();
+                    old.sort_by_key(|a| BatchKey::of(a.batch.header()));
+                    let gone: BTreeSet<_> = old.iter().take(max).map(|a| a.batch.id()).collect();
+                    for subject in [&log, &memory] {
+                        let trimmed = subject.log.trim(at, before, max).unwrap();
+                        prop_assert_eq!(trimmed.batches, gone.len() as u64);
+                        prop_assert_eq!(trimmed.more, old.len() > max);
+                    }
+                    list.retain(|a| !gone.contains(&a.batch.id()));
+                }
+                Step::Last(n) => {
+                    let all = wanted(&list, &ReadFilter::ALL);
+                    let expected = &all[all.len().saturating_sub(usize::try_from(n).unwrap())..];
+                    for subject in [&log, &memory] {
+                        let cursor = subject.log.start(at, ReadStart::Last(n), &ReadFilter::ALL).unwrap();
+                        prop_assert_eq!(read(subject, at, cursor, &ReadFilter::ALL, 4, Vec::new()), expected);
+                    }
+                }
+                Step::From(from) => {
+                    let filter = ReadFilter { from, ..ReadFilter::ALL };
+                    for subject in [&log, &memory] {
+                        let cursor = subject.log.start(at, ReadStart::From, &filter).unwrap();
+                        prop_assert_eq!(
+                            read(subject, at, cursor, &filter, 4, Vec::new()),
+                            wanted(&list, &filter)
+                        );
+                    }
+                }
+                Step::Reopen => log = log.reopen(),
+            }
+            for subject in [&log, &memory] {
+                let stats = subject.log.stats(at).unwrap();
+                let events = list.iter().map(|a| u64::from(a.batch.header().count)).sum::<u64>();
+                prop_assert_eq!((stats.end, stats.batches, stats.events), (end, list.len() as u64, events));
+            }
+        }
+        disk = Some(log.close());
+        Ok(())
+    });
 }
 
 #[test]

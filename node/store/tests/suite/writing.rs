@@ -42,7 +42,7 @@ fn a_frozen_series_says_so_and_its_proof_is_kept() {
     for subject in subjects() {
         let (mut honest, mut double) = (Publisher::new(1, 1, place(0)), Publisher::new(1, 1, place(0)));
         let (first, second) = (honest.batch(&[1]), double.batch(&[2]));
-        subject.log.append(&[first.clone()]).unwrap();
+        subject.log.append(std::slice::from_ref(&first)).unwrap();
         let proof = Equivocation {
             first: mainstem_model::Batch::clone(verified(&first)),
             second: mainstem_model::Batch::clone(verified(&second)),
@@ -51,6 +51,9 @@ fn a_frozen_series_says_so_and_its_proof_is_kept() {
         assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
         let kept = subject.log.equivocations(place(0)).unwrap();
         assert_eq!(kept, [(first.batch.bytes().clone(), second.batch.bytes().clone())]);
+        // Not even a batch that was on its way thaws it.
+        subject.log.append(&[honest.batch(&[3])]).unwrap();
+        assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
     }
 }
 
@@ -103,5 +106,16 @@ fn the_writer_reports_stored_in_order_and_durable_after_it() {
         }
         assert_eq!(stored, (0..50).map(|n| (n, n)).collect::<Vec<_>>(), "{}", subject.name);
         assert_eq!(durable, [9, 19, 29, 39, 49, 1000]);
+    }
+}
+
+#[test]
+fn a_full_queue_gives_the_write_back() {
+    for subject in subjects() {
+        let config = WriterConfig { queue_bytes_max: 10, ..WriterConfig::default() };
+        let writer = Writer::spawn(subject.log.clone(), config, |_| {}).unwrap();
+        let Append { batch, received_at } = Publisher::new(1, 1, place(0)).batch(&[1]);
+        let refused = writer.try_submit(Write { token: 5, batch, received_at, durable: false }).unwrap_err();
+        assert_eq!(refused.token, 5, "{}", subject.name);
     }
 }

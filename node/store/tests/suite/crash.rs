@@ -1,0 +1,76 @@
+//! kill -9.
+
+use crate::{
+    batches::{Publisher, place},
+    restart::BEGIN,
+    tiny,
+};
+use mainstem_model::ReadFilter;
+use mainstem_store::{Append, Completion, DiskLog, EventLog, Write, Writer, WriterConfig};
+use std::{
+    env,
+    io::{BufRead, BufReader, Write as _},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+/// L6. The process dies at a random acknowledgement, in the middle of a write more often than not.
+#[test]
+fn l6_what_was_acknowledged_outlives_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(DiskLog::open(folder.path(), &tiny(), 7).unwrap());
+    let (mut kept, mut torn) = (0, 0);
+    for round in 0..20_u64 {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["crash::child", "--exact", "--ignored", "--nocapture"])
+            .env("MAINSTEM_STORE_CHILD", folder.path())
+            .env("MAINSTEM_STORE_ROUND", round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let until = 1 + round * 37 % 190;
+        let mut acked = 0;
+        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            let Some(position) = line.strip_prefix("stored ") else { continue };
+            acked = position.parse::<u64>().unwrap() + 1;
+            if acked >= kept + until {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(acked > kept, "round {round}: the child stored nothing");
+        let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+        let end = log.end(place(0)).unwrap();
+        assert!(end >= acked, "round {round}: {acked} were acknowledged, {end} are kept");
+        torn += u64::from(end > acked);
+        kept = end;
+    }
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let page = log.page(place(0), BEGIN, &ReadFilter::ALL, usize::MAX, usize::MAX).unwrap();
+    assert_eq!((page.batches.len() as u64, page.damaged.len(), page.at_end), (kept, 0, true));
+    println!("{kept} batches kept over 20 kills; more than acknowledged were kept {torn} times");
+}
+
+#[test]
+#[ignore = "the process that the test above kills"]
+fn child() {
+    let Some(folder) = env::var_os("MAINSTEM_STORE_CHILD") else { return };
+    let round: u64 = env::var("MAINSTEM_STORE_ROUND").unwrap().parse().unwrap();
+    let log = Arc::new(DiskLog::open(folder.as_ref(), &tiny(), 7).unwrap());
+    let writer = Writer::spawn(log, WriterConfig::default(), |done| {
+        if let Completion::Stored(writes) = done {
+            let mut out = std::io::stdout().lock();
+            for (_, position) in writes {
+                writeln!(out, "stored {position}").unwrap();
+            }
+            out.flush().unwrap();
+        }
+    })
+    .unwrap();
+    let mut publisher = Publisher::new(1, round + 1, place(0));
+    for token in 0.. {
+        let Append { batch, received_at } = publisher.batch_of(&[i64::try_from(token).unwrap()], 2000);
+        writer.submit(Write { token, batch, received_at, durable: token % 7 == 0 });
+    }
+}

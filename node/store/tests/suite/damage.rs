@@ -1,0 +1,235 @@
+//! Bits that flip while the store is closed.
+
+use crate::{
+    Folder,
+    batches::{Publisher, place},
+    restart::BEGIN,
+    tiny,
+};
+use bytes::Bytes;
+use mainstem_model::{ReadFilter, ReadStart, SeriesKey};
+use mainstem_store::{Append, DiskLog, EventLog, Page, StoreError};
+use std::{
+    collections::BTreeMap,
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+const BATCHES: usize = 150;
+
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(folder).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+}
+
+/// Table files of a table, by fjall's number of it.
+fn table_files(folder: &Path, table: u8) -> Vec<PathBuf> {
+    files(&folder.join(format!("log/keyspaces/{table}/tables")))
+}
+
+/// A store whose batches are written out to table files, all but the last few, and are in the journal too.
+fn filled() -> (Folder, Vec<Append>, SeriesKey) {
+    let mut publisher = Publisher::new(1, 1, place(0));
+    let appends: Vec<_> = (0..).map(|n| publisher.batch_of(&[n, n + 1], 800)).take(BATCHES).collect();
+    let folder = Folder::filled_by(|_| {});
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    for group in appends.chunks(3) {
+        log.append(group).unwrap();
+    }
+    let begun = Instant::now();
+    while (1..=4).any(|table| table_files(folder.path(), table).is_empty()) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing was written out");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(log);
+    // Opened once more, so that what is written out at opening is not in the way, and the journal has no empty end.
+    drop(DiskLog::open(folder.path(), &tiny(), 7).unwrap());
+    (folder, appends, publisher.key())
+}
+
+/// Whether this is a list of table files (`v3`) that another list has replaced.
+fn is_superseded(file: &Path) -> bool {
+    let name = file.file_name().unwrap().to_string_lossy();
+    let current = fs::read(file.with_file_name("current")).unwrap_or_default();
+    let version = name.strip_prefix('v').and_then(|n| n.parse::<u64>().ok());
+    version.is_some_and(|version| current.first_chunk().is_some_and(|n| u64::from_le_bytes(*n) != version))
+}
+
+/// What reading everything told.
+struct Told {
+    arrivals: Page,
+    history: Page,
+    series: Vec<Result<Option<Bytes>, StoreError>>,
+}
+
+fn read_all(path: &Path, series: &SeriesKey) -> Result<Told, StoreError> {
+    let log = DiskLog::open(path, &tiny(), 7)?;
+    let all = ReadFilter::ALL;
+    let arrivals = log.page(place(0), BEGIN, &all, 1000, usize::MAX)?;
+    let cursor = log.start(place(0), ReadStart::From, &all)?;
+    let history = log.page(place(0), cursor, &all, 1000, usize::MAX)?;
+    let sequences = (0..BATCHES as u64).map(|n| n * 2 + 1);
+    let series = sequences.map(|n| log.batch_at(series, n).map(|found| found.map(|b| b.bytes))).collect();
+    let verified = log.verify(&mut |_| {})?;
+    assert_eq!(verified.batches as usize + verified.damaged.len(), BATCHES);
+    Ok(Told { arrivals, history, series })
+}
+
+/// L3–L5 of the threat list: whatever single bit is flipped, in whatever file, each batch is served as it was or reported;
+/// or the store refuses to open and changes nothing.
+#[test]
+fn l3_a_flipped_bit_anywhere_is_never_served_and_nothing_is_deleted() {
+    let (original, appends, series) = filled();
+    let names: Vec<PathBuf> = files(original.path())
+        .into_iter()
+        .map(|f| f.strip_prefix(original.path()).unwrap().to_owned())
+        .filter(|f| f.extension().is_none_or(|e| e != "lock"))
+        .collect();
+    let holds_data = |name: &&PathBuf| name.ends_with("0.jnl") || name.parent().unwrap().ends_with("tables");
+    let data: Vec<_> = names.iter().filter(holds_data).cloned().collect();
+    let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(or);
+    let (seed, rounds) = (number("SEED", 1), number("ROUNDS", 150));
+    println!("SEED={seed} ROUNDS={rounds}");
+    let mut state = seed;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below.max(1)
+    };
+    let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+    for round in 0..rounds {
+        let folder = tempfile::tempdir().unwrap();
+        copy(original.path(), folder.path());
+        // Every other time in a file that holds batches.
+        let names = if random(2) == 0 { &names } else { &data };
+        let name = &names[usize::try_from(random(names.len() as u64)).unwrap()];
+        let path = folder.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        if bytes.is_empty() {
+            continue;
+        }
+        // Half of them in the head or the tail of the file, where few bytes decide much.
+        let at = match random(4) {
+            0 => random(bytes.len().min(64) as u64),
+            1 => bytes.len() as u64 - 1 - random(bytes.len().min(300) as u64),
+            _ => random(bytes.len() as u64),
+        };
+        bytes[usize::try_from(at).unwrap()] ^= 1 << random(8);
+        fs::write(&path, bytes).unwrap();
+        let before = contents(folder.path());
+        let what = format!("round {round}: {} at {at}", name.display());
+        let kind = match name.extension().and_then(|e| e.to_str()) {
+            Some("jnl") => "journal".to_owned(),
+            _ if name.components().any(|c| c.as_os_str() == "tables") => "table file".to_owned(),
+            _ => name.file_name().unwrap().to_string_lossy().trim_end_matches(char::is_numeric).to_owned(),
+        };
+        let outcome = match catch_unwind(AssertUnwindSafe(|| read_all(folder.path(), &series))) {
+            Err(_) => panic!("{what}: it panicked"),
+            Ok(Err(StoreError::Unopenable { why, .. })) => {
+                let after = contents(folder.path());
+                let changed: Vec<_> =
+                    before.iter().filter(|(file, was)| after.get(*file) != Some(was)).collect();
+                // fjall clears superseded lists of files away as it opens one table after the other.
+                let changed: Vec<_> = changed.into_iter().filter(|(file, _)| !is_superseded(file)).collect();
+                let changed: Vec<_> = changed.iter().map(|(file, _)| file.display()).collect();
+                assert!(changed.is_empty(), "{what}: {why}; changed: {changed:?}");
+                "refused"
+            }
+            Ok(Err(error)) => panic!("{what}: {error}"),
+            Ok(Ok(told)) => {
+                for page in [&told.arrivals, &told.history] {
+                    for stored in &page.batches {
+                        let original = &appends[usize::try_from(stored.position).unwrap()];
+                        assert_eq!(stored.bytes, original.batch.bytes(), "{what}");
+                    }
+                    assert_eq!(
+                        page.batches.len() + page.damaged.len(),
+                        BATCHES,
+                        "{what}: something is missing"
+                    );
+                }
+                for (found, original) in told.series.iter().zip(&appends) {
+                    match found {
+                        Ok(Some(found)) => assert_eq!(found, original.batch.bytes(), "{what}"),
+                        Ok(None) => panic!("{what}: a batch is not found by its series"),
+                        Err(_) => {}
+                    }
+                }
+                let series_whole = told.series.iter().all(Result::is_ok);
+                if told.arrivals.damaged.is_empty() && told.history.damaged.is_empty() && series_whole {
+                    "served whole"
+                } else {
+                    "reported"
+                }
+            }
+        };
+        *outcomes.entry(format!("{kind}: {outcome}")).or_default() += 1;
+    }
+    println!("{outcomes:#?}");
+}
+
+#[test]
+fn a_damaged_index_of_history_is_read_around_without_missing_a_batch() {
+    let (folder, appends, _) = filled();
+    // Table 3 is `history`: the first byte of its files is in their first block of rows.
+    for file in table_files(folder.path(), 3) {
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[40] ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let (all, mut ids) = (ReadFilter::ALL, Vec::new());
+    let mut cursor = log.start(place(0), ReadStart::From, &all).unwrap();
+    loop {
+        let page = log.page(place(0), cursor, &all, 7, usize::MAX).unwrap();
+        assert!(page.damaged.is_empty());
+        ids.extend(page.batches.iter().map(|batch| batch.id));
+        if page.at_end {
+            break;
+        }
+        cursor = page.next;
+    }
+    assert_eq!(ids, appends.iter().map(|a| a.batch.id()).collect::<Vec<_>>());
+    let last = log.start(place(0), ReadStart::Last(5), &all).unwrap();
+    let page = log.page(place(0), last, &all, 100, usize::MAX).unwrap();
+    assert_eq!((page.batches.len(), page.batches[0].cursor.skip()), (3, 1));
+    assert!(!log.verify(&mut |_| {}).unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_damaged_batch_is_named_and_the_rest_is_served() {
+    let (folder, _, _) = filled();
+    let file = table_files(folder.path(), 1).remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let page = log.page(place(0), BEGIN, &ReadFilter::ALL, 1000, usize::MAX).unwrap();
+    assert!(page.at_end && !page.damaged.is_empty() && !page.batches.is_empty());
+    for damaged in &page.damaged {
+        let (key, _) = damaged.batch.unwrap();
+        assert_eq!((key.sequence, damaged.at), (damaged.positions.start * 2, place(0)));
+    }
+    assert_eq!(log.verify(&mut |_| {}).unwrap().damaged, page.damaged);
+}
