@@ -23,4 +23,5 @@ for (const name of names) {
     stale += 1;
   }
 }
+if (stale === 0) console.log(`${names.length} artifacts ${process.argv.includes('--check') ? 'fresh' : 'written'}`);
 process.exit(stale ? 1 : 0);
