@@ -1,5 +1,7 @@
 //! The built program, as a shell sees it: output, errors, exit codes; and one walk through a whole `mainstem dev`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 use serde_json::Value;
 use std::{
     fs,
