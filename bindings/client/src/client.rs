@@ -318,6 +318,13 @@ impl Client {
         }
     }
 
+    /// Drops the connection and makes a new one, as after a change of networks. Nothing is lost or doubled by it.
+    pub fn reconnect(&self) {
+        if let Link::Up(session) = self.core().link() {
+            session.fail(ClientError::disconnected("the application asked for a new connection"));
+        }
+    }
+
     /// Closes the connection and waits until that is done. What is not acked fails with `ClientClosed`: flush first.
     pub async fn close(&self) {
         self.core().close();

@@ -86,7 +86,7 @@ enum Stop {
 enum Piece {
     Batches { bytes: usize, proven: oneshot::Receiver<Proven> },
     CaughtUp { cursor: Cursor, events: u64 },
-    Ended(Option<ClientError>),
+    Ended { cursor: Option<Cursor>, error: Option<ClientError> },
 }
 
 #[derive(Debug)]
@@ -251,10 +251,10 @@ impl Feed {
         let mut unproven = 0;
         let mut more = true;
         loop {
-            if let Some(Piece::CaughtUp { .. } | Piece::Ended(_)) = pieces.front() {
+            if let Some(Piece::CaughtUp { .. } | Piece::Ended { .. }) = pieces.front() {
                 match pieces.pop_front() {
                     Some(Piece::CaughtUp { cursor, events }) => self.caught_up(session, cursor, events)?,
-                    Some(Piece::Ended(error)) => return Err(self.ended(error)),
+                    Some(Piece::Ended { cursor, error }) => return Err(self.ended(cursor, error)),
                     Some(Piece::Batches { .. }) | None => {}
                 }
                 continue;
@@ -320,9 +320,9 @@ impl Feed {
                     self.prove(&mut raws, &mut bytes, pieces);
                     pieces.push_back(Piece::CaughtUp { cursor, events });
                 }
-                Told::Ended { error, .. } => {
+                Told::Ended { cursor, error, .. } => {
                     self.prove(&mut raws, &mut bytes, pieces);
-                    pieces.push_back(Piece::Ended(error));
+                    pieces.push_back(Piece::Ended { cursor, error });
                     return Ok(total);
                 }
                 Told::Hello(_)
@@ -522,7 +522,14 @@ impl Feed {
         Ok(())
     }
 
-    fn ended(&mut self, error: Option<ClientError>) -> Stop {
+    fn ended(&mut self, cursor: Option<Cursor>, error: Option<ClientError>) -> Stop {
+        // A cursor in history ends where its history ended; behind that is what came since.
+        let from_history = matches!(self.ask.start, ReadStart::Cursor(Cursor::History { .. }));
+        if let (None, true, Some(Cursor::Arrival { .. })) = (&error, from_history, cursor) {
+            self.cursor = cursor;
+            self.ask.start = cursor.map_or(self.ask.start, ReadStart::Cursor);
+            return Stop::Again(Duration::ZERO);
+        }
         match error {
             None if self.ask.live => Stop::Again(AGAIN),
             None => Stop::Ended(Ok(true)),

@@ -47,7 +47,7 @@ pub(crate) enum Told {
     Subscribed { request: u64, subscription: u32 },
     Deliver { subscription: u32, cursor: Cursor, received_at: i64, batch: Bytes },
     CaughtUp { subscription: u32, cursor: Cursor, events: u64 },
-    Ended { subscription: u32, error: Option<ClientError> },
+    Ended { subscription: u32, cursor: Option<Cursor>, error: Option<ClientError> },
     Refused { request: u64, error: ClientError },
     Unsubscribed { request: u64 },
     Pong { request: u64 },
@@ -290,7 +290,9 @@ fn read_head(mut head: &[u8], body: Bytes) -> Result<Told, Wrong> {
         Which::Ended(told) => {
             let told = told?;
             let error = if told.get_complete() { None } else { Some(read_error(told.get_error()?)?) };
-            Told::Ended { subscription: told.get_subscription(), error }
+            let cursor = told.get_cursor()?;
+            let cursor = if cursor.is_empty() { None } else { Some(read_cursor(cursor)?) };
+            Told::Ended { subscription: told.get_subscription(), cursor, error }
         }
         Which::Refused(told) => {
             let told = told?;

@@ -243,7 +243,11 @@ impl Lane {
         chunks: &mut Vec<Bytes>,
     ) -> Sending {
         let mut state = self.state();
-        if !self.publishing.is_current(session) || state.rewinding {
+        if !self.publishing.is_current(session) {
+            // IMPORTANT: it stays queued, as who began the new session may have left it alone for that.
+            return Sending::Stale;
+        }
+        if state.rewinding {
             state.queued = false;
             return Sending::Done;
         }

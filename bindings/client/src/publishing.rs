@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::runtime::Handle;
 
 /// Bytes of batches that are written at once: few wake-ups, and requests never wait long.
 const GATHERED_BYTES_MAX: usize = 256 << 10;
@@ -24,13 +24,14 @@ pub(crate) struct Publishing {
     runtime: Handle,
     /// Lanes with something to send.
     ready: Mutex<VecDeque<Arc<Lane>>>,
-    notify: Notify,
     /// The window is full: whoever makes room wakes the writer.
     waiting: AtomicBool,
     /// Lanes that are in use or have something to send.
     lanes: Mutex<Vec<Arc<Lane>>>,
-    /// The session that batches go to; 0 is none.
+    /// Number of the session that batches go to; 0 is none.
     current: AtomicU64,
+    /// That session, to wake its writer. IMPORTANT: never another's, who would swallow it.
+    session: Mutex<Option<Arc<Session>>>,
     sessions: AtomicU64,
     closed: Mutex<Option<ClientError>>,
 }
@@ -44,6 +45,8 @@ pub(crate) enum Sending {
     Enough,
     /// The window is full.
     WindowFull,
+    /// Batches go to another session now.
+    Stale,
 }
 
 impl Publishing {
@@ -61,10 +64,10 @@ impl Publishing {
             sealer,
             runtime,
             ready: Mutex::new(VecDeque::new()),
-            notify: Notify::const_new(),
             waiting: AtomicBool::new(false),
             lanes: Mutex::new(Vec::new()),
             current: AtomicU64::new(0),
+            session: Mutex::new(None),
             sessions: AtomicU64::new(0),
             closed: Mutex::new(None),
         }
@@ -110,21 +113,22 @@ impl Publishing {
         lock(&self.lanes).clone()
     }
 
-    /// The writer waits on this.
-    pub(crate) const fn ready(&self) -> &Notify {
-        &self.notify
+    fn wake(&self) {
+        if let Some(session) = &*lock(&self.session) {
+            session.ready.notify_one();
+        }
     }
 
     /// A lane has something to send.
     pub(crate) fn enqueue(&self, lane: Arc<Lane>) {
         lock(&self.ready).push_back(lane);
-        self.notify.notify_one();
+        self.wake();
     }
 
     /// Room was made in the window.
     pub(crate) fn wake_if_waiting(&self) {
         if self.waiting.swap(false, Ordering::SeqCst) {
-            self.notify.notify_one();
+            self.wake();
         }
     }
 
@@ -142,6 +146,8 @@ impl Publishing {
         while let Some(lane) = { lock(&self.ready).pop_front() } {
             match lane.send(session, self.window_bytes, &mut budget, chunks) {
                 Sending::Done => {}
+                // Another session has taken over meanwhile: it is for its writer.
+                Sending::Stale => return self.enqueue(lane),
                 Sending::Enough => return lock(&self.ready).push_back(lane),
                 Sending::WindowFull => {
                     self.waiting.store(true, Ordering::SeqCst);
@@ -157,21 +163,24 @@ impl Publishing {
     }
 
     /// From now on batches go to this session; everything that is not acked is sent again, in order.
-    pub(crate) fn begin(&self, session: &Session) {
+    pub(crate) fn begin(&self, session: &Arc<Session>) {
         // IMPORTANT: first the session, then the lanes: whatever a former session's writer still takes is taken back.
         self.current.store(session.number, Ordering::SeqCst);
+        *lock(&self.session) = Some(session.clone());
         self.waiting.store(false, Ordering::SeqCst);
         let mut lanes = lock(&self.lanes);
         lanes.retain(|lane| lane.is_in_use());
         for lane in &*lanes {
             lane.rewind();
         }
-        self.notify.notify_one();
+        drop(lanes);
+        self.wake();
     }
 
     /// Nothing will be sent any more.
     pub(crate) fn close(&self, error: &ClientError) {
         self.current.store(0, Ordering::SeqCst);
+        *lock(&self.session) = None;
         *lock(&self.closed) = Some(error.clone());
         for lane in lock(&self.lanes).drain(..) {
             lane.fail(error.clone());

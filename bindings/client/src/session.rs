@@ -42,6 +42,8 @@ pub(crate) struct Session {
     /// Bytes of batches on their way to their acks.
     pub(crate) publish_bytes: AtomicUsize,
     pub(crate) publishing: Arc<Publishing>,
+    /// Wakes the writer: there are batches to send, or there is room for them.
+    pub(crate) ready: Notify,
     hello: watch::Sender<Option<Hello>>,
     heard: Mutex<Instant>,
 }
@@ -133,6 +135,7 @@ async fn open_patiently(config: &ClientConfig, publishing: &Arc<Publishing>) -> 
         shared_bytes_max: config.subscribe.queue_bytes_max,
         publish_bytes: AtomicUsize::new(0),
         publishing: publishing.clone(),
+        ready: Notify::new(),
         hello: watch::Sender::new(None),
         heard: Mutex::new(Instant::now()),
     });
@@ -484,13 +487,12 @@ impl Front {
             if !chunks.is_empty() {
                 return true;
             }
-            let ready: &Notify = session.publishing.ready();
             tokio::select! {
                 front = self.requests.recv() => match front {
                     Some(front) => chunks.push(front),
                     None => return false,
                 },
-                () = ready.notified() => {}
+                () = session.ready.notified() => {}
                 _ = session.ended() => return false,
             }
         }

@@ -108,7 +108,9 @@ pub(crate) enum Command {
     /// Check that everything a client or a node needs is there
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  mainstem completions bash > ~/.local/share/bash-completion/completions/mainstem")]
+    #[command(
+        after_help = "Example:\n  mainstem completions bash > ~/.local/share/bash-completion/completions/mainstem"
+    )]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -152,7 +154,8 @@ fn parse_from(arguments: Vec<OsString>) -> Result<Cli, ExitCode> {
         if json && !is_asked_for {
             let text = error.to_string();
             let first = text.split("\n\n").next().unwrap_or_default();
-            let message = first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+            let message =
+                first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
             Output::new(true).failure(&Failure::usage(message));
         } else {
             // Nobody to tell is no reason for another exit code.

@@ -1,1 +1,49 @@
-fn main() {}
+//! `mainstem`: one program for operators, developers and tests.
+
+mod bench;
+mod cli;
+mod config;
+mod dev;
+mod driver;
+mod metrics;
+mod node;
+mod operator;
+mod reader;
+mod retention;
+mod serve;
+
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    log(cli.globals.verbose());
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(cli::run(cli));
+            // A read of standard input that nobody waits for any more must not hold up the end.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to stderr; `RUST_LOG` says more exactly what.
+fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => {
+            "mainstem=debug,mainstem_api=debug,mainstem_chain=debug,mainstem_store=debug,mainstem_client=debug,info"
+        }
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,7 +1,7 @@
 use super::{Globals, failure::Failure, http, output::Output, profile::Profile};
 use anyhow::Context as _;
 use mainstem_chain::{Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig};
-use mainstem_client::{Batching, ChainAccess, Client, ClientConfig, Identity};
+use mainstem_client::{Broker, ChainConfig, Client, ClientConfig, Identity, PublishConfig};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Delegation, Partition, StreamId};
 use serde_json::Value;
@@ -95,19 +95,19 @@ impl Context {
     }
 
     /// Connects to the broker and signs in, if there is a key.
-    pub(crate) async fn connect(&self, batching: Batching) -> Result<Client, anyhow::Error> {
-        let mut config = ClientConfig::new(&self.profile.broker, self.profile.deployment.network());
-        config.pin = self.profile.pin.as_deref().map(read_pin).transpose()?;
-        config.batching = batching;
-        config.identity = self.key.clone().map(|key| match &self.delegation {
-            Some(delegation) => Identity::Session(key, delegation.clone()),
-            None => Identity::Wallet(key),
-        });
-        config.chain = self.rpc_config().map(|rpc| ChainAccess {
-            rpc,
-            wallet: WalletConfig::default(),
-            deployment: self.profile.deployment.clone(),
-        });
+    pub(crate) async fn connect(&self, publish: PublishConfig) -> Result<Client, anyhow::Error> {
+        let mut broker: Broker = self.profile.broker.parse()?;
+        broker.pin = self.profile.pin.as_deref().map(str::parse).transpose()?;
+        let mut config = ClientConfig::new(broker, self.profile.deployment.network());
+        config.publish = publish;
+        config.identity = match (self.key.clone(), self.delegation.clone()) {
+            (Some(key), Some(delegation)) => Identity::Session { key, delegation },
+            (Some(key), None) => Identity::Wallet(key),
+            (None, _) => Identity::None,
+        };
+        let from_block = self.profile.deployment.block;
+        config.chain =
+            self.rpc_config().map(|rpc| ChainConfig { rpc, wallet: WalletConfig::default(), from_block });
         let broker = &self.profile.broker;
         Client::connect(config).await.with_context(|| format!("connecting to {broker}"))
     }
@@ -185,13 +185,6 @@ fn read_key_file(path: &Path, out: Output) -> Result<String, Failure> {
         out.notice(&serde_json::json!({"warning": text}), &format!("warning: {text}"));
     }
     fs::read_to_string(path).map_err(unreadable)
-}
-
-fn read_pin(text: &str) -> Result<[u8; 32], Failure> {
-    let bytes = hex::decode(text.trim_start_matches("0x")).unwrap_or_default();
-    bytes
-        .try_into()
-        .map_err(|_| Failure::usage("the pin is not 64 hex digits: the SHA-256 of the broker's public key"))
 }
 
 fn read_delegation(text: &str) -> Result<Delegation, Failure> {

@@ -7,7 +7,7 @@ use super::{
     progress, time,
 };
 use clap::Args;
-use mainstem_client::Batching;
+use mainstem_client::PublishConfig;
 use mainstem_store::{Config, DiskLog, EventLog, Verified};
 use serde_json::json;
 use std::{
@@ -130,14 +130,14 @@ pub(crate) async fn run(args: DoctorArgs, globals: &Globals) -> anyhow::Result<E
 async fn broker(context: &Context) -> Finding {
     let url = &context.profile.broker;
     let begun = Instant::now();
-    let connecting = tokio::time::timeout(BROKER_TIMEOUT, context.connect(Batching::default()));
+    let connecting = tokio::time::timeout(BROKER_TIMEOUT, context.connect(PublishConfig::default()));
     let Ok(connected) = connecting.await else {
         return Finding::fail(format!("{url} does not answer within {} s", BROKER_TIMEOUT.as_secs()));
     };
     Finding::of(connected.map(|client| {
         let who = client
-            .origin()
-            .map_or_else(|| "nobody, as no key was given".to_owned(), |origin| origin.to_string());
+            .address()
+            .map_or_else(|| "nobody, as no key was given".to_owned(), |address| address.to_string());
         format!("{url} took the sign-in of {who} in {} ms", begun.elapsed().as_millis())
     }))
 }

@@ -106,19 +106,26 @@ fn sentence(error: &anyhow::Error) -> String {
 }
 
 fn of_client(error: &ClientError) -> Failure {
-    let (exit, name) = match error.kind {
-        ErrorKind::InvalidArgument => (USAGE, "INVALID_ARGUMENT"),
-        ErrorKind::StreamNotFound => (DATA, "STREAM_NOT_FOUND"),
-        ErrorKind::MissingPermission => (PERMISSION, "MISSING_PERMISSION"),
-        ErrorKind::InvalidSignature => (DATA, "INVALID_SIGNATURE"),
-        ErrorKind::Disconnected => (UNAVAILABLE, "DISCONNECTED"),
-        ErrorKind::Overloaded => (UNAVAILABLE, "OVERLOADED"),
-        ErrorKind::Storage => (UNAVAILABLE, "STORAGE"),
-        ErrorKind::Chain => (UNAVAILABLE, "CHAIN"),
-        ErrorKind::Protocol => (UNAVAILABLE, "PROTOCOL"),
-        _ => (OTHER, "OTHER"),
+    let exit = match error.kind {
+        ErrorKind::InvalidArgument | ErrorKind::NotConfigured | ErrorKind::WrongNetwork => USAGE,
+        ErrorKind::StreamNotFound
+        | ErrorKind::InvalidPartition
+        | ErrorKind::InvalidTimestamp
+        | ErrorKind::InvalidCursor
+        | ErrorKind::InvalidSignature
+        | ErrorKind::InvalidMessage
+        | ErrorKind::TooLarge => DATA,
+        ErrorKind::MissingPermission | ErrorKind::InvalidSignIn => PERMISSION,
+        ErrorKind::Disconnected
+        | ErrorKind::Timeout
+        | ErrorKind::Overloaded
+        | ErrorKind::Storage
+        | ErrorKind::Protocol
+        | ErrorKind::Chain => UNAVAILABLE,
+        _ => OTHER,
     };
-    Failure::new(exit, error.code.map_or(name, mainstem_model::Code::as_str), String::new())
+    let name = error.code.map_or(error.kind.as_str(), mainstem_model::Code::as_str);
+    Failure::new(exit, name, String::new())
 }
 
 fn of_chain(error: &ChainError) -> Failure {

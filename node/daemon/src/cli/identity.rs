@@ -63,7 +63,7 @@ pub(crate) async fn run(command: IdentityCommand, globals: &Globals) -> anyhow::
 fn generate(file: Option<&Path>, globals: &Globals) -> anyhow::Result<()> {
     let key = crate::node::random_key();
     let address = key.address();
-    let text = format!("0x{}", hex::encode(&*key.to_bytes()));
+    let text = format!("0x{}", hex::encode(*key.to_bytes()));
     let Some(path) = file else {
         let object = json!({"address": address.to_string(), "privateKey": text});
         return Ok(globals
@@ -76,11 +76,11 @@ fn generate(file: Option<&Path>, globals: &Globals) -> anyhow::Result<()> {
 }
 
 fn write_key(path: &Path, text: &str) -> Result<(), Failure> {
-    crate::node::write_secret(path, text).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::io(format!("{} exists and stays as it is; name another file", path.display()))
+    crate::node::write_secret(path, text).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return Failure::io(format!("{} exists and stays as it is; name another file", path.display()));
         }
-        _ => Failure::io(format!("{} cannot be written: {error}", path.display())),
+        Failure::io(format!("{} cannot be written: {error}", path.display()))
     })
 }
 

@@ -46,9 +46,10 @@ impl Profile {
     /// Reads a profile.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
         let text = fs::read(path).map_err(|error| {
-            let why = match error.kind() {
-                io::ErrorKind::NotFound => "does not exist".to_owned(),
-                _ => format!("cannot be read: {error}"),
+            let why = if error.kind() == io::ErrorKind::NotFound {
+                "does not exist".to_owned()
+            } else {
+                format!("cannot be read: {error}")
             };
             Failure::usage(format!(
                 "the connection profile {} {why}; start `mainstem dev` or pass --profile <file>",

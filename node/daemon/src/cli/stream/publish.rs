@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::Args;
-use mainstem_client::{Batching, Client, Publisher};
+use mainstem_client::{Client, PublishConfig, Publisher};
 use mainstem_model::{
     AckLevel, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, StreamId,
     limits::CONTENT_BYTES_MAX,
@@ -71,7 +71,7 @@ pub(super) async fn run(args: PublishArgs, context: &Context) -> anyhow::Result<
         Some(_) => super::record(context, stream).await?.partitions,
         None => 1,
     };
-    let client = context.connect(Batching { ack: args.ack, ..Batching::default() }).await?;
+    let client = context.connect(PublishConfig { ack: args.ack, ..PublishConfig::default() }).await?;
     let mut publishers = Publishers { client: &client, stream, by_partition: BTreeMap::new() };
 
     // The reader may wait for a terminal for ever; when this function ends, nobody waits for it.

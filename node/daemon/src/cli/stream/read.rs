@@ -6,7 +6,9 @@ use crate::cli::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use mainstem_client::{Batching, Received, ReceivedBatch, Start, SubscribeOptions};
+use mainstem_client::{
+    Delivery, EventBatch, PublishConfig, ResendOptions, ResendRange, Start, SubscribeOptions,
+};
 use mainstem_model::{Address, ContentType, Cursor, EventRef, Partition};
 use serde_json::{Value, json};
 
@@ -34,7 +36,8 @@ pub(crate) enum ResendCommand {
     #[command(after_help = "Example:\n  mainstem stream resend last 10 /rooms")]
     Last {
         /// How many
-        count: u64,
+        #[arg(value_name = "N")]
+        last: u64,
         /// Which stream
         stream: StreamName,
         /// Go on with live events
@@ -110,62 +113,92 @@ pub(super) async fn subscribe(args: SubscribeArgs, context: &Context) -> anyhow:
         (_, _, Some(cursor)) => Start::Cursor(cursor),
         (None, None, None) => Start::Now,
     };
-    read(&args.stream, start, true, &args.reading, context).await
+    read(&args.stream, Begin::At(start), &args.reading, context).await
 }
 
 pub(super) async fn resend(what: ResendCommand, context: &Context) -> anyhow::Result<()> {
     match what {
-        ResendCommand::Last { count, stream, subscribe, reading } => {
-            read(&stream, Start::Last(count), subscribe, &reading, context).await
+        ResendCommand::Last { last, stream, subscribe, reading } => {
+            let begin =
+                if subscribe { Begin::At(Start::Last(last)) } else { Begin::Resend(ResendRange::Last(last)) };
+            read(&stream, begin, &reading, context).await
         }
         ResendCommand::From { from, stream, subscribe, reading } => {
-            read(&stream, Start::From(from), subscribe, &reading, context).await
+            let begin =
+                if subscribe { Begin::At(Start::From(from)) } else { Begin::Resend(ResendRange::From(from)) };
+            read(&stream, begin, &reading, context).await
         }
         ResendCommand::Range { from, to, stream, reading } => {
             if to < from {
                 return Err(Failure::usage("the range ends before it begins").into());
             }
-            read(&stream, Start::Range(from, to), false, &reading, context).await
+            read(&stream, Begin::Resend(ResendRange::Range { from, to }), &reading, context).await
         }
     }
 }
 
+/// What to read: from somewhere on and then live, or a part of the past.
+enum Begin {
+    At(Start),
+    Resend(ResendRange),
+}
+
 /// Prints until the past is told, `--count` is reached or somebody presses ctrl-c.
-async fn read(
-    name: &StreamName,
-    start: Start,
-    live: bool,
-    args: &ReadingArgs,
-    context: &Context,
-) -> anyhow::Result<()> {
+async fn read(name: &StreamName, begin: Begin, args: &ReadingArgs, context: &Context) -> anyhow::Result<()> {
     let at = context.resolve(name).await?.partition(name.partition(args.partition)?);
-    let client = context.connect(Batching::default()).await?;
-    let options = SubscribeOptions { at, start, origin: args.publisher_id, live };
-    let mut subscription = client.subscribe(options)?;
-    let bar =
-        if live { ProgressBar::hidden() } else { progress::events(context.out, length(start, args.count)) };
+    let client = context.connect(PublishConfig::default()).await?;
+    let bar = if matches!(begin, Begin::At(_)) {
+        ProgressBar::hidden()
+    } else {
+        progress::events(context.out, length(&begin, args.count))
+    };
+    let mut subscription = match begin {
+        Begin::At(start) => {
+            let mut options = SubscribeOptions::new(at).start(start);
+            options.origin = args.publisher_id;
+            client.subscribe(options).await?
+        }
+        Begin::Resend(range) => {
+            let mut options = ResendOptions::new(at, range);
+            options.origin = args.publisher_id;
+            client.resend(options).await?
+        }
+    };
     let mut left = args.count.unwrap_or(u64::MAX);
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     while left > 0 {
         let received = tokio::select! {
-            received = subscription.next_batch() => received,
+            received = subscription.next_delivery() => received,
             _ = &mut interrupted => None,
         };
         match received {
             None => break,
-            Some(Ok(Received::Batch(batch))) => {
+            Some(Ok(Delivery::Batch(batch))) => {
                 let (lines, count) = lines(&batch, args.format, left);
                 context.out.bytes(&lines)?;
                 left -= count;
                 bar.inc(count);
             }
-            Some(Ok(Received::CaughtUp(_))) => {}
-            Some(Ok(Received::Gap { series, from, to })) => {
-                let text = format!("events {from} to {} of series {} are missing", to - 1, series.series);
-                let gap = json!({"series": series.series.to_string(), "publisherId": series.origin.to_string(),
-                    "from": from, "to": to});
+            Some(Ok(Delivery::CaughtUp { .. })) => {}
+            Some(Ok(Delivery::Completed(_))) => break,
+            Some(Ok(Delivery::Gap(gap))) => {
+                let text =
+                    format!("events {} to {} of series {} are missing", gap.from, gap.to - 1, gap.series);
+                let gap = json!({"series": gap.series.to_string(), "publisherId": gap.origin.to_string(),
+                    "from": gap.from, "to": gap.to});
                 bar.suspend(|| context.out.notice(&json!({"gap": gap}), &text));
+            }
+            Some(Ok(Delivery::Fork(fork))) => {
+                let text =
+                    format!("{} signed two batches for one place of series {}", fork.origin, fork.series);
+                let fork = json!({"series": fork.series.to_string(), "publisherId": fork.origin.to_string(),
+                    "sequence": fork.sequence, "first": fork.first.to_string(), "second": fork.second.to_string()});
+                bar.suspend(|| context.out.notice(&json!({"fork": fork}), &text));
+            }
+            Some(Ok(Delivery::Rejected { error, .. })) => {
+                let text = format!("the broker sent something that does not hold: {error}");
+                bar.suspend(|| context.out.notice(&json!({"rejected": error.to_string()}), &text));
             }
             Some(Err(error)) => return Err(error.into()),
         }
@@ -175,15 +208,16 @@ async fn read(
 }
 
 /// How many events will come, if that is known.
-fn length(start: Start, count: Option<u64>) -> Option<u64> {
-    match start {
-        Start::Last(last) => Some(count.map_or(last, |count| count.min(last))),
-        Start::Now | Start::From(_) | Start::Range(..) | Start::Cursor(_) => count,
+const fn length(begin: &Begin, count: Option<u64>) -> Option<u64> {
+    match (begin, count) {
+        (Begin::Resend(ResendRange::Last(last)), Some(count)) if count < *last => Some(count),
+        (Begin::Resend(ResendRange::Last(last)), _) => Some(*last),
+        _ => count,
     }
 }
 
 /// At most `max` events as lines, and how many they are.
-fn lines(batch: &ReceivedBatch, format: Format, max: u64) -> (Vec<u8>, u64) {
+fn lines(batch: &EventBatch, format: Format, max: u64) -> (Vec<u8>, u64) {
     let (mut lines, mut count) = (Vec::new(), 0);
     for (index, event) in batch.events() {
         if count == max {
@@ -231,8 +265,8 @@ fn value(event: &EventRef<'_>, format: Format) -> Value {
     known.unwrap_or_else(|| json!({"base64": base64()}))
 }
 
-fn metadata(batch: &ReceivedBatch, index: u16, event: &EventRef<'_>) -> Value {
-    let header = batch.batch().header();
+fn metadata(batch: &EventBatch, index: usize, event: &EventRef<'_>) -> Value {
+    let header = batch.header();
     json!({
         "id": format!("{}#{index}", header.id()),
         "timestamp": event.timestamp,
@@ -241,10 +275,10 @@ fn metadata(batch: &ReceivedBatch, index: u16, event: &EventRef<'_>) -> Value {
         "streamPartition": header.stream_partition.partition.number(),
         "publisherId": header.origin.to_string(),
         "series": header.series.to_string(),
-        "sequence": header.sequence + u64::from(index),
+        "sequence": header.sequence + index as u64,
         "contentType": event.content_type.0,
         "encryptionType": event.encryption_type.0,
-        "cursor": batch.cursor().with_skip(index + 1).to_string(),
+        "cursor": batch.cursor_after(index).to_string(),
     })
 }
 

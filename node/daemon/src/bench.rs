@@ -1,0 +1,79 @@
+//! `mainstem bench`: how fast a broker of its own is on this machine, everything proven and stored, beside NATS JetStream.
+
+mod broker;
+mod latency;
+mod nats;
+mod report;
+mod throughput;
+
+use broker::Broker;
+use report::Report;
+use std::{path::PathBuf, time::Duration};
+
+/// Options of `mainstem bench`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Seconds of each throughput run
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u64,
+    /// Bytes of an event's content
+    #[arg(long, default_value_t = 200)]
+    pub(crate) event_bytes: usize,
+    /// Bytes of contents that a publisher puts into one batch
+    #[arg(long, default_value_t = 60 << 10)]
+    pub(crate) batch_bytes: usize,
+    /// Numbers of subscribers to try after one
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100])]
+    pub(crate) subscribers: Vec<usize>,
+    /// Only these parts: throughput, latency, durable, fanout, nats
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Folder for the result (bench.json)
+    #[arg(long, default_value = "bench-output")]
+    pub(crate) out: PathBuf,
+}
+
+impl BenchArgs {
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == part)
+    }
+
+    const fn run_time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+/// Runs the parts one after the other and shows a table.
+///
+/// # Errors
+/// The broker does not start, an event is lost or comes twice.
+pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
+    let mut report = Report::new(&args);
+    if args.wants("throughput") {
+        let broker = Broker::start().await?;
+        report.add(throughput::run(&broker, &args, 1).await?);
+    }
+    if args.wants("nats") {
+        match nats::run(&args).await? {
+            Some(row) => report.add(row),
+            None => report
+                .note("nats-server is not installed (Debian: apt-get install nats-server): no comparison"),
+        }
+    }
+    if args.wants("latency") {
+        let broker = Broker::start().await?;
+        report.add(latency::run(&broker, mainstem_model::AckLevel::Stored, 1_000, 10_000).await?);
+    }
+    if args.wants("durable") {
+        let broker = Broker::start().await?;
+        report.add(latency::run(&broker, mainstem_model::AckLevel::Durable, 100, 1_000).await?);
+        report.add(throughput::durable(&broker, &args).await?);
+    }
+    if args.wants("fanout") {
+        for count in &args.subscribers {
+            let broker = Broker::start().await?;
+            report.add(throughput::run(&broker, &args, *count).await?);
+        }
+    }
+    report.finish(&args.out)
+}

@@ -1,0 +1,105 @@
+//! A broker of its own for the bench: `mainstem dev` as a child process, on free ports, in a folder that is thrown away.
+
+use crate::cli::profile::Profile;
+use anyhow::{Context, bail};
+use mainstem_chain::{RpcConfig, WalletConfig};
+use mainstem_client::{
+    Broker as Address, ChainConfig, Client, ClientConfig, Identity, PublishConfig, StreamDefinition,
+};
+use mainstem_crypto::SecretKey;
+use mainstem_model::{Partition, Right, StreamPartition};
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long the broker may take to start.
+const START: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Broker {
+    child: Child,
+    folder: PathBuf,
+    profile: Option<Profile>,
+}
+
+impl Broker {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("mainstem-bench-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&folder)?;
+        let program = std::env::current_exe()?;
+        let child = Command::new(program)
+            .args(["--data-dir"])
+            .arg(&folder)
+            .args(["dev", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("the broker does not start")?;
+        let file = folder.join("dev/connection.json");
+        let mut broker = Self { child, folder, profile: None };
+        let begun = Instant::now();
+        while !file.exists() {
+            if begun.elapsed() > START || broker.child.try_wait()?.is_some() {
+                bail!("the broker did not come up");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        broker.profile = Some(Profile::load(&file)?);
+        Ok(broker)
+    }
+
+    /// A client in the name of the first funded account.
+    pub(crate) async fn client(&self, publish: PublishConfig) -> anyhow::Result<Client> {
+        let profile = self.profile.as_ref().context("the broker is not up")?;
+        let mut broker: Address = profile.broker.parse()?;
+        broker.pin = profile.pin.as_deref().map(str::parse).transpose()?;
+        let mut config = ClientConfig::new(broker, profile.deployment.network());
+        let key = profile.private_key.as_deref().context("the broker gave no key")?;
+        config.identity = Identity::Wallet(SecretKey::from_hex(key)?);
+        config.chain = Some(ChainConfig {
+            rpc: RpcConfig::one(profile.rpc.clone().unwrap_or_default()),
+            wallet: WalletConfig { receipt_interval_ms: 20, ..WalletConfig::default() },
+            from_block: profile.deployment.block,
+        });
+        config.publish = publish;
+        Ok(Client::connect(config).await?)
+    }
+
+    /// A new stream that everyone may read.
+    pub(crate) async fn stream(&self, client: &Client) -> anyhow::Result<StreamPartition> {
+        let stream = StreamDefinition::default().grant(None, &[Right::Subscribe]);
+        Ok(client.create_stream(stream).await?.id.partition(Partition::ZERO))
+    }
+
+    /// CPU seconds that the broker has used.
+    pub(crate) fn cpu(&self) -> f64 {
+        cpu_of(&self.child.id().to_string())
+    }
+
+    /// Bytes of memory that the broker holds.
+    pub(crate) fn rss(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) * 1024
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It is thrown away with its data.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// CPU seconds of a process (`self` for this one), user and system.
+pub(crate) fn cpu_of(process: &str) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    // utime and stime are fields 14 and 15 of proc(5); two stand before the name's end.
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}

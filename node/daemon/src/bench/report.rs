@@ -1,0 +1,112 @@
+//! What was measured: a table for people, JSON for programs.
+
+use super::BenchArgs;
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// One run and its figures.
+#[derive(Debug)]
+pub(crate) struct Row {
+    name: String,
+    figures: Vec<(&'static str, f64)>,
+}
+
+impl Row {
+    pub(crate) const fn new(name: String) -> Self {
+        Self { name, figures: Vec::new() }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: f64) -> Self {
+        self.figures.push((name, value));
+        self
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    setup: Value,
+    rows: Vec<Row>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(args: &BenchArgs) -> Self {
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let setup = json!({
+            "cores": cores,
+            "event_bytes": args.event_bytes,
+            "batch_bytes": args.batch_bytes,
+            "seconds": args.seconds,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        Self { setup, rows: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Shows a row at once: a bench takes minutes.
+    pub(crate) fn add(&mut self, row: Row) {
+        let mut text = format!("{}\n", row.name);
+        for (name, value) in &row.figures {
+            text.push_str(&format!("    {name:<32} {}\n", number(*value)));
+        }
+        crate::cli::say(&text);
+        self.rows.push(row);
+    }
+
+    pub(crate) fn note(&mut self, note: &str) {
+        crate::cli::say(note);
+        self.notes.push(note.to_owned());
+    }
+
+    /// Compares where there is something to compare, and writes the file.
+    pub(crate) fn finish(mut self, folder: &Path) -> anyhow::Result<()> {
+        let rate = |rows: &[Row], begin: &str| {
+            let row = rows.iter().find(|row| row.name.starts_with(begin))?;
+            row.figures.iter().find(|(name, _)| *name == "events_per_s").map(|(_, value)| *value)
+        };
+        if let (Some(ours), Some(theirs)) = (rate(&self.rows, "throughput, 1 "), rate(&self.rows, "NATS")) {
+            self.note(&format!("{:.2} times NATS JetStream in the same run", ours / theirs));
+        }
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let figures: Map<String, Value> =
+                    row.figures.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+                json!({ "run": row.name, "figures": figures })
+            })
+            .collect();
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let file = folder.join("bench.json");
+        let report = json!({ "setup": self.setup, "runs": rows, "notes": self.notes });
+        std::fs::write(&file, serde_json::to_vec_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        crate::cli::say(&format!("written to {}", file.display()));
+        Ok(())
+    }
+}
+
+/// Large numbers with separators, small ones with three digits behind the point.
+fn number(value: f64) -> String {
+    if value.abs() < 1000.0 {
+        return format!("{value:.3}");
+    }
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(' ');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn large_numbers_are_shown_in_groups_of_three() {
+        assert_eq!(super::number(1_234_567.8), "1 234 568");
+        assert_eq!(super::number(0.5), "0.500");
+    }
+}

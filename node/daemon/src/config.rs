@@ -1,0 +1,167 @@
+//! The whole configuration of a node: each part belongs to its crate, this is where they meet.
+
+use anyhow::Context;
+use mainstem_api::{HttpConfig, PublisherConfig, QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
+use mainstem_chain::{Deployment, FollowerConfig, RpcConfig, WalletConfig};
+use serde::{Deserialize, Serialize};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// The file that `mainstem init` writes: every key with its default and the reason for it.
+pub(crate) const DEFAULT_FILE: &str = include_str!("../mainstem.default.toml");
+
+/// Everything that can be set. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where the node keeps its key, its certificate's key and its store. A relative path is taken from the file's folder.
+    pub(crate) data_dir: PathBuf,
+    /// Where HTTP and WebSocket listen (TCP).
+    pub(crate) http_listen: SocketAddr,
+    /// Certificate and key (PEM) for QUIC, of an authority that clients know. Without them the node signs its own, which
+    /// clients pin.
+    pub(crate) tls: Option<TlsFiles>,
+    /// The chain.
+    pub(crate) chain: ChainConfig,
+    /// Keys that the node signs with for clients with an API key.
+    pub(crate) api_keys: Vec<ApiKey>,
+    /// How long history is kept.
+    pub(crate) retention: Retention,
+    pub(crate) broker: mainstem_protocol::Config,
+    pub(crate) store: mainstem_store::Config,
+    pub(crate) writer: mainstem_store::WriterConfig,
+    pub(crate) quic: QuicConfig,
+    pub(crate) http: HttpConfig,
+    pub(crate) websocket: WebSocketConfig,
+    pub(crate) session: SessionConfig,
+    pub(crate) publisher: PublisherConfig,
+    pub(crate) workers: WorkersConfig,
+}
+
+/// Paths of PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsFiles {
+    /// The certificate, and those that lead to its authority.
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+}
+
+/// How the node meets the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ChainConfig {
+    /// JSON-RPC endpoints.
+    pub(crate) rpc: RpcConfig,
+    /// The network's contracts. `mainstem dev` deploys its own; a node of a real network must name them.
+    pub(crate) contracts: Option<Deployment>,
+    pub(crate) follower: FollowerConfig,
+    pub(crate) wallet: WalletConfig,
+}
+
+/// An API key and the key that signs for whoever has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiKey {
+    /// SHA-256 of the API key, 64 hex digits: `printf %s "$KEY" | sha256sum`.
+    pub(crate) sha256: String,
+    /// File with the secret key (hex) that signs.
+    pub(crate) key_file: PathBuf,
+}
+
+/// How long history is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retention {
+    /// Days for streams whose metadata name no `storageDays`; 0 keeps for ever.
+    pub(crate) default_days: u32,
+    /// Seconds between two looks for what is too old.
+    pub(crate) check_s: u64,
+    /// Batches removed at a time, so that writing goes on meanwhile.
+    pub(crate) batches_at_once: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { default_days: 30, check_s: 60, batches_at_once: 1_000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "mainstem-data".into(),
+            // Streamr's port for HTTP.
+            http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7171)),
+            tls: None,
+            chain: ChainConfig::default(),
+            api_keys: Vec::new(),
+            retention: Retention::default(),
+            broker: mainstem_protocol::Config::default(),
+            store: mainstem_store::Config::default(),
+            writer: mainstem_store::WriterConfig::default(),
+            quic: QuicConfig::default(),
+            http: HttpConfig::default(),
+            websocket: WebSocketConfig::default(),
+            session: SessionConfig::default(),
+            publisher: PublisherConfig::default(),
+            workers: WorkersConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a key is unknown or has a wrong value; the message names place and key.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+        if config.data_dir.is_relative() {
+            config.data_dir = path.parent().unwrap_or(Path::new(".")).join(&config.data_dir);
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_says_the_defaults() {
+        let written: Config = toml::from_str(DEFAULT_FILE).unwrap();
+        assert_eq!(written, Config::default());
+    }
+
+    #[test]
+    fn the_default_file_names_every_key_that_can_be_set() {
+        let all = toml::Value::try_from(Config::default()).unwrap();
+        let written: toml::Value = toml::from_str(DEFAULT_FILE).unwrap();
+        fn missing(all: &toml::Value, written: Option<&toml::Value>, path: &str, out: &mut Vec<String>) {
+            let Some(table) = all.as_table() else {
+                if written.is_none() {
+                    out.push(path.to_owned());
+                }
+                return;
+            };
+            for (key, value) in table {
+                missing(value, written.and_then(|table| table.get(key)), &format!("{path}.{key}"), out);
+            }
+        }
+        let mut out = Vec::new();
+        missing(&all, Some(&written), "", &mut out);
+        assert_eq!(out, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = toml::from_str::<Config>("[broker]\nsession_max = 1").unwrap_err().to_string();
+        assert!(error.contains("session_max"), "{error}");
+    }
+}

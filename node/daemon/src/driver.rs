@@ -1,0 +1,184 @@
+//! The one loop of a running node: what happens goes into the state machine, what it asks for is performed here.
+
+use crate::reader::Reader;
+use mainstem_api::{Input, Manage};
+use mainstem_model::{Code, Refusal, Registry, RegistryChange};
+use mainstem_protocol::{Counters, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, WriteToken};
+use mainstem_store::{Completion, Write, Writer};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{mpsc, watch};
+
+/// How often time is told to the state machine: rights that expire end within this.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Inputs taken in one go before the loop looks at the store again.
+const INPUTS_AT_ONCE: usize = 256;
+
+/// What reaches the driver from inside the node.
+#[derive(Debug)]
+pub(crate) enum Internal {
+    /// The store has done something.
+    Completed(Completion),
+    /// A read came back.
+    Read(InEvent),
+    /// The chain moved.
+    Chain(Vec<RegistryChange>),
+}
+
+/// Everything the loop works with.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) node: Node,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) internal: mpsc::UnboundedReceiver<Internal>,
+    /// The listeners' copy of the view of streams and rights.
+    pub(crate) registry: Arc<RwLock<Registry>>,
+    /// Chain writes that light clients ask for.
+    pub(crate) manage: mpsc::Sender<Manage>,
+    pub(crate) counters: watch::Sender<Counters>,
+    pub(crate) sessions: HashMap<SessionId, mpsc::UnboundedSender<ServerMessage>>,
+    pub(crate) out: Vec<OutEvent>,
+}
+
+/// Why the loop ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// Every listener has gone: a shutdown.
+    Closed,
+    /// The store failed; nothing was acknowledged after that.
+    StoreFailed(String),
+}
+
+impl Driver {
+    /// Runs until every [`NodeHandle`](mainstem_api::NodeHandle) is gone or the store fails.
+    pub(crate) async fn run(mut self) -> Stopped {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
+        loop {
+            tokio::select! {
+                biased;
+                Some(internal) = self.internal.recv() => {
+                    if let Err(stopped) = self.handle_internal(internal) {
+                        return stopped;
+                    }
+                }
+                taken = self.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
+                    if taken == 0 {
+                        return Stopped::Closed;
+                    }
+                    for input in inputs.drain(..) {
+                        self.handle_input(input);
+                    }
+                }
+                _ = tick.tick() => {
+                    self.handle(InEvent::Tick);
+                    self.counters.send_replace(self.node.counters());
+                }
+            }
+        }
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        match input {
+            Input::Open { session, identity, outbox } => {
+                self.sessions.insert(session, outbox);
+                self.handle(InEvent::SessionOpened { session, identity });
+            }
+            Input::Event(event) => {
+                let closed =
+                    if let InEvent::SessionClosed { session } = &event { Some(*session) } else { None };
+                self.handle(event);
+                if let Some(session) = closed {
+                    self.sessions.remove(&session);
+                }
+            }
+            Input::Manage(manage) => {
+                if let Err(error) = self.manage.try_send(manage) {
+                    let manage = error.into_inner();
+                    let refusal =
+                        Refusal::new(Code::Overloaded, "too many chain writes wait; try again in a moment");
+                    // Whoever asked may be gone, which is fine.
+                    drop(manage.reply.send(Err(refusal)));
+                }
+            }
+        }
+    }
+
+    fn handle_internal(&mut self, internal: Internal) -> Result<(), Stopped> {
+        match internal {
+            Internal::Completed(Completion::Stored(writes)) => {
+                let writes =
+                    writes.into_iter().map(|(token, position)| (WriteToken(token), position)).collect();
+                self.handle(InEvent::Stored { writes });
+            }
+            Internal::Completed(Completion::Durable(tokens)) => {
+                self.handle(InEvent::Durable { writes: tokens.into_iter().map(WriteToken).collect() });
+            }
+            Internal::Completed(Completion::Failed { error, .. }) => {
+                tracing::error!(%error, "the store failed; no further acknowledgement is given");
+                self.handle(InEvent::StoreFailed { refusal: store_failed() });
+                return Err(Stopped::StoreFailed(error.to_string()));
+            }
+            Internal::Read(event) => self.handle(event),
+            Internal::Chain(changes) => {
+                for change in changes {
+                    self.registry.write().unwrap_or_else(PoisonError::into_inner).apply(change.clone());
+                    self.handle(InEvent::Registry(change));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of the state machine, and everything it asks for.
+    fn handle(&mut self, event: InEvent) {
+        let mut out = std::mem::take(&mut self.out);
+        self.node.handle(event, now(), &mut out);
+        for output in out.drain(..) {
+            self.perform(output);
+        }
+        self.out = out;
+    }
+
+    fn perform(&mut self, output: OutEvent) {
+        match output {
+            OutEvent::Append { write, batch, received_at, durable } => {
+                self.writer.submit(Write { token: write.0, batch, received_at, durable });
+            }
+            OutEvent::Sync { write } => self.writer.sync(write.0),
+            OutEvent::ReadHead { series } => self.reader.head(series),
+            OutEvent::ReadBatch { read, series, sequence } => self.reader.batch(read, series, sequence),
+            OutEvent::Freeze { proof } => self.reader.freeze(proof),
+            OutEvent::ResolveStart { read, at, start, filter } => self.reader.start(read, at, start, filter),
+            OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
+                self.reader.page(read, at, cursor, filter, bytes_max);
+            }
+            OutEvent::Send { session, message } => {
+                if let Some(outbox) = self.sessions.get(&session) {
+                    // A closed outbox is a session whose end is on its way here.
+                    drop(outbox.send(message));
+                }
+            }
+        }
+    }
+}
+
+fn store_failed() -> Refusal {
+    Refusal::new(
+        Code::StoreUnavailable,
+        "the broker's store has failed; publish to another broker or after its restart",
+    )
+}
+
+/// The clock, read once for each event.
+fn now() -> Now {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
+}

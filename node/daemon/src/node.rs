@@ -1,0 +1,333 @@
+//! Wiring: configuration in, a running node out.
+
+use crate::{
+    config::Config,
+    driver::{Driver, Internal, Stopped},
+    metrics::Metrics,
+    operator::Operator,
+    reader::Reader,
+    retention,
+};
+use anyhow::{Context, bail};
+use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
+use mainstem_api::{
+    Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http,
+};
+use mainstem_chain::{ChainError, Deployment, Follower, Rpc};
+use mainstem_crypto::SecretKey;
+use mainstem_model::{Registry, RegistryChange, Verifier};
+use mainstem_protocol::{Counters, Node};
+use mainstem_store::{DiskLog, EventLog, Writer};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+/// Inputs of all listeners on their way to the driver. With more, listeners wait.
+const INPUTS_MAX: usize = 4096;
+/// Chain writes of light clients that wait; one more is refused with `OVERLOADED`.
+const MANAGE_MAX: usize = 256;
+/// How long open connections may take to end at a shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A node at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Where QUIC listens.
+    pub(crate) quic: SocketAddr,
+    /// Where HTTP and WebSocket listen.
+    pub(crate) http: SocketAddr,
+    /// SHA-256 of the QUIC key, which clients pin.
+    pub(crate) pin: [u8; 32],
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    helpers: Vec<JoinHandle<()>>,
+    driver: JoinHandle<Stopped>,
+    log: Arc<dyn EventLog>,
+}
+
+/// Starts a node. `deployment` names the network's contracts.
+///
+/// # Errors
+/// A port is taken, a file cannot be used, the store cannot be opened, the chain does not answer or is another one.
+pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Result<Running> {
+    fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make the folder {}", config.data_dir.display()))?;
+    let key = node_key(&config.data_dir.join("node.key"))?;
+    let tls = match &config.tls {
+        Some(files) => TlsIdentity::from_files(&files.certificate, &files.key)?,
+        None => TlsIdentity::self_signed(&config.data_dir.join("quic-key.pem"))?,
+    };
+    let (identities, keys) = identities(&config)?;
+    let log = open_store(&config).await?;
+
+    // The view of the chain first: without it every request would be refused.
+    let rpc = Rpc::new(config.chain.rpc.clone())?;
+    let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
+    let (changes, head) = first_view(&mut follower).await?;
+
+    let network = deployment.network();
+    let registry = Arc::new(RwLock::new(Registry::default()));
+    let (inbox, inputs) = mpsc::channel(INPUTS_MAX);
+    let (tell, internal) = mpsc::unbounded_channel();
+    let (manage, managed) = mpsc::channel(MANAGE_MAX);
+    let (counters, counted) = watch::channel(Counters::default());
+    let (view, viewed) = watch::channel(head);
+    let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
+
+    let completions = tell.clone();
+    let report = move |done| drop(completions.send(Internal::Completed(done)));
+    let driver = Driver {
+        node: Node::new(config.broker.clone(), log.log_id()),
+        writer: Writer::spawn(log.clone(), config.writer.clone(), report)
+            .context("no thread for the store")?,
+        reader: Reader::new(log.clone(), tell.clone()),
+        inputs,
+        internal,
+        registry: registry.clone(),
+        manage,
+        counters,
+        sessions: HashMap::new(),
+        out: Vec::new(),
+    };
+    drop(tell.send(Internal::Chain(changes)));
+    let driver = tokio::spawn(driver.run());
+
+    let operator = Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, viewed);
+    let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
+    let helpers = vec![
+        tokio::spawn(follow(follower, poll, tell, view)),
+        tokio::spawn(operator.run(managed)),
+        tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry)),
+    ];
+
+    let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
+    let publisher =
+        Arc::new(NodePublisher::new(handle.clone(), workers.clone(), identities, config.publisher.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let quic = QuicListener::bind(
+        config.quic.clone(),
+        config.session.clone(),
+        &tls,
+        handle.clone(),
+        workers.clone(),
+    )?;
+    let quic_address = quic.address();
+    let tcp = TcpListener::bind(config.http_listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (TCP)", config.http_listen))?;
+    let http_address = tcp.local_addr()?;
+    let info = info(&config, quic_address, http_address, tls.pin());
+    let mut http_config = config.http.clone();
+    http_config.hosts.push(http_address.ip().to_string());
+    let routes = http::router(handle, http_config.clone(), info, workers, publisher)
+        .merge(own_routes(Metrics::new(counted.clone()), counted));
+    let mut quic_stopped = stopped.clone();
+    let listeners = vec![
+        tokio::spawn(quic.serve(async move { drop(quic_stopped.wait_for(|stop| *stop).await) })),
+        tokio::spawn(async move { http::serve(tcp, routes, &http_config, stopped, DRAIN).await }),
+    ];
+    tracing::info!(quic = %quic_address, http = %http_address, node = %key.address(), "the node is up");
+    Ok(Running {
+        quic: quic_address,
+        http: http_address,
+        pin: tls.pin(),
+        stop,
+        listeners,
+        helpers,
+        driver,
+        log,
+    })
+}
+
+impl Running {
+    /// Serves until `stop` or until the store fails; then ends in order: listeners, what they had on its way, the store.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = stop => None,
+            stopped = &mut self.driver => Some(stopped),
+        };
+        tracing::info!("shutting down");
+        self.stop.send_replace(true);
+        for listener in self.listeners {
+            drop(listener.await);
+        }
+        for helper in self.helpers {
+            helper.abort();
+        }
+        let stopped = match failed {
+            Some(stopped) => stopped,
+            // The last handles go with the listeners' tasks; what hangs on one does not hold up the end.
+            None => match tokio::time::timeout(DRAIN, &mut self.driver).await {
+                Ok(stopped) => stopped,
+                Err(_) => {
+                    self.driver.abort();
+                    Ok(Stopped::Closed)
+                }
+            },
+        };
+        let log = self.log;
+        match stopped {
+            Ok(Stopped::StoreFailed(why)) => {
+                bail!("the store failed: {why}; check the disk and start the node again")
+            }
+            Ok(Stopped::Closed) => {
+                tokio::task::spawn_blocking(move || log.sync()).await?.context("the last fsync failed")
+            }
+            Err(error) => bail!("the driver ended: {error}"),
+        }
+    }
+}
+
+/// The node's own key, made at the first start.
+fn node_key(path: &Path) -> anyhow::Result<SecretKey> {
+    match fs::read_to_string(path) {
+        Ok(text) => SecretKey::from_hex(&text).with_context(|| format!("{} holds no key", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = random_key();
+            write_secret(path, &hex::encode(key.to_bytes().as_slice()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(key)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// A new secret key from the system's randomness.
+pub(crate) fn random_key() -> SecretKey {
+    loop {
+        // All but one in 2^128 random numbers are keys.
+        if let Ok(key) = SecretKey::from_bytes(&rand::random()) {
+            return key;
+        }
+    }
+}
+
+/// Writes a file that only its owner may read, and that was not there before.
+pub(crate) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
+    let (mut identities, mut keys) = (Identities::new(), Vec::new());
+    for entry in &config.api_keys {
+        let path = &entry.key_file;
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let key = SecretKey::from_hex(&text).with_context(|| format!("{} holds no key", path.display()))?;
+        let address = identities.add(key.clone());
+        identities.allow(&entry.sha256, address).context("in api_keys")?;
+        keys.push(key);
+    }
+    Ok((identities, keys))
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+    let (path, store) = (config.data_dir.join("store"), config.store.clone());
+    let log = tokio::task::spawn_blocking(move || DiskLog::open(&path, &store, rand::random())).await??;
+    Ok(Arc::new(log))
+}
+
+/// Follows the chain from the beginning to its head.
+async fn first_view(follower: &mut Follower) -> anyhow::Result<(Vec<RegistryChange>, u64)> {
+    let mut changes = Vec::new();
+    loop {
+        let step = follower.step().await.context("the chain cannot be followed")?;
+        changes.extend(step.changes);
+        if step.synced {
+            return Ok((changes, step.head.map_or(0, |head| head.number)));
+        }
+    }
+}
+
+/// Goes on following; a chain that does not answer is asked again.
+async fn follow(
+    mut follower: Follower,
+    poll: Duration,
+    tell: mpsc::UnboundedSender<Internal>,
+    view: watch::Sender<u64>,
+) {
+    let mut silent: Option<ChainError> = None;
+    loop {
+        tokio::time::sleep(poll).await;
+        match follower.step().await {
+            Ok(step) => {
+                if silent.take().is_some() {
+                    tracing::info!("the chain answers again");
+                }
+                if !step.changes.is_empty() && tell.send(Internal::Chain(step.changes)).is_err() {
+                    return;
+                }
+                if let Some(head) = step.head {
+                    view.send_if_modified(|known| std::mem::replace(known, head.number) != head.number);
+                }
+            }
+            Err(error) => {
+                if silent.is_none() {
+                    tracing::warn!(%error, "the chain does not answer; streams and rights stay as they were");
+                }
+                silent = Some(error);
+            }
+        }
+    }
+}
+
+fn info(config: &Config, quic: SocketAddr, http: SocketAddr, pin: [u8; 32]) -> NodeInfo {
+    NodeInfo {
+        version: env!("CARGO_PKG_VERSION").into(),
+        broker: config.broker.clone(),
+        quic: Some(quic.to_string()),
+        websocket: Some(format!("ws://{http}/ws")),
+        certificate_sha256: Some(hex::encode(pin)),
+        session: config.session.clone(),
+        sockets: config.websocket.clone(),
+        listener_limits: BTreeMap::from([(
+            "quic_connections_max".into(),
+            config.quic.connections_max as u64,
+        )]),
+    }
+}
+
+/// For who runs the node: not part of the API, and not behind its checks of `Host` and `Origin`.
+fn own_routes(metrics: Metrics, counters: watch::Receiver<Counters>) -> Router {
+    let metrics = Arc::new(metrics);
+    Router::new()
+        .route(
+            "/metrics",
+            get(move || {
+                let text = metrics.text();
+                async move {
+                    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+                }
+            }),
+        )
+        .route(
+            "/healthz",
+            get(move || {
+                // The sender lives in the driver: without it nothing is taken in any more.
+                let alive = counters.has_changed().is_ok();
+                async move {
+                    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                    (status, if alive { "ok\n" } else { "the store has failed\n" }).into_response()
+                }
+            }),
+        )
+}

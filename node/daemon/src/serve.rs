@@ -1,0 +1,77 @@
+//! `mainstem init` and `mainstem node`: a broker of a real network.
+
+use crate::{
+    cli::profile::Profile,
+    config::{Config, DEFAULT_FILE},
+    dev::interrupted,
+    node,
+};
+use anyhow::{Context, bail};
+use std::{fs, io::Write, path::PathBuf};
+
+/// Options of `mainstem init`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// File to write; it must not be there yet
+    #[arg(default_value = "mainstem.toml")]
+    file: PathBuf,
+}
+
+/// Options of `mainstem node`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Configuration file, as `mainstem init` writes it
+    #[arg(long, default_value = "mainstem.toml")]
+    config: PathBuf,
+    /// Only read and check the configuration
+    #[arg(long)]
+    check: bool,
+}
+
+/// Writes the configuration with every key, its default and its reason.
+///
+/// # Errors
+/// The file is there already, or cannot be written.
+pub(crate) fn init(args: &InitArgs) -> anyhow::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&args.file)
+        .with_context(|| format!("cannot make {}", args.file.display()))?;
+    file.write_all(DEFAULT_FILE.as_bytes())?;
+    crate::cli::say(&format!(
+        "wrote {}\nnext: name the chain's JSON-RPC endpoint and the contracts in it, then run\n  mainstem node --config {}",
+        args.file.display(),
+        args.file.display()
+    ));
+    Ok(())
+}
+
+/// Runs until interrupted.
+///
+/// # Errors
+/// The configuration is wrong (before any port opens), or what [`node::start`] says.
+pub(crate) async fn run(args: NodeArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    let Some(deployment) = config.chain.contracts.clone() else {
+        bail!("{} names no contracts: fill in [chain.contracts]", args.config.display());
+    };
+    if args.check {
+        crate::cli::say(&format!("{} is good", args.config.display()));
+        return Ok(());
+    }
+    let data_dir = config.data_dir.clone();
+    let rpc = config.chain.rpc.urls.first().cloned();
+    let running = node::start(config, deployment.clone()).await?;
+    let profile = Profile {
+        broker: format!("quic://{}", running.quic),
+        pin: Some(hex::encode(running.pin)),
+        rpc,
+        deployment,
+        http: Some(format!("http://{}", running.http)),
+        websocket: Some(format!("ws://{}/ws", running.http)),
+        private_key: None,
+    };
+    profile.save(&Profile::path(&data_dir))?;
+    running.until(interrupted()).await
+}

@@ -1,0 +1,90 @@
+use crate::process::{Node, OWNER, now_ms, public_stream};
+use mainstem_client::{PublishConfig, ResendOptions, ResendRange};
+use mainstem_model::{AckLevel, NewEvent};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// L6 and G1 of the threat list, check C4 of the first issue: `ROUNDS=200` runs them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn l6_events_acked_durable_outlive_kill_9_at_any_moment_once_and_in_order() {
+    let rounds: u64 = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    println!("SEED={seed} ROUNDS={rounds}");
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut node = Node::start_on(folder.path(), port);
+    let batching = PublishConfig { ack: AckLevel::Durable, ..PublishConfig::default() };
+    let at = public_stream(&node.client(OWNER).await).await;
+    let mut random = seed;
+    let (mut durable, mut slowest) = (BTreeSet::new(), Duration::ZERO);
+    let mut next = 0_u64;
+    for round in 0..rounds {
+        let client = node.client_with(OWNER, batching.clone()).await;
+        let publisher = Arc::new(client.publisher(at).unwrap());
+        let acked = Arc::new(AtomicU64::new(next));
+        let first = next;
+        let (sending, seen) = (publisher.clone(), acked.clone());
+        let load = tokio::spawn(async move {
+            let mut number = first;
+            loop {
+                for _ in 0..50 {
+                    let content = number.to_be_bytes().to_vec();
+                    let Ok(receipt) = sending.publish(NewEvent::binary(now_ms(), content.into())).await
+                    else {
+                        return;
+                    };
+                    number += 1;
+                    if number.is_multiple_of(50) {
+                        let (seen, number) = (seen.clone(), number);
+                        tokio::spawn(async move {
+                            if receipt.await.is_ok() {
+                                seen.fetch_max(number, Ordering::SeqCst);
+                            }
+                        });
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        tokio::time::sleep(Duration::from_millis(50 + (random >> 33) % 400)).await;
+        node.kill();
+        // What was acked before the kill was observed as acked by now.
+        let kept = acked.load(Ordering::SeqCst);
+        durable.extend(first..kept);
+        load.abort();
+        drop((publisher, client));
+        next = kept + 1_000_000;
+
+        let begun = Instant::now();
+        node = Node::start_on(folder.path(), port);
+        let client = node.client_with(OWNER, batching.clone()).await;
+        let probe = client.publisher(at).unwrap();
+        probe.publish(NewEvent::binary(now_ms(), vec![0].into())).await.unwrap().await.unwrap();
+        slowest = slowest.max(begun.elapsed());
+
+        let mut events = client.resend(ResendOptions::new(at, ResendRange::From(0))).await.unwrap();
+        let (mut got, mut last) = (BTreeSet::new(), None);
+        while let Some(event) = events.next().await {
+            let Ok(number) = event.unwrap().content()[..].try_into().map(u64::from_be_bytes) else {
+                continue;
+            };
+            assert!(got.insert(number), "SEED={seed} round {round}: event {number} came twice");
+            assert!(
+                last.is_none_or(|last| last < number),
+                "SEED={seed} round {round}: {number} is out of order"
+            );
+            last = Some(number);
+        }
+        let lost: Vec<_> = durable.difference(&got).take(5).collect();
+        assert!(lost.is_empty(), "SEED={seed} round {round}: {lost:?} … were acked durable and are gone");
+    }
+    println!("{} events acked durable, 0 lost; slowest restart to first ack {slowest:?}", durable.len());
+    assert!(!durable.is_empty());
+}
