@@ -12,7 +12,8 @@ use mainstem_model::{
 use mainstem_store::{Append, Completion, Config, DiskLog, EventLog, Write, Writer, WriterConfig};
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -43,6 +44,14 @@ impl Done {
 }
 
 fn main() {
+    let memtable_bytes = env::var("MAINSTEM_BENCH_MEMTABLE").ok().map(|text| text.parse().unwrap());
+    let config = Config {
+        memtable_bytes: memtable_bytes.unwrap_or(Config::default().memtable_bytes),
+        ..Config::default()
+    };
+    if let Some(folder) = env::var_os("MAINSTEM_BENCH_IDLE") {
+        return idle(folder.as_ref(), &config);
+    }
     let argument = |n: usize, or: u64| env::args().nth(n).map_or(or, |text| text.parse().unwrap());
     let (rate, seconds, partitions) = (argument(1, 0), argument(2, 10), argument(3, 1));
     let folder =
@@ -53,7 +62,7 @@ fn main() {
     let batches = batches(count, u16::try_from(partitions).unwrap());
     let lone = batches.len() - 500;
 
-    let log = Arc::new(DiskLog::open(&folder, &Config::default(), 1).unwrap());
+    let log = Arc::new(DiskLog::open(&folder, &config, 1).unwrap());
     let (told, reports) = mpsc::sync_channel(1 << 20);
     let told = move |done| drop(told.send((Instant::now(), done)));
     let writer = Writer::spawn(log.clone(), WriterConfig::default(), told).unwrap();
@@ -105,15 +114,27 @@ fn main() {
         thread::sleep(Duration::from_millis(1));
     }
     percentiles("a lone append", &mut waits);
-    println!(
-        "resident {:.0} MB",
-        status("VmRSS") / 1e3 - batches.iter().map(|b| b.bytes().len() as f64).sum::<f64>() / 1e6
-    );
     drop(log);
-    let begun = Instant::now();
-    drop(DiskLog::open(&folder, &Config::default(), 1).unwrap());
-    println!("opened and closed again in {:.2} s", begun.elapsed().as_secs_f64());
+    // In a process of its own, which has not held the batches.
+    let idle =
+        Command::new(env::current_exe().unwrap()).env("MAINSTEM_BENCH_IDLE", &folder).status().unwrap();
+    assert!(idle.success());
     drop(fs::remove_dir_all(&folder));
+}
+
+/// Opens what was written, and reads and checks it.
+fn idle(folder: &Path, config: &Config) {
+    let begun = Instant::now();
+    let log = DiskLog::open(folder, config, 1).unwrap();
+    let opened = begun.elapsed().as_secs_f64();
+    println!("opened again in {opened:.2} s; {:.0} MB resident then", status("RssAnon") / 1e3);
+    let (begun, read) = (Instant::now(), log.verify(&mut |_| {}).unwrap());
+    let rate = read.bytes as f64 / 1e6 / begun.elapsed().as_secs_f64();
+    println!(
+        "checked {} batches at {rate:.0} MB/s; {:.0} MB resident then",
+        read.batches,
+        status("RssAnon") / 1e3
+    );
 }
 
 fn batches(count: u64, partitions: u16) -> Vec<Arc<VerifiedBatch>> {
