@@ -23,8 +23,8 @@ use std::{
 const ALPN: &[u8] = b"mainstem/1";
 /// The node's own word for "the connection ends as its client wants".
 const CLOSE_DONE: VarInt = VarInt::from_u32(0);
-/// TLS alerts about certificates, bad_certificate to unknown_ca, as QUIC has them (RFC 9001, section 4.8).
-const CERTIFICATE_ALERTS: [u64; 6] = [0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x130];
+/// TLS alerts about certificates, bad_certificate to access_denied, as QUIC has them (RFC 9001, section 4.8).
+const CERTIFICATE_ALERTS: [u64; 7] = [0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x130, 0x131];
 /// About what a browser's TCP gets after a round trip or two: 32 packets. The node does the same.
 const INITIAL_WINDOW_BYTES: u64 = 48 << 10;
 /// Pieces taken from a stream at once; each is a packet's worth.

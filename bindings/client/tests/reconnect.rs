@@ -28,7 +28,7 @@ async fn break_often(publisher: Client, subscriber: Client, breaks: u64, ack: Ac
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let publishing = tokio::spawn(async move {
         let mut sent = 0;
-        while stopped.try_recv().is_err() {
+        while matches!(stopped.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty)) {
             drop(series.publish(numbered(sent)).await.unwrap());
             sent += 1;
             if sent % 16 == 0 {

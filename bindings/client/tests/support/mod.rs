@@ -5,6 +5,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::print_stdout,
+    unused_imports,
     reason = "each test takes what it needs, and may fail loudly"
 )]
 
