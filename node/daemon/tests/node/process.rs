@@ -52,10 +52,6 @@ impl Node {
         self.child.wait().unwrap();
     }
 
-    pub(crate) fn http(&self) -> &str {
-        self.profile["http"].as_str().unwrap()
-    }
-
     pub(crate) fn config(&self, key: &str) -> ClientConfig {
         let deployment: Deployment = serde_json::from_value(self.profile["deployment"].clone()).unwrap();
         let mut broker: Broker = self.profile["broker"].as_str().unwrap().parse().unwrap();
