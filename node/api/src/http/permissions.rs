@@ -77,6 +77,7 @@ pub(super) enum NewGrantBody {
 /// To one account.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it stands in the API's description")]
 pub(super) struct UserGrant {
     /// An account.
@@ -92,6 +93,7 @@ pub(super) struct UserGrant {
 /// To everyone.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it stands in the API's description")]
 pub(super) struct PublicGrant {
     /// Always `true`.

@@ -163,8 +163,7 @@ fn past(page: mainstem_store::Page) -> Page {
 }
 
 fn refusal(error: StoreError) -> Refusal {
-    match error {
-        StoreError::ForeignCursor => Refusal::new(Code::InvalidCursor, error.to_string()),
-        error => Refusal::new(Code::DamagedHistory, error.to_string()),
-    }
+    let code =
+        if matches!(error, StoreError::ForeignCursor) { Code::InvalidCursor } else { Code::DamagedHistory };
+    Refusal::new(code, error.to_string())
 }
