@@ -71,7 +71,9 @@ abstract contract BatchMaker is Base {
 
     function leafHashes(uint256 count) internal pure returns (bytes32[] memory hashes) {
         hashes = new bytes32[](count);
-        for (uint256 i = 0; i < count; ++i) hashes[i] = sha256(bytes.concat(hex"00", leafOf(i)));
+        for (uint256 i = 0; i < count; ++i) {
+            hashes[i] = sha256(bytes.concat(hex"00", leafOf(i)));
+        }
     }
 
     /// MTH(D[from:to]).
@@ -98,7 +100,9 @@ abstract contract BatchMaker is Base {
             }
         }
         path = new bytes32[](depth);
-        for (uint256 i = 0; i < depth; ++i) path[i] = down[depth - 1 - i];
+        for (uint256 i = 0; i < depth; ++i) {
+            path[i] = down[depth - 1 - i];
+        }
     }
 
     /// The largest power of two below n.

@@ -49,7 +49,8 @@ contract DATAcoinTest is Base {
         ];
         for (uint256 i = 0; i < absent.length; ++i) {
             vm.prank(holder);
-            (bool ok,) = address(coin).call(abi.encodePacked(bytes4(keccak256(bytes(absent[i]))), abi.encode(holder, 1)));
+            (bool ok,) =
+                address(coin).call(abi.encodePacked(bytes4(keccak256(bytes(absent[i]))), abi.encode(holder, 1)));
             equal(ok, false, absent[i]);
         }
         equal(coin.totalSupply(), SUPPLY, "supply");
@@ -68,9 +69,7 @@ contract DATAcoinTest is Base {
 
     function testFuzz_more_than_the_balance_reverts(uint256 more) public {
         more = bound(more, SUPPLY + 1, type(uint256).max - 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, holder, SUPPLY, more)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IERC20Errors.ERC20InsufficientBalance.selector, holder, SUPPLY, more));
         vm.prank(holder);
         // forge-lint: disable-next-line(erc20-unchecked-transfer)
         coin.transfer(SPENDER, more);
@@ -102,9 +101,7 @@ contract DATAcoinTest is Base {
 
     function test_a_permit_of_another_key_reverts() public {
         (uint8 v, bytes32 r, bytes32 s) = _permit(KEY + 1, 5, START);
-        vm.expectRevert(
-            abi.encodeWithSelector(ERC20Permit.ERC2612InvalidSigner.selector, vm.addr(KEY + 1), holder)
-        );
+        vm.expectRevert(abi.encodeWithSelector(ERC20Permit.ERC2612InvalidSigner.selector, vm.addr(KEY + 1), holder));
         coin.permit(holder, SPENDER, 5, START, v, r, s);
     }
 

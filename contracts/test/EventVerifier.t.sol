@@ -18,7 +18,9 @@ contract EventVerifierTest is BatchMaker {
     function test_any_place_of_a_batch_of_1000_proves() public view {
         bytes32[] memory hashes = leafHashes(1000);
         uint256[9] memory places = [uint256(0), 1, 487, 511, 512, 767, 768, 998, 999];
-        for (uint256 i = 0; i < places.length; ++i) _proves(proofIn(batch(1000), hashes, places[i]));
+        for (uint256 i = 0; i < places.length; ++i) {
+            _proves(proofIn(batch(1000), hashes, places[i]));
+        }
     }
 
     function test_batches_of_every_small_size_prove() public view {
@@ -74,7 +76,9 @@ contract EventVerifierTest is BatchMaker {
         vm.assume(length != 203);
         Proof memory p = proofOf(6, 2);
         bytes memory other = new bytes(length);
-        for (uint256 i = 0; i < length && i < 203; ++i) other[i] = p.header[i];
+        for (uint256 i = 0; i < length && i < 203; ++i) {
+            other[i] = p.header[i];
+        }
         (p.header, p.signature) = (other, sign(KEY, other));
         _refused(p, EventVerifier.HeaderFault.Length);
     }
@@ -179,9 +183,7 @@ contract EventVerifierTest is BatchMaker {
         vm.assume(other != p.index);
         uint256 asked = pathOf(leafHashes(count), other).length;
         p.index = other;
-        _refused(
-            p, asked == p.path.length ? EventVerifier.EventFault.Root : EventVerifier.EventFault.PathLength
-        );
+        _refused(p, asked == p.path.length ? EventVerifier.EventFault.Root : EventVerifier.EventFault.PathLength);
     }
 
     function testFuzz_any_bit_of_the_path_matters(uint16 count, uint256 index, uint256 which, uint8 bit) public {
@@ -198,7 +200,9 @@ contract EventVerifierTest is BatchMaker {
         length = bound(length, 0, 20);
         vm.assume(length != p.path.length);
         bytes32[] memory other = new bytes32[](length);
-        for (uint256 i = 0; i < length && i < p.path.length; ++i) other[i] = p.path[i];
+        for (uint256 i = 0; i < length && i < p.path.length; ++i) {
+            other[i] = p.path[i];
+        }
         p.path = other;
         _refused(p, EventVerifier.EventFault.PathLength);
     }
@@ -240,7 +244,9 @@ contract EventVerifierTest is BatchMaker {
         vm.assume(length != 65);
         Proof memory p = proofOf(6, 2);
         bytes memory other = new bytes(length);
-        for (uint256 i = 0; i < length && i < 65; ++i) other[i] = p.signature[i];
+        for (uint256 i = 0; i < length && i < 65; ++i) {
+            other[i] = p.signature[i];
+        }
         p.signature = other;
         _refused(p, EventVerifier.SignatureFault.Length);
         // EIP-2098: the parity of y in the top bit of s.
@@ -317,7 +323,9 @@ contract EventVerifierTest is BatchMaker {
     }
 
     function _number(bytes memory data, uint256 from, uint256 length) private pure returns (uint256 number) {
-        for (uint256 i = from; i < from + length; ++i) number = number << 8 | uint8(data[i]);
+        for (uint256 i = from; i < from + length; ++i) {
+            number = number << 8 | uint8(data[i]);
+        }
     }
 
     function _refused(Proof memory p, EventVerifier.HeaderFault fault) private {

@@ -114,9 +114,8 @@ contract GasTest is BatchMaker {
 
     /// As a transaction: a static call is none.
     function _send(Proof memory p) private {
-        (bool ok,) = address(verifier).call(
-            abi.encodeCall(EventVerifier.verify, (p.header, p.leaf, p.index, p.path, p.signature))
-        );
+        (bool ok,) = address(verifier)
+            .call(abi.encodeCall(EventVerifier.verify, (p.header, p.leaf, p.index, p.path, p.signature)));
         equal(ok, true, "proven");
     }
 }

@@ -41,7 +41,9 @@ contract StreamTest is Base {
 
     function testFuzz_the_owner_holds_every_right_for_ever(uint256 second) public {
         vm.warp(bound(second, START, FOREVER));
-        for (uint8 right = 0; right < 5; ++right) equal(stream.can(OWNER, Right(right)), true, "right");
+        for (uint8 right = 0; right < 5; ++right) {
+            equal(stream.can(OWNER, Right(right)), true, "right");
+        }
         _holds(OWNER, FOREVER, FOREVER, 7);
     }
 
@@ -491,7 +493,9 @@ contract StreamTest is Base {
         vm.prank(GRANTER);
         stream.acceptOwnership();
         _holds(GRANTER, FOREVER, FOREVER, 7);
-        for (uint8 right = 0; right < 5; ++right) equal(stream.can(GRANTER, Right(right)), true, "right");
+        for (uint8 right = 0; right < 5; ++right) {
+            equal(stream.can(GRANTER, Right(right)), true, "right");
+        }
     }
 
     // ---------------------------------------------------------------- remove

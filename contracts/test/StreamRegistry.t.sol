@@ -70,7 +70,9 @@ contract StreamRegistryTest is Base {
         equal(logs[0].topics[1], bytes32(uint256(uint160(stream))), "stream");
         equal(logs[0].topics[2], bytes32(uint256(uint160(OWNER))), "owner");
         equal(bytes32(logs[0].data), bytes32(uint256(1)), "salt");
-        for (uint256 i = 1; i < 4; ++i) equal(logs[i].emitter, stream, "of the stream");
+        for (uint256 i = 1; i < 4; ++i) {
+            equal(logs[i].emitter, stream, "of the stream");
+        }
         equal(logs[4].topics[0], IStreamRegistry.Listed.selector, "Listed");
     }
 
@@ -109,9 +111,8 @@ contract StreamRegistryTest is Base {
     }
 
     function test_a_stream_is_a_minimal_clone() public {
-        bytes memory expected = abi.encodePacked(
-            hex"363d3d373d3d3d363d73", registry.implementation(), hex"5af43d82803e903d91602b57fd5bf3"
-        );
+        bytes memory expected =
+            abi.encodePacked(hex"363d3d373d3d3d363d73", registry.implementation(), hex"5af43d82803e903d91602b57fd5bf3");
         equal(keccak256(_create(OWNER, 1, "").code), keccak256(expected), "code");
     }
 

@@ -29,14 +29,18 @@ contract VectorsTest is Base {
     function _proven(EventVerifier verifier, string memory json, string memory input) private pure returns (bool) {
         string[] memory texts = vm.parseJsonStringArray(json, string.concat(input, "path"));
         bytes32[] memory path = new bytes32[](texts.length);
-        for (uint256 i = 0; i < path.length; ++i) path[i] = bytes32(vm.parseBytes(string.concat("0x", texts[i])));
+        for (uint256 i = 0; i < path.length; ++i) {
+            path[i] = bytes32(vm.parseBytes(string.concat("0x", texts[i])));
+        }
         try verifier.verify(
             _bytes(json, input, "header"),
             _bytes(json, input, "leaf"),
             vm.parseJsonUint(json, string.concat(input, "index")),
             path,
             _bytes(json, input, "signature")
-        ) returns (EventVerifier.Proven memory proven) {
+        ) returns (
+            EventVerifier.Proven memory proven
+        ) {
             uint256 chain = vm.parseJsonUint(json, string.concat(input, "network.chainId"));
             address registry = vm.parseJsonAddress(json, string.concat(input, "network.registry"));
             // The one thing that the contract leaves to its caller.

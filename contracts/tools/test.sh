@@ -38,10 +38,12 @@ step "forge --version" "$forge" --version
 step "the trees" node tools/trees.js
 leaves=$(cat "$log")
 step "forge build" "$forge" build
+step "forge fmt" "$forge" fmt --check src test
+step "forge lint" "$forge" lint --deny warnings src
 step "the freshness of artifacts/ (npm run artifacts writes them)" node tools/artifacts.js --check
 artifacts=$(cat "$log")
 step "forge test" "$forge" test --no-match-contract GasTest
 tests=$(grep -Eo '[0-9]+ tests passed, 0 failed' "$log" | tail -n 1)
 step "the gas snapshot (tools/gas.sh writes it)" tools/gas.sh --check
-gas=$(wc -l <.gas-snapshot)
-printf 'contracts: %s; %s; gas of %s transactions as in the snapshot; %s\n' "$tests" "$leaves" "$((gas))" "$artifacts"
+gas=$(grep -c . .gas-snapshot)
+printf 'contracts: %s; %s; gas of %s transactions as in the snapshot; %s\n' "$tests" "$leaves" "$gas" "$artifacts"

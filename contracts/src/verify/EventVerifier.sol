@@ -197,9 +197,8 @@ contract EventVerifier {
             if (right || index < last) {
                 if (used == path.length) revert VerifierPath(EventFault.PathLength);
                 bytes32 sibling = path[used++];
-                hash = right
-                    ? sha256(bytes.concat(hex"01", sibling, hash))
-                    : sha256(bytes.concat(hex"01", hash, sibling));
+                hash =
+                    right ? sha256(bytes.concat(hex"01", sibling, hash)) : sha256(bytes.concat(hex"01", hash, sibling));
             }
             index >>= 1;
             last >>= 1;

@@ -39,9 +39,8 @@ contract CoinHandler is Base {
         // Mostly the owner itself, now and then somebody else or too late.
         if (signer % 4 != 0) signer = owner;
         uint256 deadline = wait % 4 == 0 ? block.timestamp - 1 : block.timestamp + wait % 1 days;
-        bytes32 message = keccak256(
-            abi.encode(PERMIT, actor(owner), actor(spender), value, coin.nonces(actor(owner)), deadline)
-        );
+        bytes32 message =
+            keccak256(abi.encode(PERMIT, actor(owner), actor(spender), value, coin.nonces(actor(owner)), deadline));
         (uint8 v, bytes32 r, bytes32 s) =
             vm.sign(_key(signer), keccak256(abi.encodePacked("\x19\x01", coin.DOMAIN_SEPARATOR(), message)));
         bool sound = actor(signer) == actor(owner) && deadline >= block.timestamp;
@@ -67,9 +66,12 @@ contract CoinHandler is Base {
         // Often all of it, often more.
         amount = amount % 3 == 0 ? balance : amount % (balance + balance / 4 + 2);
         vm.prank(spender_);
-        (bool ok,) = address(coin).call(
-            way == 0 ? abi.encodeCall(coin.transfer, (to_, amount)) : abi.encodeCall(coin.transferFrom, (from_, to_, amount))
-        );
+        (bool ok,) = address(coin)
+            .call(
+                way == 0
+                    ? abi.encodeCall(coin.transfer, (to_, amount))
+                    : abi.encodeCall(coin.transferFrom, (from_, to_, amount))
+            );
         if (ok && amount > allowed) broken = "spent more than allowed";
         if (ok && amount > balance) broken = "spent more than there was";
         if (!ok && amount <= balance && amount <= allowed) broken = "could not spend what was allowed";
@@ -109,7 +111,9 @@ contract CoinInvariants is Base {
 
     function check_balances_sum_up_to_the_supply() public view {
         uint256 sum = 0;
-        for (uint256 i = 0; i < 5; ++i) sum += handler.coin().balanceOf(handler.actor(i));
+        for (uint256 i = 0; i < 5; ++i) {
+            sum += handler.coin().balanceOf(handler.actor(i));
+        }
         equal(sum, SUPPLY, "sum");
     }
 
@@ -135,6 +139,8 @@ contract CoinInvariants is Base {
         equal(handler.broken(), "", "broken");
         check_balances_sum_up_to_the_supply();
         string[4] memory actions = ["transfer", "transferFrom", "approve", "permit"];
-        for (uint256 i = 0; i < actions.length; ++i) equal(handler.done(actions[i]) > 0, true, actions[i]);
+        for (uint256 i = 0; i < actions.length; ++i) {
+            equal(handler.done(actions[i]) > 0, true, actions[i]);
+        }
     }
 }

@@ -77,7 +77,8 @@ contract StreamHandler is Base {
 
     function grant(uint256 actor, uint256 stream, uint256 who, uint256 sub, uint256 pub, uint8 flags) external {
         // Unknown flags now and then.
-        (address caller, GrantSpec memory spec) = (_actor(actor), GrantSpec(_account(who), _until(sub), _until(pub), flags % 9));
+        (address caller, GrantSpec memory spec) =
+            (_actor(actor), GrantSpec(_account(who), _until(sub), _until(pub), flags % 9));
         if (streams.length == 0) return;
         stream %= streams.length;
         _remember();
@@ -284,7 +285,9 @@ contract StreamHandler is Base {
 
     function _remember() private {
         delete _before;
-        for (uint256 i = 0; i < streams.length; ++i) _before.push(_state(streams[i]));
+        for (uint256 i = 0; i < streams.length; ++i) {
+            _before.push(_state(streams[i]));
+        }
         vm.recordLogs();
     }
 
@@ -313,8 +316,12 @@ contract StreamHandler is Base {
                 if (passing && accounts[a] == old.owner) continue;
                 bool own = accounts[a] == caller;
                 if (!own && !grants) broken = "a stranger changed rights";
-                if (!owns && !passing && now_.flags[a] & ~old.flags[a] != 0) broken = "flags were given by another than the owner";
-                if (!owns && !own && now_.flags[a] != old.flags[a]) broken = "flags were taken by another than the owner";
+                if (!owns && !passing && now_.flags[a] & ~old.flags[a] != 0) {
+                    broken = "flags were given by another than the owner";
+                }
+                if (!owns && !own && now_.flags[a] != old.flags[a]) {
+                    broken = "flags were taken by another than the owner";
+                }
                 if (!owns && accounts[a] == old.owner) broken = "the owner's rights were changed by another";
             }
         }
@@ -343,7 +350,9 @@ contract StreamHandler is Base {
     }
 
     function _place(address who) private view returns (uint256) {
-        for (uint256 a = 0; a < 6; ++a) if (accounts[a] == who) return a;
+        for (uint256 a = 0; a < 6; ++a) {
+            if (accounts[a] == who) return a;
+        }
         return 0;
     }
 

@@ -113,7 +113,9 @@ contract StreamsInvariants is Base {
             (address lister, string memory path) = handler.registry().pathOf(address(stream));
             equal(seen.lister, lister, "lister");
             if (lister != address(0)) equal(seen.pathHash, keccak256(bytes(path)), "path");
-            for (uint256 a = 0; a < 6; ++a) _sameAccount(follower, stream, handler.accounts(a));
+            for (uint256 a = 0; a < 6; ++a) {
+                _sameAccount(follower, stream, handler.accounts(a));
+            }
         }
         for (uint256 a = 1; a < 6; ++a) {
             for (uint256 d = 0; d < 4; ++d) {
@@ -194,6 +196,8 @@ contract StreamsInvariants is Base {
             "unlist",
             "revokeDelegation"
         ];
-        for (uint256 i = 0; i < actions.length; ++i) equal(handler.done(actions[i]) > 0, true, actions[i]);
+        for (uint256 i = 0; i < actions.length; ++i) {
+            equal(handler.done(actions[i]) > 0, true, actions[i]);
+        }
     }
 }
