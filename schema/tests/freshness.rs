@@ -22,7 +22,9 @@ fn the_committed_rust_is_what_the_schema_files_give() {
         let fresh = fs::read_to_string(out.path().join(&name)).unwrap();
         let committed = fs::read_to_string(schema.join("src/generated").join(&name)).unwrap();
         // The first lines name the file as it was given to the compiler.
-        let body = |text: &str| text.lines().skip_while(|line| line.starts_with("//")).map(str::to_owned).collect::<Vec<_>>();
+        let body = |text: &str| {
+            text.lines().skip_while(|line| line.starts_with("//")).map(str::to_owned).collect::<Vec<_>>()
+        };
         assert!(body(&fresh) == body(&committed), "{name} is stale: run schema/generate.sh");
     }
 }

@@ -98,6 +98,7 @@ impl Operator {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest, known and to come, is trouble with the chain")]
 fn refusal(error: &ChainError) -> Refusal {
     let code = match error {
         ChainError::Revert(_) => Code::MissingPermission,

@@ -89,6 +89,7 @@ fn past(page: mainstem_store::Page) -> Page {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest, known and to come, is trouble with the store")]
 fn refusal(error: StoreError) -> Refusal {
     let code = match &error {
         StoreError::ForeignCursor => Code::InvalidCursor,

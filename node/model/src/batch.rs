@@ -111,7 +111,8 @@ impl Batch {
     pub fn peek_header(bytes: &[u8]) -> Result<Header, BatchError> {
         // In the one encoding the header's data stands behind the segment table, the root pointer and four pointers.
         const AT: usize = 8 + 8 + 4 * 8;
-        let header = bytes.get(AT..AT + Header::LENGTH).ok_or(BatchError::Malformed("not a Cap'n Proto batch"))?;
+        let header =
+            bytes.get(AT..AT + Header::LENGTH).ok_or(BatchError::Malformed("not a Cap'n Proto batch"))?;
         Header::decode(header)
     }
 

@@ -129,8 +129,10 @@ async fn subscriber(client: Client, at: StreamPartition, count: Arc<AtomicU64>) 
                     next = header.next_sequence();
                     count.store(next, Ordering::Relaxed);
                 }
-                Delivery::CaughtUp { .. } => {}
-                other => bail!("{other:?}"),
+                Delivery::CaughtUp { .. } | Delivery::Completed(_) => {}
+                wrong @ (Delivery::Gap(_) | Delivery::Fork(_) | Delivery::Rejected { .. }) => {
+                    bail!("{wrong:?}")
+                }
             }
         }
         Ok(next)

@@ -105,6 +105,7 @@ fn sentence(error: &anyhow::Error) -> String {
     sentence.replace('\n', " ")
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "kinds to come are of no known exit code")]
 fn of_client(error: &ClientError) -> Failure {
     let exit = match error.kind {
         ErrorKind::InvalidArgument | ErrorKind::NotConfigured | ErrorKind::WrongNetwork => USAGE,
@@ -128,6 +129,7 @@ fn of_client(error: &ClientError) -> Failure {
     Failure::new(exit, name, String::new())
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest, known and to come, is trouble with the chain")]
 fn of_chain(error: &ChainError) -> Failure {
     match error {
         ChainError::Config(_) | ChainError::WrongChain { .. } => Failure::new(USAGE, "INVALID_ARGUMENT", ""),
@@ -150,6 +152,7 @@ fn is_about_rights(name: &str) -> bool {
     )
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest, known and to come, is trouble with the disk")]
 fn of_store(error: &StoreError) -> Failure {
     match error {
         StoreError::ForeignCursor => Failure::data(""),

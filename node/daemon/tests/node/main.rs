@@ -1,5 +1,7 @@
 //! A whole node as a process of its own, used as its users do.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test that cannot go on panics")]
+
 mod crash;
 mod delivery;
 mod process;
