@@ -1,15 +1,15 @@
 //! The command line: what users type, and what it does.
 
-mod context;
+pub(crate) mod context;
 mod doctor;
 pub(crate) mod failure;
 mod http;
 mod identity;
-mod output;
+pub(crate) mod output;
 pub(crate) mod profile;
 mod progress;
 mod stream;
-mod time;
+pub(crate) mod time;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use failure::{EXIT_CODES, Failure};
@@ -95,6 +95,12 @@ pub(crate) enum Command {
     /// Measure how fast a broker is on this machine
     #[command(after_help = "Example:\n  mainstem bench --only throughput,latency --seconds 5")]
     Bench(crate::bench::BenchArgs),
+    /// Publish a recorded feed as if it happened now, at the speed you like
+    #[command(after_help = "Examples:\n  mainstem replay examples/data/earthquakes.ndjson --stream /earthquakes --speed 3600\n  \
+                      mainstem replay flights.ndjson --stream /flights -k origin --partitions 3 --speed max\n\n\
+                      Events get the time of now; the recorded time stays in their content. A bad line is reported with its\n\
+                      number, the others are published, and the exit code is 65.")]
+    Replay(crate::replay::ReplayArgs),
     /// Create, find, read, publish to and share streams
     Stream {
         #[command(subcommand)]
@@ -190,6 +196,7 @@ async fn dispatch(Cli { globals, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Node(args) => crate::serve::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Init(args) => crate::serve::init(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => crate::bench::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Replay(args) => crate::replay::run(args, &globals).await,
         Command::Stream { command } => stream::run(command, &globals).await,
         Command::Identity { command } => identity::run(command, &globals).await,
         Command::Doctor(args) => doctor::run(args, &globals).await,

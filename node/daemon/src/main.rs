@@ -9,6 +9,7 @@ mod metrics;
 mod node;
 mod operator;
 mod reader;
+mod replay;
 mod retention;
 mod serve;
 
