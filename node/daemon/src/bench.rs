@@ -4,9 +4,10 @@ mod broker;
 mod latency;
 mod nats;
 mod report;
+mod shares;
 mod throughput;
 
-use broker::Broker;
+use broker::{Broker, Over};
 use report::Report;
 use std::{path::PathBuf, time::Duration};
 
@@ -25,7 +26,7 @@ pub(crate) struct BenchArgs {
     /// Numbers of subscribers to try after one
     #[arg(long, value_delimiter = ',', default_values_t = [10, 100])]
     pub(crate) subscribers: Vec<usize>,
-    /// Only these parts: throughput, latency, durable, fanout, nats
+    /// Only these parts: throughput, nats, latency, durable, fanout, websocket
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Folder for the result (bench.json)
@@ -51,7 +52,10 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let mut report = Report::new(&args);
     if args.wants("throughput") {
         let broker = Broker::start().await?;
-        report.add(throughput::run(&broker, &args, 1).await?);
+        let row = throughput::run(&broker, &args, 1, Over::Quic).await?;
+        let cpu = row.figure("cpu_us_per_delivery_broker") + row.figure("cpu_us_per_delivery_clients");
+        report.add(row);
+        report.add(shares::run(&args, cpu)?);
     }
     if args.wants("nats") {
         match nats::run(&args).await? {
@@ -72,8 +76,12 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     if args.wants("fanout") {
         for count in &args.subscribers {
             let broker = Broker::start().await?;
-            report.add(throughput::run(&broker, &args, *count).await?);
+            report.add(throughput::run(&broker, &args, *count, Over::Quic).await?);
         }
+    }
+    if args.wants("websocket") {
+        let broker = Broker::start().await?;
+        report.add(throughput::run(&broker, &args, 1, Over::WebSocket).await?);
     }
     report.finish(&args.out)
 }

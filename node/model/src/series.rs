@@ -43,7 +43,8 @@ pub enum SeriesVerdict {
     Next,
     /// Its place is taken already: a duplicate, or an equivocation; who knows the id at that place can tell.
     Past,
-    /// It continues from a batch that is not the last one here although its number fits: an equivocation.
+    /// It continues from a batch that is not the last one here although its number fits: the origin has forked the series, but
+    /// the batch that proves it is not here.
     Fork,
     /// Batches before it are missing.
     Gap,

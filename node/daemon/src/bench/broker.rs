@@ -17,6 +17,23 @@ use std::{
 /// How long the broker may take to start.
 const START: Duration = Duration::from_secs(60);
 
+/// By which transport a client comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Quic,
+    /// Binary frames.
+    WebSocket,
+}
+
+impl Over {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC",
+            Self::WebSocket => "WebSocket (binary)",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Broker {
     child: Child,
@@ -52,8 +69,16 @@ impl Broker {
 
     /// A client in the name of the first funded account.
     pub(crate) async fn client(&self, publish: PublishConfig) -> anyhow::Result<Client> {
+        self.client_over(Over::Quic, publish).await
+    }
+
+    pub(crate) async fn client_over(&self, over: Over, publish: PublishConfig) -> anyhow::Result<Client> {
         let profile = self.profile.as_ref().context("the broker is not up")?;
-        let mut broker: Address = profile.broker.parse()?;
+        let url = match over {
+            Over::Quic => &profile.broker,
+            Over::WebSocket => profile.websocket.as_ref().context("the broker has no WebSocket")?,
+        };
+        let mut broker: Address = url.parse()?;
         broker.pin = profile.pin.as_deref().map(str::parse).transpose()?;
         let mut config = ClientConfig::new(broker, profile.deployment.network());
         let key = profile.private_key.as_deref().context("the broker gave no key")?;

@@ -21,6 +21,11 @@ impl Row {
         self.figures.push((name, value));
         self
     }
+
+    /// A figure by its name; 0 when it was not taken.
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        self.figures.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value)
+    }
 }
 
 #[derive(Debug)]
@@ -61,10 +66,11 @@ impl Report {
     /// Compares where there is something to compare, and writes the file.
     pub(crate) fn finish(mut self, folder: &Path) -> anyhow::Result<()> {
         let rate = |rows: &[Row], begin: &str| {
-            let row = rows.iter().find(|row| row.name.starts_with(begin))?;
-            row.figures.iter().find(|(name, _)| *name == "events_per_s").map(|(_, value)| *value)
+            rows.iter().find(|row| row.name.starts_with(begin)).map(|row| row.figure("events_per_s"))
         };
-        if let (Some(ours), Some(theirs)) = (rate(&self.rows, "throughput, 1 "), rate(&self.rows, "NATS")) {
+        if let (Some(ours), Some(theirs)) =
+            (rate(&self.rows, "throughput over QUIC, 1 "), rate(&self.rows, "NATS"))
+        {
             self.note(&format!("{:.2} times NATS JetStream in the same run", ours / theirs));
         }
         let rows: Vec<Value> = self

@@ -2,7 +2,7 @@
 
 use super::{
     BenchArgs,
-    broker::{Broker, cpu_of},
+    broker::{Broker, Over, cpu_of},
     report::Row,
 };
 use anyhow::{Context, bail};
@@ -22,14 +22,20 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// How long the last events may take to arrive.
 const TAIL: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(broker: &Broker, args: &BenchArgs, subscribers: usize) -> anyhow::Result<Row> {
+/// Events go in over QUIC and come out `over`.
+pub(crate) async fn run(
+    broker: &Broker,
+    args: &BenchArgs,
+    subscribers: usize,
+    over: Over,
+) -> anyhow::Result<Row> {
     let batching = batching(args, AckLevel::Stored);
     let publisher = broker.client(batching.clone()).await?;
     let at = broker.stream(&publisher).await?;
     let mut reading = Vec::new();
     let mut counts = Vec::new();
     for _ in 0..subscribers {
-        let client = broker.client(batching.clone()).await?;
+        let client = broker.client_over(over, batching.clone()).await?;
         let count = Arc::new(AtomicU64::new(0));
         counts.push(count.clone());
         reading.push(subscriber(client, at, count).await?);
@@ -54,7 +60,7 @@ pub(crate) async fn run(broker: &Broker, args: &BenchArgs, subscribers: usize) -
         }
     }
     let rate = delivered as f64 / elapsed;
-    Ok(Row::new(format!("throughput, {subscribers} subscriber(s), stored"))
+    Ok(Row::new(format!("throughput over {}, {subscribers} subscriber(s), stored", over.name()))
         .with("deliveries_per_s", rate)
         .with("events_per_s", rate / subscribers as f64)
         .with("cpu_us_per_delivery_broker", cpu_broker * 1e6 / delivered as f64)
