@@ -1,4 +1,10 @@
 //! Publishing over both transports, against the real state machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and prints its seed"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Connections that break at random points: nothing lost, nothing doubled. `SEED=…` replays.
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and prints its seed"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! History, live events, cursors, filters.
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and prints its seed"
+)]
 
 mod support;
 

@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused_by_name() {
-        let cases: &[(fn(&mut Header), BatchError)] = &[
+        type Change = fn(&mut Header);
+        let cases: &[(Change, BatchError)] = &[
             (|h| h.count = 0, BatchError::EventCount(0)),
             (|h| h.count = 1025, BatchError::EventCount(1025)),
             (|h| h.sequence = u64::MAX, BatchError::Malformed("the sequence is past the end of 64 bits")),

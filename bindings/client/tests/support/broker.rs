@@ -7,7 +7,7 @@ use mainstem_api::{
     HttpConfig, Identities, NodeHandle, NodeInfo, NodePublisher, PublisherConfig, QuicConfig, QuicListener,
     SessionConfig, TlsIdentity, Workers, WorkersConfig, http, new_key_pem,
 };
-use mainstem_model::{Address, Registry, RegistryChange, StreamId, StreamRecord, Verifier};
+use mainstem_model::{Address, Network, Registry, RegistryChange, StreamId, StreamRecord, Verifier};
 use mainstem_protocol::{Config, ServerMessage};
 use std::{
     net::SocketAddr,
@@ -27,6 +27,8 @@ pub struct Setup {
     pub node: Config,
     pub quic: QuicConfig,
     pub session: SessionConfig,
+    /// Else the tests' own.
+    pub network: Option<Network>,
 }
 
 /// A broker that listens on loopback.
@@ -48,7 +50,8 @@ impl Broker {
         let (inbox, inputs) = mpsc::channel(4096);
         let (commands, commanded) = mpsc::unbounded_channel();
         let registry = Arc::new(RwLock::new(Registry::default()));
-        let verifier = Arc::new(Verifier::new(NETWORK));
+        let network = setup.network.unwrap_or(NETWORK);
+        let verifier = Arc::new(Verifier::new(network));
         let handle = NodeHandle::new(inbox, registry.clone(), verifier, NODE);
         let hook = Arc::new(Mutex::new(None));
         let mut driver = Driver::new(setup.node, registry, hook.clone());
