@@ -322,8 +322,9 @@ impl Default for TransportConfig {
         Self {
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            idle: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(10),
+            // A broker that died without a word is noticed within this time.
+            idle: Duration::from_secs(15),
+            keep_alive: Duration::from_secs(4),
             stream_window_bytes: 4 << 20,
             send_window_bytes: 4 << 20,
             // One segmentation-offload call of the kernel takes 64 KiB and quinn fills it with ten packets: larger ones fail in silence.
