@@ -180,7 +180,7 @@ mod tests {
         for (error, exit) in [
             (refusal(mainstem_model::Code::MissingPermission), PERMISSION),
             (refusal(mainstem_model::Code::Overloaded), UNAVAILABLE),
-            (refusal(mainstem_model::Code::InvalidPartition), USAGE),
+            (refusal(mainstem_model::Code::InvalidPartition), DATA),
             (chain(ChainError::Argument("no".to_owned())), DATA),
             (chain(ChainError::Timeout { endpoint: String::new(), after_ms: 1 }), UNAVAILABLE),
             (io(io::ErrorKind::PermissionDenied), IO),
