@@ -1,21 +1,19 @@
 //! One partition of a subscription: asks, proves, puts in order, resumes; until it ends or nobody listens.
 
+mod gap;
+
 use crate::{
     BrokerUrl, ClientError, Delivery, ErrorKind, EventBatch, Fork, Gap,
     connection::Core,
     frame::{Subscribe, Told},
     guard::{SeriesGuard, Verdict},
+    output::{Ended, Item, Left, Output},
+    proving::{Proven, Raw, prove},
     session::{Session, Subscribed},
 };
-use bytes::Bytes;
-use mainstem_model::{
-    Batch, Code, Cursor, Header, ReadFilter, ReadStart, StreamPartition, VerifiedBatch, Verifier,
-};
+use mainstem_model::{Code, Cursor, Header, ReadStart, VerifiedBatch};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    time::timeout,
-};
+use tokio::sync::{oneshot, watch};
 
 /// Batches that are proven in one go: enough small ones to be worth a thread's while.
 const GROUP_BYTES_MAX: usize = 64 << 10;
@@ -23,52 +21,6 @@ const GROUP_BYTES_MAX: usize = 64 << 10;
 const AGAIN: Duration = Duration::from_millis(250);
 /// Looked back when a cursor means nothing to the broker any more: twice what clocks may differ.
 const LOOK_BACK_MS: i64 = 600_000;
-
-/// What a feed brings to its subscription.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Batch(EventBatch, OwnedSemaphorePermit),
-    Notice(Delivery),
-    CaughtUp { at: StreamPartition, cursor: Cursor },
-    Ended { result: Result<Ended, ClientError> },
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ended {
-    pub(crate) events: u64,
-    pub(crate) complete: bool,
-}
-
-/// The bounded queue towards the application.
-#[derive(Clone, Debug)]
-pub(crate) struct Output {
-    items: mpsc::UnboundedSender<Item>,
-    room: Arc<Semaphore>,
-    bytes_max: usize,
-}
-
-impl Output {
-    pub(crate) fn new(bytes_max: usize) -> (Self, mpsc::UnboundedReceiver<Item>) {
-        let (items, receiver) = mpsc::unbounded_channel();
-        let bytes_max = bytes_max.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        (Self { items, room: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
-    }
-
-    /// Waits for room.
-    async fn batch(&self, batch: EventBatch) -> Result<(), Stop> {
-        // At most `bytes_max`, which fits 32 bits: a larger batch takes the whole queue.
-        let bytes = batch.batch().bytes().len().min(self.bytes_max) as u32;
-        let permit = tokio::select! {
-            permit = self.room.clone().acquire_many_owned(bytes) => permit.map_err(|_| Stop::Left)?,
-            () = self.items.closed() => return Err(Stop::Left),
-        };
-        self.send(Item::Batch(batch, permit))
-    }
-
-    fn send(&self, item: Item) -> Result<(), Stop> {
-        self.items.send(item).map_err(|_| Stop::Left)
-    }
-}
 
 /// Why a feed leaves a session.
 #[derive(Debug)]
@@ -81,37 +33,18 @@ enum Stop {
     Again(Duration),
 }
 
+impl From<Left> for Stop {
+    fn from(_: Left) -> Self {
+        Self::Left
+    }
+}
+
 /// What is being proven, in order of arrival.
 #[derive(Debug)]
 enum Piece {
     Batches { bytes: usize, proven: oneshot::Receiver<Proven> },
     CaughtUp { cursor: Cursor, events: u64 },
     Ended { cursor: Option<Cursor>, error: Option<ClientError> },
-}
-
-#[derive(Debug)]
-struct Raw {
-    cursor: Cursor,
-    received_at: i64,
-    batch: Bytes,
-}
-
-#[derive(Debug)]
-struct Proven {
-    batches: Vec<(VerifiedBatch, Cursor, i64)>,
-    /// What did not hold of the batch behind them.
-    error: Option<ClientError>,
-}
-
-fn prove(verifier: &Verifier, raws: Vec<Raw>) -> Proven {
-    let mut batches = Vec::with_capacity(raws.len());
-    for Raw { cursor, received_at, batch } in raws {
-        match Batch::decode(batch).and_then(|batch| verifier.verify(batch)) {
-            Ok(batch) => batches.push((batch, cursor, received_at)),
-            Err(error) => return Proven { batches, error: Some(error.into()) },
-        }
-    }
-    Proven { batches, error: None }
 }
 
 /// Waits until nobody listens any more.
@@ -207,7 +140,7 @@ impl Feed {
         };
         let events = self.events;
         // Whoever has left does not hear it.
-        drop(self.out.send(Item::Ended { result: result.map(|complete| Ended { events, complete }) }));
+        let _ = self.out.send(Item::Ended { result: result.map(|complete| Ended { events, complete }) });
     }
 
     fn start(&mut self) {
@@ -449,61 +382,7 @@ impl Feed {
             return Ok(());
         }
         self.events += events as u64;
-        self.out.batch(batch).await
-    }
-
-    /// Fetches what is missing of a series before `header`, and brings it. What the broker has not stays missing.
-    async fn fill(&mut self, session: &Arc<Session>, header: &Header, since: i64) -> Result<(), Stop> {
-        let limit = self.core.config.subscribe.gap_timeout;
-        let filter =
-            ReadFilter { origin: Some(header.origin), from: since, to: header.timestamp_min.max(since) };
-        let ask = Subscribe { at: self.ask.at, start: ReadStart::From, filter, live: false };
-        tracing::info!(at = %self.ask.at, origin = %header.origin, series = %header.series, "fetching a gap");
-        let mut subscribed = match session.subscribe(ask, self.is_shared()).await {
-            Ok(subscribed) => subscribed,
-            Err(_) if session.is_gone() => return Err(Stop::Again(Duration::ZERO)),
-            Err(_) => return Ok(()),
-        };
-        let result = loop {
-            let told = tokio::select! {
-                told = timeout(limit, subscribed.next()) => told,
-                _ = session.ended() => return Err(Stop::Again(Duration::ZERO)),
-            };
-            let (batch, received_at) = match told {
-                Ok(Ok(Some(Told::Deliver { batch, received_at, .. }))) => (batch, received_at),
-                // The end, or as good as it: told too late, or nonsense.
-                Ok(Ok(Some(Told::Ended { .. }))) => return Ok(()),
-                _ => break Ok(()),
-            };
-            let raw = Raw { cursor: Cursor::Arrival { log: 0, position: 0, skip: 0 }, received_at, batch };
-            let verifier = self.core.verifier.clone();
-            let Ok(proven) = self.core.provers.ask(move || prove(&verifier, vec![raw])).await else {
-                break Ok(());
-            };
-            if let Some(error) = proven.error {
-                break Err(self.reject(session, error));
-            }
-            if let Err(stop) = self.bring_missing(header, proven).await {
-                break Err(stop);
-            }
-        };
-        session.unsubscribe(subscribed.subscription);
-        result
-    }
-
-    async fn bring_missing(&mut self, until: &Header, proven: Proven) -> Result<(), Stop> {
-        for (batch, _, received_at) in proven.batches {
-            let (header, id) = (batch.header().clone(), batch.id());
-            let wanted = header.stream_partition == self.ask.at
-                && (header.origin, header.series) == (until.origin, until.series)
-                && header.sequence < until.sequence;
-            let Some(cursor) = self.cursor else { return Ok(()) };
-            if wanted && self.guard.judge(&header, id) == Verdict::Next {
-                self.guard.take(&header, id);
-                self.output(EventBatch::fetched(batch, cursor, received_at, &self.ask.filter)).await?;
-            }
-        }
-        Ok(())
+        Ok(self.out.batch(batch).await?)
     }
 
     fn caught_up(&mut self, session: &Arc<Session>, cursor: Cursor, events: u64) -> Result<(), Stop> {
@@ -551,7 +430,7 @@ impl Feed {
             }
             let at = self.ask.at;
             let notice = self.out.send(Item::Notice(Delivery::Rejected { at, error }));
-            return notice.err().unwrap_or(Stop::Again(Duration::ZERO));
+            return notice.err().map_or(Stop::Again(Duration::ZERO), Stop::from);
         }
         let lost = matches!(error.kind, ErrorKind::Disconnected | ErrorKind::Timeout);
         let busy = matches!(error.kind, ErrorKind::Overloaded | ErrorKind::Storage | ErrorKind::Chain);
@@ -574,6 +453,6 @@ impl Feed {
         }
         let at = self.ask.at;
         let notice = self.out.send(Item::Notice(Delivery::Rejected { at, error }));
-        notice.err().unwrap_or(Stop::Again(Duration::ZERO))
+        notice.err().map_or(Stop::Again(Duration::ZERO), Stop::from)
     }
 }

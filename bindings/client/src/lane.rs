@@ -1,6 +1,9 @@
 //! One publisher's way into one partition: events fill a batch, batches are sealed in order, sent in order, and kept until they
 //! are acked.
 
+mod linger;
+mod state;
+
 use crate::{
     ClientError, ErrorKind, PublishConfig, PublishReceipt, Published,
     publishing::{Publishing, Sending},
@@ -8,15 +11,16 @@ use crate::{
     ticket::Ticket,
 };
 use bytes::Bytes;
+use linger::linger;
 use mainstem_model::{
     AckLevel, Batch, BatchError, Code, Network, NewEvent, SeriesId, SeriesWriter, Signer, StreamPartition,
     limits,
 };
+use state::{Item, Open, State};
 use std::{
-    collections::VecDeque,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -41,58 +45,6 @@ pub(crate) struct Lane {
     linger: Arc<Notify>,
     /// No publisher holds it any more.
     released: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    open: Open,
-    /// Batches that are being sealed.
-    sealing: usize,
-    /// Sealed and not acked, in order; the first has number `first`.
-    items: VecDeque<Item>,
-    first: u64,
-    /// So many of `items` were sent, or need not be.
-    sent: usize,
-    /// Sent and not answered.
-    outstanding: usize,
-    /// Bytes of events that are not acked.
-    bytes: usize,
-    /// The lane waits in the queue of those with something to send.
-    queued: bool,
-    /// Something was refused for now: when all answers are there, everything is sent again from the first on.
-    rewinding: bool,
-    /// Wait before that.
-    delay: bool,
-    /// Acked batches that a broker may lose in a crash, up to `first`.
-    retained: VecDeque<Batch>,
-    retained_bytes: usize,
-    failed: Option<ClientError>,
-    /// Batches handed to sealing so far.
-    cut: u64,
-    /// The linger task waits for an open batch.
-    parked: bool,
-}
-
-/// The batch that is filling.
-#[derive(Debug, Default)]
-struct Open {
-    events: Vec<NewEvent>,
-    bytes: usize,
-    least: i64,
-    greatest: i64,
-    since: Option<Instant>,
-    ticket: Arc<Ticket>,
-}
-
-#[derive(Debug)]
-struct Item {
-    batch: Batch,
-    /// None for one that was acked before.
-    ticket: Option<Arc<Ticket>>,
-    bytes: usize,
-    /// The request that it was sent with; 0 when it is to be sent.
-    request: u64,
-    acked: bool,
 }
 
 impl Lane {
@@ -485,64 +437,6 @@ impl Lane {
         let due = state.open.since.is_some_and(|since| since.elapsed() >= self.config.linger);
         if due && !state.open.events.is_empty() {
             self.cut(&mut state);
-        }
-    }
-}
-
-impl State {
-    fn item(&mut self, serial: u64) -> Option<&mut Item> {
-        let place = usize::try_from(serial.checked_sub(self.first)?).ok()?;
-        self.items.get_mut(place)
-    }
-
-    fn retain(&mut self, batch: Batch, level: AckLevel, bytes_max: usize) {
-        if level == AckLevel::Durable {
-            // fsync covers everything before it.
-            self.retained.clear();
-            self.retained_bytes = 0;
-            return;
-        }
-        self.retained_bytes += batch.bytes().len();
-        self.retained.push_back(batch);
-        while self.retained_bytes > bytes_max
-            && let Some(oldest) = self.retained.pop_front()
-        {
-            self.retained_bytes -= oldest.bytes().len();
-        }
-    }
-
-    /// Puts acked batches before the others again, to be sent once more; `false` when there are none.
-    fn bring_back(&mut self) -> bool {
-        let Some(series) = self.items.front().map(|item| item.batch.header().series) else { return false };
-        let mut any = false;
-        while let Some(batch) = self.retained.pop_back() {
-            if batch.header().series == series {
-                any = true;
-                self.first = self.first.saturating_sub(1);
-                let item = Item { batch, ticket: None, bytes: 0, request: 0, acked: false };
-                self.items.push_front(item);
-            }
-        }
-        self.retained_bytes = 0;
-        any
-    }
-}
-
-/// Sends a batch that has filled for long enough; ends with its lane.
-async fn linger(lane: Weak<Lane>, wake: Arc<Notify>) {
-    loop {
-        wake.notified().await;
-        loop {
-            let deadline = match lane.upgrade() {
-                Some(lane) if lane.released.load(Ordering::Acquire) => return,
-                Some(lane) => lane.linger_deadline(),
-                None => return,
-            };
-            let Some(deadline) = deadline else { break };
-            tokio::time::sleep_until(deadline.into()).await;
-            if let Some(lane) = lane.upgrade() {
-                lane.linger_over();
-            }
         }
     }
 }

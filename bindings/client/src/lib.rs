@@ -39,9 +39,12 @@ mod feed;
 mod frame;
 mod guard;
 mod lane;
+mod output;
+mod proving;
 mod publisher;
 mod publishing;
 mod quic;
+mod selection;
 mod session;
 mod streams;
 mod subscription;
@@ -58,9 +61,7 @@ pub use config::{
 pub use error::{ClientError, ErrorKind};
 pub use event::{Content, Event, EventBatch};
 pub use publisher::{PublishTarget, Publisher};
+pub use selection::{Partitions, ResendOptions, ResendRange, Start, SubscribeOptions};
 pub use streams::{PermissionAssignment, StreamDefinition, StreamName, StreamSearch};
-pub use subscription::{
-    Completion, Delivery, Fork, Gap, Partitions, ResendOptions, ResendRange, Start, SubscribeOptions,
-    Subscription,
-};
+pub use subscription::{Completion, Delivery, Fork, Gap, Subscription};
 pub use ticket::{PublishReceipt, Published};

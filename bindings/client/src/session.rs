@@ -1,13 +1,15 @@
 //! One signed-in connection: requests go out, answers find who asked, deliveries find their subscription.
 
+mod opening;
+
+pub(crate) use opening::{Running, open};
+
 use crate::{
-    BrokerUrl, ClientConfig, ClientError, ErrorKind, Identity,
+    ClientConfig, ClientError, ErrorKind,
     delivery::{self, DeliverySource, SharedSink},
     frame::{self, Hello, Request, Subscribe, Told},
     lane::Lane,
     publishing::Publishing,
-    quic::{self, QuicLink},
-    websocket::{self, WebSocketLink},
 };
 use bytes::Bytes;
 use mainstem_crypto::SecretKey;
@@ -22,7 +24,6 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    task::JoinSet,
     time::timeout,
 };
 
@@ -82,119 +83,28 @@ pub(crate) struct Front {
     requests: mpsc::UnboundedReceiver<Bytes>,
 }
 
-/// A session and what keeps it going. Dropping it ends the connection.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) session: Arc<Session>,
-    pub(crate) hello: Hello,
-    _tasks: JoinSet<()>,
-    link: Link,
-}
-
-#[derive(Debug)]
-enum Link {
-    Quic(quinn::Connection),
-    WebSocket,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.session.fail(ClientError::disconnected("the connection was closed"));
-        if let Link::Quic(connection) = &self.link {
-            quic::close(connection);
-        }
-    }
-}
-
-/// Connects, hears the hello, checks who the broker is and signs in.
-pub(crate) async fn open(
-    config: &ClientConfig,
-    publishing: &Arc<Publishing>,
-) -> Result<Running, ClientError> {
-    let limit = config.transport.connect_timeout;
-    match timeout(limit, open_patiently(config, publishing)).await {
-        Ok(opened) => opened,
-        Err(_) => Err(ClientError::new(
-            ErrorKind::Timeout,
-            format!("the broker did not answer within {} ms", limit.as_millis()),
-        )),
-    }
-}
-
-async fn open_patiently(config: &ClientConfig, publishing: &Arc<Publishing>) -> Result<Running, ClientError> {
-    let (outgoing, requests) = mpsc::unbounded_channel();
-    let number = publishing.next_session();
-    let session = Arc::new(Session {
-        number,
-        outgoing,
-        // IMPORTANT: unlike those of other sessions, so that no late answer is taken for another's.
-        next_request: AtomicU64::new((number << 32) + 1),
-        answers: Mutex::default(),
-        gone: watch::Sender::new(None),
-        request_timeout: config.transport.request_timeout,
-        shared_bytes_max: config.subscribe.queue_bytes_max,
-        publish_bytes: AtomicUsize::new(0),
-        publishing: publishing.clone(),
-        ready: Notify::new(),
-        hello: watch::Sender::new(None),
-        heard: Mutex::new(Instant::now()),
-    });
-    let mut tasks = JoinSet::new();
-    let front = Front { requests };
-    // The node hears of the session stream by its first frame.
-    session.post(&Request::Ping, Waiter::Nobody);
-    let link = match &config.broker.url {
-        BrokerUrl::Quic { .. } => {
-            let QuicLink { connection, up, down } = quic::connect(config).await?;
-            tasks.spawn(quic::write(session.clone(), front, up));
-            tasks.spawn(quic::read(session.clone(), down));
-            tasks.spawn(quic::accept(session.clone(), connection.clone()));
-            Link::Quic(connection)
-        }
-        BrokerUrl::WebSocket(url) => {
-            let WebSocketLink { sink, stream } = websocket::connect(url, config).await?;
-            tasks.spawn(websocket::write(session.clone(), front, sink));
-            tasks.spawn(websocket::read(session.clone(), stream));
-            tasks.spawn(websocket::keep_alive(session.clone(), config.transport.clone()));
-            Link::WebSocket
-        }
-    };
-    let hello = session.hello().await?;
-    check_hello(config, &hello)?;
-    let running = Running { session, hello, _tasks: tasks, link };
-    if let Identity::Wallet(key) | Identity::Session { key, .. } = &config.identity {
-        running.session.sign_in(key, &running.hello).await?;
-    }
-    Ok(running)
-}
-
-fn check_hello(config: &ClientConfig, hello: &Hello) -> Result<(), ClientError> {
-    if hello.version != 1 {
-        return Err(ClientError::protocol(format!(
-            "the broker speaks version {} of the protocol, this client version 1",
-            hello.version
-        )));
-    }
-    if hello.network != config.network.id() {
-        return Err(ClientError::new(
-            ErrorKind::WrongNetwork,
-            format!(
-                "the broker serves network {}, the configuration names {}: check chain id and registry",
-                hello.network,
-                config.network.id()
-            ),
-        ));
-    }
-    match config.broker.node {
-        Some(node) if node != hello.node => Err(ClientError::new(
-            ErrorKind::InvalidSignIn,
-            format!("the broker's node is {}, the configuration names {node}", hello.node),
-        )),
-        _ => Ok(()),
-    }
-}
-
 impl Session {
+    fn new(config: &ClientConfig, publishing: &Arc<Publishing>) -> (Arc<Self>, Front) {
+        let (outgoing, requests) = mpsc::unbounded_channel();
+        let number = publishing.next_session();
+        let session = Self {
+            number,
+            outgoing,
+            // IMPORTANT: unlike those of other sessions, so that no late answer is taken for another's.
+            next_request: AtomicU64::new((number << 32) + 1),
+            answers: Mutex::default(),
+            gone: watch::Sender::new(None),
+            request_timeout: config.transport.request_timeout,
+            shared_bytes_max: config.subscribe.queue_bytes_max,
+            publish_bytes: AtomicUsize::new(0),
+            publishing: publishing.clone(),
+            ready: Notify::new(),
+            hello: watch::Sender::new(None),
+            heard: Mutex::new(Instant::now()),
+        };
+        (Arc::new(session), Front { requests })
+    }
+
     fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }

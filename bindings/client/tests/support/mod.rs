@@ -108,9 +108,9 @@ pub async fn all_numbers(mut subscription: Subscription) -> Vec<u64> {
 /// The next delivery that is no batch.
 pub async fn notice(subscription: &mut Subscription) -> Delivery {
     loop {
-        match soon(subscription.next_delivery()).await.expect("the subscription ended").unwrap() {
-            Delivery::Batch(_) => {}
-            notice => return notice,
+        let told = soon(subscription.next_delivery()).await.expect("the subscription ended").unwrap();
+        if !matches!(told, Delivery::Batch(_)) {
+            return told;
         }
     }
 }
@@ -118,9 +118,9 @@ pub async fn notice(subscription: &mut Subscription) -> Delivery {
 /// The next delivery that tells of trouble.
 pub async fn trouble(subscription: &mut Subscription) -> Delivery {
     loop {
-        match notice(subscription).await {
-            Delivery::CaughtUp { .. } => {}
-            trouble => return trouble,
+        let told = notice(subscription).await;
+        if !matches!(told, Delivery::CaughtUp { .. }) {
+            return told;
         }
     }
 }

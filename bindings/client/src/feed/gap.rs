@@ -1,0 +1,74 @@
+//! Filling a hole in a series.
+
+use super::{Feed, Stop};
+use crate::{
+    EventBatch,
+    frame::{Subscribe, Told},
+    guard::Verdict,
+    proving::{Proven, Raw, prove},
+    session::Session,
+};
+use mainstem_model::{Cursor, Header, ReadFilter, ReadStart};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+impl Feed {
+    /// Fetches what is missing of a series before `header`, and brings it. What the broker has not stays missing.
+    pub(super) async fn fill(
+        &mut self,
+        session: &Arc<Session>,
+        header: &Header,
+        since: i64,
+    ) -> Result<(), Stop> {
+        let limit = self.core.config.subscribe.gap_timeout;
+        let filter =
+            ReadFilter { origin: Some(header.origin), from: since, to: header.timestamp_min.max(since) };
+        let ask = Subscribe { at: self.ask.at, start: ReadStart::From, filter, live: false };
+        tracing::info!(at = %self.ask.at, origin = %header.origin, series = %header.series, "fetching a gap");
+        let mut subscribed = match session.subscribe(ask, self.is_shared()).await {
+            Ok(subscribed) => subscribed,
+            Err(_) if session.is_gone() => return Err(Stop::Again(Duration::ZERO)),
+            Err(_) => return Ok(()),
+        };
+        let result = loop {
+            let told = tokio::select! {
+                told = timeout(limit, subscribed.next()) => told,
+                _ = session.ended() => return Err(Stop::Again(Duration::ZERO)),
+            };
+            let (batch, received_at) = match told {
+                Ok(Ok(Some(Told::Deliver { batch, received_at, .. }))) => (batch, received_at),
+                // The end, or as good as it: told too late, or nonsense.
+                Ok(Ok(Some(Told::Ended { .. }))) => return Ok(()),
+                _ => break Ok(()),
+            };
+            let raw = Raw { cursor: Cursor::Arrival { log: 0, position: 0, skip: 0 }, received_at, batch };
+            let verifier = self.core.verifier.clone();
+            let Ok(proven) = self.core.provers.ask(move || prove(&verifier, vec![raw])).await else {
+                break Ok(());
+            };
+            if let Some(error) = proven.error {
+                break Err(self.reject(session, error));
+            }
+            if let Err(stop) = self.bring_missing(header, proven).await {
+                break Err(stop);
+            }
+        };
+        session.unsubscribe(subscribed.subscription);
+        result
+    }
+
+    async fn bring_missing(&mut self, until: &Header, proven: Proven) -> Result<(), Stop> {
+        for (batch, _, received_at) in proven.batches {
+            let (header, id) = (batch.header().clone(), batch.id());
+            let wanted = header.stream_partition == self.ask.at
+                && (header.origin, header.series) == (until.origin, until.series)
+                && header.sequence < until.sequence;
+            let Some(cursor) = self.cursor else { return Ok(()) };
+            if wanted && self.guard.judge(&header, id) == Verdict::Next {
+                self.guard.take(&header, id);
+                self.output(EventBatch::fetched(batch, cursor, received_at, &self.ask.filter)).await?;
+            }
+        }
+        Ok(())
+    }
+}
