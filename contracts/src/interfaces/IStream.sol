@@ -28,8 +28,8 @@ struct GrantSpec {
 /// @dev Every change of state emits an event that holds the whole new value, so that logs alone rebuild the state.
 /// A follower filters by topic over all addresses and takes a log only from an address that the registry announced by
 /// `Created`: anybody can deploy a contract that logs the same. (Relaying each event through the registry would give one
-/// address to filter by, for an estimated 5,000 to 8,000 gas more a change: a cold call, its storage read, its log. One filter by
-/// topic does the same for nothing.)
+/// address to filter by, for an estimated 5,000 to 8,000 gas more a change: a cold call, its storage read, its log. One
+/// filter by topic does the same for nothing.)
 ///
 /// What holds, always:
 /// - the owner holds the right to grant, and only the owner gives or takes grant, edit and delete;

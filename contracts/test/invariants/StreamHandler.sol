@@ -77,10 +77,10 @@ contract StreamHandler is Base {
 
     function grant(uint256 actor, uint256 stream, uint256 who, uint256 sub, uint256 pub, uint8 flags) external {
         // Unknown flags now and then.
-        (address caller, GrantSpec memory spec) =
-            (_actor(actor), GrantSpec(_account(who), _until(sub), _until(pub), flags % 9));
         if (streams.length == 0) return;
         stream %= streams.length;
+        address caller = _caller(actor, stream);
+        GrantSpec memory spec = GrantSpec(_account(who), _until(sub), _until(pub), flags % 9);
         _remember();
         vm.prank(caller);
         if (sub % 2 == 0) {
@@ -102,9 +102,9 @@ contract StreamHandler is Base {
     }
 
     function revoke(uint256 actor, uint256 stream, uint256 who) external {
-        (address caller, address account) = (_actor(actor), _account(who));
         if (streams.length == 0) return;
         stream %= streams.length;
+        (address caller, address account) = (_caller(actor, stream), _account(who));
         _remember();
         vm.prank(caller);
         try streams[stream].revoke(account) {
@@ -116,9 +116,9 @@ contract StreamHandler is Base {
     }
 
     function dropOwnRights(uint256 actor, uint256 stream) external {
-        address caller = _actor(actor);
         if (streams.length == 0) return;
         stream %= streams.length;
+        address caller = _caller(actor, stream);
         _remember();
         bool must = !_before[stream].removed && caller != _before[stream].owner;
         vm.prank(caller);
@@ -132,9 +132,9 @@ contract StreamHandler is Base {
     }
 
     function setMeta(uint256 actor, uint256 stream, uint256 length) external {
-        address caller = _actor(actor);
         if (streams.length == 0) return;
         stream %= streams.length;
+        address caller = _caller(actor, stream);
         bool may = streams[stream].can(caller, Right.Edit);
         _remember();
         length %= 5000;
@@ -150,9 +150,9 @@ contract StreamHandler is Base {
     }
 
     function setKey(uint256 actor, uint256 stream, uint8 kind, bytes32 key) external {
-        address caller = _actor(actor);
         if (streams.length == 0) return;
         stream %= streams.length;
+        address caller = _caller(actor, stream);
         _remember();
         vm.prank(caller);
         try streams[stream].setKey(kind, key) {
@@ -164,9 +164,9 @@ contract StreamHandler is Base {
     }
 
     function bumpKeyEpoch(uint256 actor, uint256 stream) external {
-        address caller = _actor(actor);
         if (streams.length == 0) return;
         stream %= streams.length;
+        address caller = _caller(actor, stream);
         _remember();
         vm.prank(caller);
         try streams[stream].bumpKeyEpoch() {
@@ -180,9 +180,9 @@ contract StreamHandler is Base {
     function passOwnership(uint256 actor, uint256 stream, uint256 to) external {
         if (streams.length == 0) return;
         stream %= streams.length;
-        address caller = _actor(actor);
+        address caller = _caller(actor, stream);
         // Whom it is offered to is often the next to move.
-        if (actor % 3 == 0 && streams[stream].offeredTo() != address(0)) caller = streams[stream].offeredTo();
+        if (actor % 6 == 0 && streams[stream].offeredTo() != address(0)) caller = streams[stream].offeredTo();
         _remember();
         vm.prank(caller);
         if (actor % 3 == 0) {
@@ -207,7 +207,7 @@ contract StreamHandler is Base {
     function remove(uint256 actor, uint256 stream, uint256 luck) external {
         if (streams.length == 0 || luck % 4 != 0) return;
         stream %= streams.length;
-        address caller = _actor(actor);
+        address caller = _caller(actor, stream);
         bool may = streams[stream].can(caller, Right.Delete);
         _remember();
         vm.prank(caller);
@@ -343,6 +343,17 @@ contract StreamHandler is Base {
 
     function _actor(uint256 seed) private view returns (address) {
         return accounts[1 + seed % 5];
+    }
+
+    /// Often the owner or a granter of the stream: strangers alone would be refused most of the time.
+    function _caller(uint256 seed, uint256 stream) private view returns (address) {
+        uint256 pick = (seed >> 32) % 4;
+        if (pick == 0) return streams[stream].owner();
+        for (uint256 i = 0; pick == 1 && i < 5; ++i) {
+            (,, uint8 flags) = streams[stream].permission(_actor(seed % 5 + i));
+            if (flags & 1 != 0) return _actor(seed % 5 + i);
+        }
+        return _actor(seed);
     }
 
     function _account(uint256 seed) private view returns (address) {
