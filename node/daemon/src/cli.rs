@@ -96,10 +96,12 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  mainstem bench --only throughput,latency --seconds 5")]
     Bench(crate::bench::BenchArgs),
     /// Publish a recorded feed as if it happened now, at the speed you like
-    #[command(after_help = "Examples:\n  mainstem replay examples/data/earthquakes.ndjson --stream /earthquakes --speed 3600\n  \
+    #[command(
+        after_help = "Examples:\n  mainstem replay examples/data/earthquakes.ndjson --stream /earthquakes --speed 3600\n  \
                       mainstem replay flights.ndjson --stream /flights -k origin --partitions 3 --speed max\n\n\
                       Events get the time of now; the recorded time stays in their content. A bad line is reported with its\n\
-                      number, the others are published, and the exit code is 65.")]
+                      number, the others are published, and the exit code is 65."
+    )]
     Replay(crate::replay::ReplayArgs),
     /// Create, find, read, publish to and share streams
     Stream {

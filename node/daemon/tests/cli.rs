@@ -340,7 +340,7 @@ fn publishes_and_resends(dev: &Dev, id: &str) {
     assert_eq!(check(&dev.run(&range), 0), all);
     assert_eq!(check(&dev.run(&["stream", "resend", "range", "0", "1", "/rooms"]), 0), "");
     check(&dev.run(&["stream", "resend", "range", "2", "1", "/rooms"]), 64);
-    check(&dev.run(&["stream", "resend", "last", "1", "/rooms#3"]), 64);
+    check(&dev.run(&["stream", "resend", "last", "1", "/rooms#3"]), 65);
 
     let file = dev.folder.path().join("binary.txt");
     fs::write(&file, "aGk=\n").unwrap();
