@@ -54,23 +54,29 @@ start() {
 }
 
 is_alive() {
-    kill -0 -- "-$1" 2>/dev/null
+    kill -0 "$1" 2>/dev/null
 }
 
-# Whoever reads comes first, the broker last: it was started first.
+# The node is the first group; whoever uses it goes before it.
 stop_all() {
-    local index group tries
-    for ((index = ${#groups[@]} - 1; index >= 0; index--)); do
-        group="${groups[index]}"
-        kill -TERM -- "-$group" 2>/dev/null || continue
+    stop "${groups[@]:1}"
+    stop "${groups[@]:0:1}"
+    { wait; } 2>/dev/null || true
+    rm -rf "$seen"
+}
+
+stop() {
+    local group tries
+    for group in "$@"; do
+        kill -TERM -- "-$group" 2>/dev/null || true
+    done
+    for group in "$@"; do
         for ((tries = 0; tries < 100; tries++)); do
             is_alive "$group" || break
             sleep 0.1
         done
         kill -KILL -- "-$group" 2>/dev/null || true
     done
-    { wait; } 2>/dev/null || true
-    rm -rf "$seen"
 }
 
 # --- the node
@@ -99,7 +105,7 @@ begin_node() {
     ! is_healthy || fail "a node runs from $DIR already; stop it, or give another folder with DIR=…"
     mkdir -p "$DIR"
     rm -f "$DIR/dev/connection.json"
-    start mainstem dev ${QUIC_PORT:+--quic-port "$QUIC_PORT"} ${HTTP_PORT:+--http-port "$HTTP_PORT"} \
+    start "${mainstem[@]}" dev ${QUIC_PORT:+--quic-port "$QUIC_PORT"} ${HTTP_PORT:+--http-port "$HTTP_PORT"} \
         ${RPC_PORT:+--rpc-port "$RPC_PORT"} >"$DIR/dev.log" 2>&1
     node="${groups[0]}"
     local until=$((SECONDS + PATIENCE_S))
@@ -114,10 +120,10 @@ begin_node() {
 
 begin_feed() { # name, file, description
     local name="$1" file="$2" description="$3" log="$DIR/replay-$1.log"
-    start mainstem replay "$file" --stream "/$name" --description "$description" --speed "$SPEED" --loop >"$log" 2>&1
+    start "${mainstem[@]}" replay "$file" --stream "/$name" --description "$description" --speed "$SPEED" --loop >"$log" 2>&1
     local replay="${groups[${#groups[@]} - 1]}" until=$((SECONDS + PATIENCE_S))
     # An event that can be read back proves all of it. The next feed waits for that: both create a stream with one account.
-    until [ -n "$(mainstem stream resend last 1 "/$name" 2>/dev/null)" ]; do
+    until [ -n "$("${mainstem[@]}" stream resend last 1 "/$name" 2>/dev/null)" ]; do
         is_alive "$replay" || fail "the replay of $name has ended" "$log"
         [ $SECONDS -lt $until ] || fail "no event of $name after $PATIENCE_S seconds" "$log"
         sleep 0.2
@@ -125,13 +131,13 @@ begin_feed() { # name, file, description
 }
 
 id_of() {
-    mainstem --json stream show "/$1" | sed -n 's/.*"id": *"\(0x[0-9a-fA-F]*\)".*/\1/p'
+    "${mainstem[@]}" --json stream show "/$1" | sed -n 's/.*"id": *"\(0x[0-9a-fA-F]*\)".*/\1/p'
 }
 
 show_live() { # name, with columns of one width
     local name="$1" label
     label="$(printf '%-12s' "$1")"
-    mainstem stream subscribe "/$name" 2>>"$DIR/subscribe.log" | while IFS= read -r line; do
+    "${mainstem[@]}" stream subscribe "/$name" 2>>"$DIR/subscribe.log" | while IFS= read -r line; do
         [ -e "$seen/$name" ] || : >"$seen/$name"
         printf '%s %s\n' "$label" "$line"
     done
@@ -166,13 +172,12 @@ need_tools
 echo "building mainstem (the first time takes some minutes)"
 cargo build --release --quiet --package mainstem
 program="${CARGO_TARGET_DIR:-target}/release/mainstem"
-mainstem() {
-    "$program" --data-dir "$DIR" "$@"
-}
+mainstem=("$program" --data-dir "$DIR")
 
 seen="$(mktemp -d)"
 trap stop_all EXIT
-trap 'exit 130' INT
+# What ctrl-c was promised to do is no failure.
+trap 'exit 0' INT
 trap 'exit 143' TERM HUP
 
 echo "starting mainstem dev"
