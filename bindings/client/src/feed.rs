@@ -13,7 +13,10 @@ use crate::{
 };
 use mainstem_model::{Code, Cursor, Header, ReadStart, VerifiedBatch};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 
 /// Batches that are proven in one go: enough small ones to be worth a thread's while.
 const GROUP_BYTES_MAX: usize = 64 << 10;
@@ -45,6 +48,12 @@ enum Piece {
     Batches { bytes: usize, proven: oneshot::Receiver<Proven> },
     CaughtUp { cursor: Cursor, events: u64 },
     Ended { cursor: Option<Cursor>, error: Option<ClientError> },
+}
+
+/// What to do about a lost stream: as a rule its connection is lost with it; if not, not at once again.
+async fn lost(session: &Session) -> Stop {
+    let _ = timeout(AGAIN, session.ended()).await;
+    Stop::Again(Duration::ZERO)
 }
 
 /// Waits until nobody listens any more.
@@ -193,7 +202,8 @@ impl Feed {
                 continue;
             }
             if pieces.is_empty() && !more {
-                if subscribed.has_overflowed() {
+                // IMPORTANT: a session that ends ends its subscriptions, some a moment before it is seen to be gone itself.
+                if session.is_gone() || subscribed.has_overflowed() {
                     return Ok(Stop::Again(Duration::ZERO));
                 }
                 let error = ClientError::protocol("the broker broke a subscription off without a word");
@@ -227,7 +237,7 @@ impl Feed {
                     }
                     Ok(None) => more = false,
                     Err(error) if error.kind == ErrorKind::Protocol => return Err(self.reject(session, error)),
-                    Err(_) => return Ok(Stop::Again(Duration::ZERO)),
+                    Err(_) => return Ok(lost(session).await),
                 },
                 _ = &mut gone => return Ok(Stop::Again(Duration::ZERO)),
             }

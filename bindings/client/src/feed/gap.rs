@@ -1,6 +1,6 @@
 //! Filling a hole in a series.
 
-use super::{Feed, Stop};
+use super::{Feed, Stop, lost};
 use crate::{
     EventBatch,
     frame::{Subscribe, Told},
@@ -37,8 +37,11 @@ impl Feed {
             };
             let (batch, received_at) = match told {
                 Ok(Ok(Some(Told::Deliver { batch, received_at, .. }))) => (batch, received_at),
-                // The end, or as good as it: told too late, or nonsense.
                 Ok(Ok(Some(Told::Ended { .. }))) => return Ok(()),
+                Ok(Err(_)) => return Err(lost(session).await),
+                // IMPORTANT: what a lost connection leaves open is no gap.
+                _ if session.is_gone() => return Err(Stop::Again(Duration::ZERO)),
+                // As good as the end: too late, broken off, or nonsense.
                 _ => break Ok(()),
             };
             let raw = Raw { cursor: Cursor::Arrival { log: 0, position: 0, skip: 0 }, received_at, batch };
