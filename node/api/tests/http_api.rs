@@ -195,7 +195,7 @@ async fn search_by_user_counts_what_everyone_may_unless_told_not_to() {
     };
     let (open, closed) = (OPEN.to_string(), CLOSED.to_string());
     assert_eq!(ids(format!("user={}", bob())).await, [open.clone(), closed.clone()]);
-    assert_eq!(ids(format!("user={}&public=false", bob())).await, [closed.clone()]);
+    assert_eq!(ids(format!("user={}&public=false", bob())).await, std::slice::from_ref(&closed));
     assert_eq!(ids(format!("user={}&right=publish", bob())).await, [""; 0]);
     assert_eq!(ids(format!("user={}&right=grant", alice())).await, [open.clone(), closed.clone()]);
     assert_eq!(ids("public=true".into()).await, [open]);
