@@ -208,9 +208,8 @@ async fn doubled_and_moved_batches_come_once_and_in_order() {
 #[tokio::test]
 async fn a_batch_of_another_partition_or_origin_is_rejected() {
     let broker = Broker::start().await;
-    let signer = Signer::wallet(key(5));
-    let mut elsewhere = SeriesWriter::new(NETWORK, part(OPEN, 1), signer.clone(), SeriesId(1));
-    let mut here = SeriesWriter::new(NETWORK, at(OPEN), signer, SeriesId(2));
+    let mut elsewhere = SeriesWriter::new(NETWORK, part(OPEN, 1), Signer::wallet(key(1)), SeriesId(1));
+    let mut here = SeriesWriter::new(NETWORK, at(OPEN), Signer::wallet(key(5)), SeriesId(2));
     let strangers = [elsewhere.seal(&[numbered(1)]).unwrap(), here.seal(&[numbered(1)]).unwrap()];
     for stranger in strangers {
         let client = connect(&broker, 1).await;
