@@ -61,6 +61,20 @@ impl Drop for Anvil {
     }
 }
 
+impl Anvil {
+    /// A receipt. Anvil answers a transaction before it has mined it.
+    async fn receipt(&self, hash: &Value) -> Value {
+        for _ in 0..1_000 {
+            let answer = self.rpc("eth_getTransactionReceipt", &json!([hash])).await;
+            if !answer["result"].is_null() {
+                return answer["result"].clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("anvil has not mined {hash} in ten seconds");
+    }
+}
+
 struct Pair {
     ours: Bench,
     anvil: Anvil,
@@ -88,7 +102,7 @@ impl Pair {
         let raw = alice.sign(&Tx { nonce: self.ours.nonce(&alice), ..tx });
         let hash = self.alike("eth_sendRawTransaction", json!([raw])).await;
         let ours = self.ours.ok("eth_getTransactionReceipt", json!([hash]));
-        let theirs = self.anvil.rpc("eth_getTransactionReceipt", &json!([hash])).await["result"].clone();
+        let theirs = self.anvil.receipt(&hash).await;
         for field in [
             "type",
             "status",
