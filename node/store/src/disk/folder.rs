@@ -4,7 +4,7 @@
 //! lock         locked while the store is open
 //! new/         a store in the making; holds no batch, so it is made again if that was interrupted
 //! log/         fjall's folder, with two files of ours:
-//!   manifest   `mainstem-store 1 <number of the log> <checksum>`
+//!   manifest   `mainstem-store 2 <number of the log> <checksum>`
 //!   synced     how much of the journal was fsynced, see [`super::sync`]
 //! quarantine/  what was cut off a journal when the power failed
 //! ```
@@ -17,6 +17,9 @@ use std::{
     path::{Path, PathBuf},
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// What the manifest begins with. The number goes up whenever a row or a file changes its form.
+const FORMAT: &str = "mainstem-store 2";
 
 /// A locked store folder.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl Folder {
     pub(super) fn finish(&self, log_id: u64) -> Result<(), StoreError> {
         let finish = || {
             let new = self.unfinished();
-            let text = format!("mainstem-store 1 {log_id:016x}");
+            let text = format!("{FORMAT} {log_id:016x}");
             fs::write(new.join("manifest"), format!("{text} {:016x}\n", xxh3_64(text.as_bytes())))?;
             super::sync::Mark::create(&new)?;
             for file in ["manifest", "synced"] {
@@ -122,9 +125,10 @@ impl Folder {
             (sum == xxh3_64(text.as_bytes())).then_some((name.to_owned(), log_id))
         };
         match read() {
-            Some((name, log_id)) if name == "mainstem-store 1" => Ok(log_id),
-            Some((name, _)) => Err(self
-                .unopenable(format!("log/manifest says {name:?}, this version reads \"mainstem-store 1\""))),
+            Some((name, log_id)) if name == FORMAT => Ok(log_id),
+            Some((name, _)) => Err(self.unopenable(format!(
+                "log/manifest says {name:?}, this version reads {FORMAT:?}; open it with the version that wrote it"
+            ))),
             None => Err(self.unopenable("log/manifest is damaged")),
         }
     }

@@ -51,8 +51,11 @@ pub(super) fn check(folder: &Folder, synced: u64) -> Result<(), StoreError> {
         let rest = &bytes[whole..];
         let torn = !is_zero(rest);
         let behind = if torn { first_write(rest) } else { None };
-        let lost = last.is_some_and(|last| last.number < synced)
-            || behind.is_some_and(|write| write.number <= synced);
+        // What lies behind counts only when nothing lies before: a payload may look like a write.
+        let lost = match last {
+            Some(last) => last.number < synced,
+            None => behind.is_some_and(|write| write.number <= synced),
+        };
         if torn && (n < newest || lost) {
             return Err(folder.unopenable(format!(
                 "log/{name} is damaged at byte {whole}, and data behind it was durable"
@@ -77,6 +80,9 @@ pub(super) fn check(folder: &Folder, synced: u64) -> Result<(), StoreError> {
 fn read_journal(bytes: &[u8], last: &mut Option<Group>) -> Result<usize, (usize, String)> {
     let mut at = 0;
     while let Some((length, seqno, group)) = read_write(&bytes[at..]) {
+        // IMPORTANT: a crash leaves no such thing. To cut it off would lose what another version wrote.
+        let group =
+            group.ok_or_else(|| (at, "a whole write that this version does not know how to read".into()))?;
         if let Some(last) = *last {
             if group.number != last.number + 1 {
                 return Err((at, format!("write {} follows write {}", group.number, last.number)));
@@ -99,11 +105,11 @@ fn read_journal(bytes: &[u8], last: &mut Option<Group>) -> Result<usize, (usize,
 /// The first whole write in bytes that do not begin with one.
 fn first_write(bytes: &[u8]) -> Option<Group> {
     let begins = (0..bytes.len()).filter(|at| bytes[*at] == 1);
-    begins.filter_map(|at| read_write(&bytes[at..])).map(|(_, _, group)| group).next()
+    begins.filter_map(|at| read_write(&bytes[at..])).find_map(|(_, _, group)| group)
 }
 
-/// One whole write: its length, its sequence number, what it says of itself.
-fn read_write(bytes: &[u8]) -> Option<(usize, u64, Group)> {
+/// One whole write: its length, its sequence number, what it says of itself in a form that this version reads.
+fn read_write(bytes: &[u8]) -> Option<(usize, u64, Option<Group>)> {
     let mut input = Input { bytes, at: 0 };
     if input.take::<1>()? != [1] {
         return None;
@@ -123,14 +129,14 @@ fn read_write(bytes: &[u8]) -> Option<(usize, u64, Group)> {
         let value = u32::from_le_bytes(input.take()?) as usize;
         let (key, value) = (input.slice(key)?, input.slice(value)?);
         if key == tables::GROUP {
-            group = Some(Group::decode(value).ok()?);
+            group = Group::decode(value).ok();
         }
     }
     let sum = xxh3_64(&bytes[begin..input.at]);
     let whole = input.take::<1>()? == [3]
         && u64::from_le_bytes(input.take()?) == sum
         && input.take::<4>()? == *b"FJL\x03";
-    if whole { Some((input.at, seqno, group?)) } else { None }
+    whole.then_some((input.at, seqno, group))
 }
 
 /// Cuts off what lies behind the whole writes of a journal. `keep` is kept aside: there are whole writes in it, when the

@@ -9,6 +9,7 @@ use std::{
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) const BEGIN: Cursor = Cursor::Arrival { log: 7, position: 0, skip: 0 };
 
@@ -88,6 +89,35 @@ fn a_torn_write_that_was_not_durable_is_cut_off_and_all_before_it_is_kept() {
 }
 
 /// L5: no data is deleted because something that describes it is missing or bad.
+#[test]
+fn a_whole_write_in_a_form_of_another_version_is_refused_and_not_cut_off() {
+    let (folder, _) = filled(3);
+    let file = journal(&folder);
+    let mut bytes = fs::read(&file).unwrap();
+    let ends: Vec<_> = (4..=bytes.len()).filter(|end| bytes[..*end].ends_with(b"FJL\x03")).collect();
+    let [.., begin, end] = ends[..] else { panic!("the journal has too few writes") };
+    // The items of the last write lie between its start, 13 bytes, and its end, 13 bytes.
+    let items = begin + 13..end - 13;
+    let row = bytes[items.clone()].windows(5).rposition(|key| key == b"group").unwrap();
+    bytes[items.start + row + 5..][..24].fill(0xee);
+    let sum = xxh3_64(&bytes[items.clone()]).to_le_bytes();
+    bytes[items.end + 1..][..8].copy_from_slice(&sum);
+    fs::write(&file, &bytes).unwrap();
+    let why = refusal(folder.path());
+    assert!(why.contains("a whole write that this version does not know"), "{why}");
+    assert_eq!(fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
+fn a_store_of_another_format_is_refused_by_its_number() {
+    let (folder, _) = filled(3);
+    let manifest = folder.path().join("log/manifest");
+    let text = "mainstem-store 1 0000000000000007";
+    fs::write(&manifest, format!("{text} {:016x}\n", xxh3_64(text.as_bytes()))).unwrap();
+    let why = refusal(folder.path());
+    assert!(why.contains("mainstem-store 1") && why.contains("mainstem-store 2"), "{why}");
+}
+
 #[test]
 fn l5_a_store_that_lost_a_file_is_refused_by_that_files_name_and_nothing_is_deleted() {
     let (folder, _) = filled(200);
