@@ -29,7 +29,10 @@ impl Node {
     pub(crate) fn start_on(folder: &Path, quic_port: u16) -> Self {
         let file = folder.join("dev/connection.json");
         drop(fs::remove_file(&file));
-        let child = Command::new(env!("CARGO_BIN_EXE_mainstem"))
+        // MAINSTEM_BIN: another build of the program, for long runs beside which this one may be built anew.
+        let program =
+            std::env::var_os("MAINSTEM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_mainstem").into());
+        let child = Command::new(program)
             .arg("--data-dir")
             .arg(folder)
             .args(["dev", "--http-port", "0", "--rpc-port", "0", "--quic-port", &quic_port.to_string()])
