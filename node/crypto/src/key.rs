@@ -98,22 +98,32 @@ impl PublicKey {
     /// # Errors
     /// [`CryptoError::Mismatch`].
     pub fn verify(&self, digest: &Hash, signature: &Signature) -> Result<(), CryptoError> {
-        let (r, s) = signature.ecdsa.split_scalars();
-        let z = <Scalar as Reduce<U256>>::reduce_bytes(&(*digest).into());
-        let s_inverse = s.invert_vartime();
-        let point = ProjectivePoint::lincomb(
-            &ProjectivePoint::GENERATOR,
-            &(z * *s_inverse),
-            &ProjectivePoint::from(*self.0.as_affine()),
-            &(*r * *s_inverse),
-        );
-        let point: AffinePoint = point.to_affine();
-        // r must equal x itself, not x mod n: v 27 and 28 say that x did not wrap, as ecrecover reads them.
-        if point.x() == r.to_repr() && bool::from(point.y_is_odd()) == signature.y_is_odd() {
-            Ok(())
-        } else {
-            Err(CryptoError::Mismatch)
-        }
+        fits(digest, signature, |of_generator, of_key| {
+            ProjectivePoint::lincomb(&ProjectivePoint::GENERATOR, &of_generator, &self.point(), &of_key)
+                .to_affine()
+        })
+    }
+
+    pub(crate) fn point(&self) -> ProjectivePoint {
+        ProjectivePoint::from(*self.0.as_affine())
+    }
+}
+
+/// Whether a signature holds (SEC 1, section 4.1.4). `sum` gives a multiple of the generator and one of the key, added.
+pub(crate) fn fits(
+    digest: &Hash,
+    signature: &Signature,
+    sum: impl FnOnce(Scalar, Scalar) -> AffinePoint,
+) -> Result<(), CryptoError> {
+    let (r, s) = signature.ecdsa.split_scalars();
+    let z = <Scalar as Reduce<U256>>::reduce_bytes(&(*digest).into());
+    let s_inverse = s.invert_vartime();
+    let point = sum(z * *s_inverse, *r * *s_inverse);
+    // r must equal x itself, not x mod n: v 27 and 28 say that x did not wrap, as ecrecover reads them.
+    if point.x() == r.to_repr() && bool::from(point.y_is_odd()) == signature.y_is_odd() {
+        Ok(())
+    } else {
+        Err(CryptoError::Mismatch)
     }
 }
 

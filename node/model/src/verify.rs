@@ -1,11 +1,9 @@
+mod keys;
+
 use crate::{Batch, BatchError, Delegation, Header, Network, NetworkId, SignatureType};
-use mainstem_crypto::{Address, CryptoError, Hash, PublicKey, Signature, personal_message_digest, recover};
-use std::{
-    collections::HashMap,
-    mem,
-    ops::Deref,
-    sync::{Mutex, PoisonError},
-};
+use keys::Keys;
+use mainstem_crypto::{Address, Hash, Signature, personal_message_digest};
+use std::ops::Deref;
 
 /// A batch whose signature, Merkle root and time range were checked. Rights, order and clock are still to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,45 +33,18 @@ impl Deref for VerifiedBatch {
 }
 
 /// Proves batches of one network. Shared between threads; remembers public keys, since recovering one from a signature
-/// costs twice a check against a known one.
+/// costs twice a check against a known one, and tables of the busy ones, with which a check costs half.
 #[derive(Debug)]
 pub struct Verifier {
     network: Network,
     network_id: NetworkId,
-    keys: Mutex<KeyCache>,
-}
-
-/// Public keys remembered in each of two generations; when the young one is full the old one is dropped.
-const KEYS_PER_GENERATION_MAX: usize = 4096;
-
-#[derive(Debug, Default)]
-struct KeyCache {
-    young: HashMap<Address, PublicKey>,
-    old: HashMap<Address, PublicKey>,
-}
-
-impl KeyCache {
-    fn find(&mut self, address: &Address) -> Option<PublicKey> {
-        if let Some(key) = self.young.get(address) {
-            return Some(*key);
-        }
-        let key = self.old.remove(address)?;
-        self.insert(*address, key);
-        Some(key)
-    }
-
-    fn insert(&mut self, address: Address, key: PublicKey) {
-        if self.young.len() >= KEYS_PER_GENERATION_MAX {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(address, key);
-    }
+    keys: Keys,
 }
 
 impl Verifier {
     /// A verifier for batches of `network`.
     pub fn new(network: Network) -> Self {
-        Self { network, network_id: network.id(), keys: Mutex::default() }
+        Self { network, network_id: network.id(), keys: Keys::default() }
     }
 
     /// The network it proves for.
@@ -81,7 +52,8 @@ impl Verifier {
         &self.network
     }
 
-    /// Proves a batch: network, signature, delegation, Merkle root, time range. Costs about 70 µs and 0.25 µs an event.
+    /// Proves a batch: network, signature, delegation, Merkle root, time range. Costs about 40 µs for a busy origin, 100 µs for
+    /// another, 200 µs for one never seen, and 0.25 µs an event.
     ///
     /// # Errors
     /// The first thing that does not hold. Cheap checks come first.
@@ -121,31 +93,22 @@ impl Verifier {
             if !delegation.is_empty() {
                 return Err(BatchError::Malformed("a delegation goes with signature type 2 only"));
             }
-            return self.check(origin, &digest, &signature).map(|()| None).map_err(BatchError::Signature);
+            return self
+                .keys
+                .check(origin, &digest, &signature)
+                .map(|()| None)
+                .map_err(BatchError::Signature);
         }
         let delegation = Delegation::decode(delegation)?;
         if !delegation.covers(header.stream_partition.stream) {
             return Err(BatchError::Delegation("it does not name this stream"));
         }
         let delegation_digest = delegation.digest(&self.network);
-        self.check(origin, &delegation_digest, &delegation.signature)
+        self.keys
+            .check(origin, &delegation_digest, &delegation.signature)
             .map_err(|_| BatchError::Delegation("it was not signed by the origin"))?;
-        self.check(delegation.session_key, &digest, &signature).map_err(BatchError::Signature)?;
+        self.keys.check(delegation.session_key, &digest, &signature).map_err(BatchError::Signature)?;
         Ok(Some((delegation_digest, delegation.expiry)))
-    }
-
-    /// Checks that the holder of `address` signed `digest`.
-    fn check(&self, address: Address, digest: &Hash, signature: &Signature) -> Result<(), CryptoError> {
-        let known = self.keys.lock().unwrap_or_else(PoisonError::into_inner).find(&address);
-        if let Some(key) = known {
-            return key.verify(digest, signature);
-        }
-        let key = recover(digest, signature)?;
-        if key.address() != address {
-            return Err(CryptoError::Mismatch);
-        }
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(address, key);
-        Ok(())
     }
 }
 
