@@ -20,6 +20,9 @@ use tokio::{
 
 /// Batches that are proven in one go: enough small ones to be worth a thread's while.
 const GROUP_BYTES_MAX: usize = 64 << 10;
+/// A batch up to this size that comes alone is proven where it was read: that takes less than waking another thread and
+/// being woken by it.
+const PROVEN_HERE_BYTES_MAX: usize = 2 << 10;
 /// Wait before asking again what the broker could not do just now.
 const AGAIN: Duration = Duration::from_millis(250);
 /// Looked back when a cursor means nothing to the broker any more: twice what clocks may differ.
@@ -293,7 +296,13 @@ impl Feed {
             return;
         }
         let (raws, verifier) = (std::mem::take(raws), self.core.verifier.clone());
-        let proven = self.core.provers.ask(move || prove(&verifier, raws));
+        let proven = if pieces.is_empty() && raws.len() == 1 && *bytes <= PROVEN_HERE_BYTES_MAX {
+            let (sender, proven) = oneshot::channel();
+            drop(sender.send(prove(&verifier, raws)));
+            proven
+        } else {
+            self.core.provers.ask(move || prove(&verifier, raws))
+        };
         pieces.push_back(Piece::Batches { bytes: std::mem::take(bytes), proven });
     }
 

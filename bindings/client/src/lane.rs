@@ -27,6 +27,10 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// A batch up to this size is sealed by whoever publishes, when nothing else is being sealed: that takes less than waking
+/// the sealing thread and being woken by it.
+const SEALED_HERE_BYTES_MAX: usize = 2 << 10;
+
 /// Bytes that an event takes in a batch besides its content.
 const EVENT_BYTES: usize = 24;
 
@@ -38,7 +42,7 @@ pub(crate) struct Lane {
     pub(crate) config: PublishConfig,
     publishing: Arc<Publishing>,
     state: Mutex<State>,
-    /// Used by the sealing thread only.
+    /// Locked before the state, if both are.
     writer: Mutex<SeriesWriter>,
     /// Something was acked, or failed.
     progress: Notify,
@@ -121,7 +125,16 @@ impl Lane {
         let receipt = PublishReceipt::new(open.ticket.clone(), index as u16);
         let events_max = self.config.batch_events_max.clamp(1, limits::EVENTS_PER_BATCH_MAX);
         if idle || index + 1 >= events_max || open.bytes >= self.config.batch_bytes_max {
-            self.cut(&mut state);
+            let here = state.sealing == 0 && state.open.bytes <= SEALED_HERE_BYTES_MAX;
+            // IMPORTANT: the writer is locked before the state is let go, so that what is cut next is sealed behind this.
+            match self.writer.try_lock() {
+                Ok(writer) if here => {
+                    let open = state.take_open();
+                    drop(state);
+                    self.seal(&open, writer);
+                }
+                _ => self.cut(&mut state),
+            }
         } else if index == 0 {
             open.since = Some(Instant::now());
             if mem::take(&mut state.parked) {
@@ -133,18 +146,18 @@ impl Lane {
 
     /// Hands the filling batch to the sealing thread. IMPORTANT: under the lock, so that batches are sealed in order.
     fn cut(self: &Arc<Self>, state: &mut State) {
-        let room = state.open.events.len().min(limits::EVENTS_PER_BATCH_MAX);
-        let next = Open { events: Vec::with_capacity(room), ..Open::default() };
-        let open = mem::replace(&mut state.open, next);
-        state.sealing += 1;
-        state.cut += 1;
+        let open = state.take_open();
         let lane = self.clone();
-        self.publishing.sealer().run(move || lane.seal(&open));
+        self.publishing.sealer().run(move || lane.seal(&open, lane.writer()));
     }
 
-    /// On the sealing thread.
-    fn seal(self: Arc<Self>, open: &Open) {
-        let sealed = self.seal_next(&open.events);
+    fn writer(&self) -> MutexGuard<'_, SeriesWriter> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// IMPORTANT: `writer` is held until the batch is among the items, so that they are in the order of their sequences.
+    fn seal(self: &Arc<Self>, open: &Open, mut writer: MutexGuard<'_, SeriesWriter>) {
+        let sealed = self.seal_next(&open.events, &mut writer);
         let mut state = self.state();
         state.sealing -= 1;
         let batch = match (sealed, state.failed.clone()) {
@@ -166,8 +179,7 @@ impl Lane {
         self.enqueue(&mut state);
     }
 
-    fn seal_next(&self, events: &[NewEvent]) -> Result<Batch, BatchError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    fn seal_next(&self, events: &[NewEvent], writer: &mut SeriesWriter) -> Result<Batch, BatchError> {
         match writer.seal(events) {
             // The caller's time goes back: within a series it must not, so another one begins.
             Err(BatchError::Timestamps(_)) if writer.head().next_sequence > 0 => {

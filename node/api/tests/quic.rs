@@ -237,6 +237,20 @@ fn oversized(batch: Batch) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_strangers_batch_is_refused_by_its_header_before_anything_is_proven() {
+    let broker = Broker::start();
+    let (mut client, _) = Client::greeted(&broker).await;
+    let mut private = SeriesWriter::new(NETWORK, at(PRIVATE), Signer::wallet(key(5)), SeriesId(5));
+    let batch = private.seal(&[event(1)]).unwrap();
+    let mut forged = batch.bytes().to_vec();
+    let place = forged.windows(65).position(|window| window == &batch.signature()[..]).unwrap();
+    let wrong = key(6).sign(&mainstem_crypto::personal_message_digest(&batch.id().0));
+    forged[place..place + 65].copy_from_slice(wrong.as_bytes());
+    // A proof would have found the signature at fault.
+    assert_eq!(refused(publish(&mut client, 2, &forged).await), (2, code(Code::MissingPermission)));
+}
+
+#[tokio::test]
 async fn too_many_batches_that_do_not_prove_end_the_connection() {
     let session = SessionConfig { bad_batches_max: 3, ..SessionConfig::default() };
     let broker = Broker::with(QuicConfig::default(), session, Config::default());

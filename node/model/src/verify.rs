@@ -52,6 +52,11 @@ impl Verifier {
         &self.network
     }
 
+    /// The number of that network, as headers name it.
+    pub const fn network_id(&self) -> NetworkId {
+        self.network_id
+    }
+
     /// Proves a batch: network, signature, delegation, Merkle root, time range. Costs about 40 µs for a busy origin, 100 µs for
     /// another, 200 µs for one never seen, and 0.25 µs an event.
     ///

@@ -1,7 +1,7 @@
 use super::Ticket;
 use crate::ClientError;
-use mainstem_model::{AckLevel, Batch, NewEvent};
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use mainstem_model::{AckLevel, Batch, NewEvent, limits};
+use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 
 /// What a lane has taken and not seen acked.
 #[derive(Debug, Default)]
@@ -60,6 +60,15 @@ impl State {
     pub(super) fn item(&mut self, serial: u64) -> Option<&mut Item> {
         let place = usize::try_from(serial.checked_sub(self.first)?).ok()?;
         self.items.get_mut(place)
+    }
+
+    /// Takes the filling batch for sealing.
+    pub(super) fn take_open(&mut self) -> Open {
+        let room = self.open.events.len().min(limits::EVENTS_PER_BATCH_MAX);
+        let next = Open { events: Vec::with_capacity(room), ..Open::default() };
+        self.sealing += 1;
+        self.cut += 1;
+        mem::replace(&mut self.open, next)
     }
 
     pub(super) fn retain(&mut self, batch: Batch, level: AckLevel, bytes_max: usize) {

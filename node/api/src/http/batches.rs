@@ -145,6 +145,9 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let form = read_form(&api, request).await?;
+    if let Form::Bytes(bytes) = &form {
+        api.handle.screen(bytes)?;
+    }
     let verifier = api.handle.verifier().clone();
     let proven = api.workers.run(move || prove_form(&verifier, stream, form)).await;
     let batch = proven

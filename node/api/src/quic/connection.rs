@@ -130,6 +130,10 @@ impl FrameRequests {
 }
 
 impl Requests for FrameRequests {
+    fn has_more(&self) -> bool {
+        self.at < self.filled || self.reader.is_within_frame()
+    }
+
     async fn next(&mut self) -> Result<Option<Result<ClientMessage, BadRequest>>, Refusal> {
         loop {
             while self.at < self.filled {
