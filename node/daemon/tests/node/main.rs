@@ -4,5 +4,7 @@
 
 mod crash;
 mod delivery;
+mod foreign;
+mod fsync;
 mod process;
 mod rights;

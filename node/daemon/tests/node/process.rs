@@ -27,6 +27,11 @@ impl Node {
 
     /// With a QUIC port of its own choice, so that clients find it again after a restart.
     pub(crate) fn start_on(folder: &Path, quic_port: u16) -> Self {
+        Self::start_with(folder, quic_port, &[])
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_with(folder: &Path, quic_port: u16, variables: &[(&str, &Path)]) -> Self {
         let file = folder.join("dev/connection.json");
         drop(fs::remove_file(&file));
         // MAINSTEM_BIN: another build of the program, for long runs beside which this one may be built anew.
@@ -36,6 +41,7 @@ impl Node {
             .arg("--data-dir")
             .arg(folder)
             .args(["dev", "--http-port", "0", "--rpc-port", "0", "--quic-port", &quic_port.to_string()])
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -53,6 +59,15 @@ impl Node {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Where HTTP is.
+    pub(crate) fn http(&self) -> &str {
+        self.profile["http"].as_str().unwrap()
     }
 
     pub(crate) fn config(&self, key: &str) -> ClientConfig {
