@@ -11,7 +11,7 @@ test: ## Everything that CI checks
 	@tools/test.sh
 
 bench: ## Throughput and latency of a broker of its own, beside NATS JetStream
-	@cargo run --release --quiet --package mainstem -- bench
+	@cargo run --release --quiet --package mainstem --features flamegraph -- bench
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -1,10 +1,14 @@
 //! `mainstem bench`: how fast a broker of its own is on this machine, everything proven and stored, beside NATS JetStream.
 
 mod broker;
+#[cfg(feature = "flamegraph")]
+mod flame;
 mod latency;
 mod nats;
+mod reopen;
 mod report;
 mod shares;
+mod sockets;
 mod throughput;
 
 use broker::{Broker, Over};
@@ -26,7 +30,16 @@ pub(crate) struct BenchArgs {
     /// Numbers of subscribers to try after one
     #[arg(long, value_delimiter = ',', default_values_t = [10, 100])]
     pub(crate) subscribers: Vec<usize>,
-    /// Only these parts: throughput, nats, latency, durable, fanout, websocket
+    /// Sockets of the memory run
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) sockets: usize,
+    /// Subscribers that take nothing, of the stalled run
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) stalled: usize,
+    /// MiB of events to restart with
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) stored_mib: u64,
+    /// Only these parts: throughput, nats, latency, durable, fanout, websocket, memory, stalled, restart, flamegraph
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Folder for the result (bench.json)
@@ -82,6 +95,37 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     if args.wants("websocket") {
         let broker = Broker::start().await?;
         report.add(throughput::run(&broker, &args, 1, Over::WebSocket).await?);
+        report.add(sockets::json(&broker, &args).await?);
+    }
+    if args.wants("memory") {
+        let broker = Broker::start().await?;
+        report.add(sockets::idle(&broker, args.sockets).await?);
+    }
+    if args.wants("stalled") {
+        let broker = Broker::start().await?;
+        for row in sockets::stalled(&broker, args.stalled).await? {
+            report.add(row);
+        }
+    }
+    if args.wants("restart") {
+        report.add(reopen::run(Broker::start().await?, &args, args.stored_mib << 20).await?);
+    }
+    if args.wants("flamegraph") {
+        flame(&args, &mut report).await?;
     }
     report.finish(&args.out)
+}
+
+#[cfg(feature = "flamegraph")]
+async fn flame(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
+    let path = flame::run(args).await?;
+    report.note(&format!("flame graph: {}", path.display()));
+    Ok(())
+}
+
+#[cfg(not(feature = "flamegraph"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
+async fn flame(_: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
+    report.note("no flame graph: this build is without the feature `flamegraph`, which `make bench` has");
+    Ok(())
 }

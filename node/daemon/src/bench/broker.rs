@@ -9,7 +9,7 @@ use mainstem_client::{
 use mainstem_crypto::SecretKey;
 use mainstem_model::{Partition, Right, StreamPartition};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -36,35 +36,93 @@ impl Over {
 
 #[derive(Debug)]
 pub(crate) struct Broker {
-    child: Child,
+    process: Process,
     folder: PathBuf,
     profile: Option<Profile>,
 }
 
+#[derive(Debug)]
+enum Process {
+    Child(Child),
+    /// A task of this process.
+    #[cfg(feature = "flamegraph")]
+    Within(tokio::task::JoinHandle<anyhow::Result<()>>),
+}
+
 impl Broker {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("mainstem-bench-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir_all(&folder)?;
-        let program = std::env::current_exe()?;
-        let child = Command::new(program)
-            .args(["--data-dir"])
-            .arg(&folder)
-            .args(["dev", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .context("the broker does not start")?;
-        let file = folder.join("dev/connection.json");
-        let mut broker = Self { child, folder, profile: None };
+        let folder = new_folder()?;
+        let process = Process::Child(spawn(&folder)?);
+        Self { process, folder, profile: None }.wait().await
+    }
+
+    /// In this process, so that one profile shows both sides.
+    #[cfg(feature = "flamegraph")]
+    pub(crate) async fn start_within() -> anyhow::Result<Self> {
+        let folder = new_folder()?;
+        let at = folder.clone();
+        let args =
+            crate::dev::DevArgs { quic_port: 0, http_port: 0, rpc_port: 0, config: None, reset: false };
+        let task = tokio::spawn(async move { crate::dev::run(args, &at).await });
+        Self { process: Process::Within(task), folder, profile: None }.wait().await
+    }
+
+    /// Kills it with -9. Its folder stays.
+    pub(crate) fn kill(&mut self) {
+        match &mut self.process {
+            Process::Child(child) => {
+                // One that has ended already is as good.
+                drop(child.kill());
+                drop(child.wait());
+            }
+            #[cfg(feature = "flamegraph")]
+            Process::Within(task) => task.abort(),
+        }
+    }
+
+    /// Starts it again on its folder, once it was killed.
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        std::fs::remove_file(self.profile_file())?;
+        self.process = Process::Child(spawn(&self.folder)?);
+        self.up().await
+    }
+
+    async fn wait(mut self) -> anyhow::Result<Self> {
+        self.up().await?;
+        Ok(self)
+    }
+
+    async fn up(&mut self) -> anyhow::Result<()> {
+        let file = self.profile_file();
         let begun = Instant::now();
         while !file.exists() {
-            if begun.elapsed() > START || broker.child.try_wait()?.is_some() {
+            let ended = match &mut self.process {
+                Process::Child(child) => child.try_wait()?.is_some(),
+                #[cfg(feature = "flamegraph")]
+                Process::Within(task) => task.is_finished(),
+            };
+            if begun.elapsed() > START || ended {
                 bail!("the broker did not come up");
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        broker.profile = Some(Profile::load(&file)?);
-        Ok(broker)
+        self.profile = Some(Profile::load(&file)?);
+        Ok(())
+    }
+
+    fn profile_file(&self) -> PathBuf {
+        self.folder.join("dev/connection.json")
+    }
+
+    /// Where its WebSockets are.
+    pub(crate) fn websocket(&self) -> anyhow::Result<&str> {
+        let profile = self.profile.as_ref().context("the broker is not up")?;
+        profile.websocket.as_deref().context("the broker has no WebSocket")
+    }
+
+    /// Bytes of all its files.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        bytes_of(&self.folder)
     }
 
     /// A client in the name of the first funded account.
@@ -75,8 +133,8 @@ impl Broker {
     pub(crate) async fn client_over(&self, over: Over, publish: PublishConfig) -> anyhow::Result<Client> {
         let profile = self.profile.as_ref().context("the broker is not up")?;
         let url = match over {
-            Over::Quic => &profile.broker,
-            Over::WebSocket => profile.websocket.as_ref().context("the broker has no WebSocket")?,
+            Over::Quic => profile.broker.as_str(),
+            Over::WebSocket => self.websocket()?,
         };
         let mut broker: Address = url.parse()?;
         broker.pin = profile.pin.as_deref().map(str::parse).transpose()?;
@@ -100,24 +158,59 @@ impl Broker {
 
     /// CPU seconds that the broker has used.
     pub(crate) fn cpu(&self) -> f64 {
-        cpu_of(&self.child.id().to_string())
+        cpu_of(&self.process_name())
     }
 
     /// Bytes of memory that the broker holds.
     pub(crate) fn rss(&self) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process_name())).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) * 1024
+    }
+
+    fn process_name(&self) -> String {
+        match &self.process {
+            Process::Child(child) => child.id().to_string(),
+            #[cfg(feature = "flamegraph")]
+            Process::Within(_) => "self".into(),
+        }
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
         // It is thrown away with its data.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
         drop(std::fs::remove_dir_all(&self.folder));
     }
+}
+
+fn new_folder() -> anyhow::Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("mainstem-bench-{:016x}", rand::random::<u64>()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn spawn(folder: &Path) -> anyhow::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(["--data-dir"])
+        .arg(folder)
+        .args(["dev", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .context("the broker does not start")
+}
+
+fn bytes_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_of(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
 }
 
 /// CPU seconds of a process (`self` for this one), user and system.

@@ -5,16 +5,28 @@ use anyhow::Context;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use mainstem_client::{PublishConfig, SubscribeOptions};
-use mainstem_model::{AckLevel, NewEvent};
+use mainstem_model::{AckLevel, NewEvent, StreamPartition};
 use std::time::{Duration, Instant};
 
 /// Events before the clock counts.
 const WARM_UP: usize = 500;
 
 pub(crate) async fn run(broker: &Broker, ack: AckLevel, rate: u32, count: usize) -> anyhow::Result<Row> {
+    let client = broker.client(PublishConfig::default()).await?;
+    let at = broker.stream(&client).await?;
+    run_at(broker, at, ack, rate, count).await
+}
+
+/// The same in a stream that is there.
+pub(crate) async fn run_at(
+    broker: &Broker,
+    at: StreamPartition,
+    ack: AckLevel,
+    rate: u32,
+    count: usize,
+) -> anyhow::Result<Row> {
     let batching = PublishConfig { batch_events_max: 1, ack, ..PublishConfig::default() };
     let (sender, receiver) = (broker.client(batching.clone()).await?, broker.client(batching).await?);
-    let at = broker.stream(&sender).await?;
     let publisher = sender.publisher(at)?;
     // The first one waits until the broker has seen the stream.
     publisher.publish(event(Instant::now(), Instant::now())).await?;

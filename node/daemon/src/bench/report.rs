@@ -17,6 +17,10 @@ impl Row {
         Self { name, figures: Vec::new() }
     }
 
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: f64) -> Self {
         self.figures.push((name, value));
         self

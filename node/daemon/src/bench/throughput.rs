@@ -83,12 +83,12 @@ pub(crate) async fn durable(broker: &Broker, args: &BenchArgs) -> anyhow::Result
         .with("events_per_s", published as f64 / begun.elapsed().as_secs_f64()))
 }
 
-fn batching(args: &BenchArgs, ack: AckLevel) -> PublishConfig {
+pub(crate) fn batching(args: &BenchArgs, ack: AckLevel) -> PublishConfig {
     PublishConfig { batch_bytes_max: args.batch_bytes, ack, ..PublishConfig::default() }
 }
 
 /// Publishes until told to stop, then waits for the last ack; gives how many.
-async fn send(
+pub(crate) async fn send(
     client: Client,
     at: StreamPartition,
     bytes: usize,
