@@ -45,7 +45,7 @@ abstract contract NetworkBase is Base {
         return 0xB0 + i;
     }
 
-    function brokerAt(uint256 i) internal pure returns (address) {
+    function brokerAt(uint256 i) internal view virtual returns (address) {
         return vm.addr(keyOf(i));
     }
 
@@ -146,7 +146,7 @@ abstract contract NetworkBase is Base {
         }
     }
 
-    function indexOf(address broker) internal pure returns (uint256 i) {
+    function indexOf(address broker) internal view returns (uint256 i) {
         while (brokerAt(i) != broker) ++i;
     }
 
