@@ -22,14 +22,14 @@ contract NetworkGasTest is NetworkBase {
 
     function test_register() public {
         _register(0);
-        costs("register, first", 110_000);
+        costs("register, first", 105_000);
     }
 
     function test_register_beside_others() public {
         joined(3);
         join(3, 255);
         _register(4);
-        costs("register, beside others", 90_000);
+        costs("register, beside others", 75_000);
     }
 
     function test_set_endpoint() public {
@@ -44,14 +44,14 @@ contract NetworkGasTest is NetworkBase {
         tick(CHALLENGE + 1);
         vm.prank(brokerAt(0));
         network.setWeight(100);
-        costs("setWeight", 40_000);
+        costs("setWeight", 35_000);
     }
 
     function test_deregister() public {
         joined(4);
         vm.prank(brokerAt(0));
         network.deregister();
-        costs("deregister", 35_000);
+        costs("deregister", 32_000);
     }
 
     function test_withdraw_stake() public {
@@ -69,14 +69,14 @@ contract NetworkGasTest is NetworkBase {
     function test_rebalance() public {
         _paid();
         network.rebalance();
-        costs("rebalance, paid", 75_000);
+        costs("rebalance, paid", 62_000);
     }
 
     function test_rebalance_unpaid() public {
         joined(4);
         tick(2 * EPOCH);
         network.rebalance();
-        costs("rebalance, unpaid", 62_000);
+        costs("rebalance, unpaid", 53_000);
     }
 
     function test_rebalance_useless() public {
