@@ -182,7 +182,8 @@ impl Assignment {
         Self { epoch: 0, shards, replicas, rotation_epochs: 1, seeds: BTreeMap::new(), members }
     }
 
-    /// The brokers that carry `shard`, best first. Empty only if nobody is active.
+    /// The brokers that carry `shard`, best first. Empty only if nobody is active. Costs a hash for each broker: an answer holds
+    /// for the whole epoch and is worth keeping.
     pub fn brokers(&self, shard: Shard) -> Vec<Address> {
         self.ranked(shard).into_iter().map(|(broker, _)| broker).collect()
     }
