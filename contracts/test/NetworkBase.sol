@@ -157,4 +157,23 @@ abstract contract NetworkBase is Base {
     function leaveAtOf(uint256 i) internal view returns (uint32 leaveAt) {
         (,, leaveAt) = network.brokerOf(brokerAt(i));
     }
+
+    function depart(uint256 i) internal {
+        vm.prank(brokerAt(i));
+        network.deregister();
+    }
+
+    function weigh(uint256 i, uint8 weight) internal {
+        vm.prank(brokerAt(i));
+        network.setWeight(weight);
+    }
+
+    function slash(uint256 i, uint32 epoch, uint32 shard, address[] memory better) internal {
+        equal(network.challenge(epoch, shard, claim(i, epoch, shard), better), brokerAt(i), "the cheat");
+    }
+
+    function fill(uint96 amount) internal {
+        coin.approve(address(network), type(uint256).max);
+        network.fund(amount);
+    }
 }
