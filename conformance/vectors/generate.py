@@ -10,15 +10,17 @@ import pathlib
 import re
 import sys
 
+import assignment
 import cases
 import reference
 
 FOLDER = pathlib.Path(__file__).resolve().parent
+FILES = cases.FILES | assignment.FILES
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
 def text_of(name: str) -> str:
-    made = cases.FILES[name]()
+    made = FILES[name]()
     used = {flag for test in made.tests for flag in test["flags"]}
     assert used == set(made.notes), (name, used ^ set(made.notes))
     document = {
@@ -91,7 +93,7 @@ def main() -> int:
         return 64
     reference.self_test()
     total, stale = 0, []
-    for name in cases.FILES:
+    for name in FILES:
         text = text_of(name)
         document = json.loads(text)
         validate(document, load_schema(f"{name}.json"), f"{name}.json")
@@ -101,10 +103,10 @@ def main() -> int:
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
             stale.append(path.name)
-    unknown = {path.stem for path in FOLDER.glob("*.json")} - set(cases.FILES)
+    unknown = {path.stem for path in FOLDER.glob("*.json")} - set(FILES)
     for name in sorted(stale) + sorted(f"{name}.json" for name in unknown):
         print(f"{name} is not what generate.py writes; run it and look at the difference", file=sys.stderr)
-    print(f"{len(cases.FILES)} files, {total} cases{', all fresh' if check and not stale and not unknown else ''}")
+    print(f"{len(FILES)} files, {total} cases{', all fresh' if check and not stale and not unknown else ''}")
     return 1 if stale or unknown else 0
 
 

@@ -17,10 +17,19 @@ interface Vm {
         uint64 gasRemaining;
     }
 
+    struct Wallet {
+        address addr;
+        uint256 publicKeyX;
+        uint256 publicKeyY;
+        uint256 privateKey;
+    }
+
     function prank(address sender) external;
     function startPrank(address sender) external;
     function stopPrank() external;
     function warp(uint256 second) external;
+    function roll(uint256 block_) external;
+    function prevrandao(bytes32 word) external;
     function expectRevert() external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
@@ -31,6 +40,7 @@ interface Vm {
     function lastCallGas() external view returns (Gas memory);
     function snapshotValue(string calldata name, uint256 value) external;
     function addr(uint256 key) external pure returns (address);
+    function createWallet(uint256 key) external returns (Wallet memory);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function toString(uint256 value) external pure returns (string memory);
     function readFile(string calldata path) external view returns (string memory);

@@ -4,7 +4,7 @@
 const fs = require('fs');
 const path = require('path');
 const root = path.join(__dirname, '..');
-const names = ['DATAcoin', 'Stream', 'StreamRegistry', 'EventVerifier'];
+const names = ['DATAcoin', 'Stream', 'StreamRegistry', 'EventVerifier', 'NetworkCoordinator'];
 let stale = 0;
 for (const name of names) {
   const built = JSON.parse(fs.readFileSync(path.join(root, 'out', `${name}.sol`, `${name}.json`), 'utf8'));

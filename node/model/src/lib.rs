@@ -17,6 +17,7 @@
 //! assert_eq!(verified.header().count, 1);
 //! ```
 
+mod assignment;
 mod batch;
 mod challenge;
 mod code;
@@ -33,6 +34,10 @@ mod registry;
 mod series;
 mod verify;
 
+pub use assignment::{
+    Assignment, AssignmentClaim, Candidate, EpochNumber, Member, Score, Seed, Shard, ShardCount, assigned,
+    drawn_at,
+};
 pub use batch::Batch;
 pub use challenge::Challenge;
 pub use code::{Code, Refusal};

@@ -388,3 +388,51 @@ fn what_is_proven_also_recovers_to_the_origin() {
         assert_eq!(batch.header().origin.address(), Some(key.address()), "{}", test["id"]);
     }
 }
+
+fn assignment(input: &Value) -> Assignment {
+    let seeds = list(&input["seeds"]).iter();
+    let members = list(&input["brokers"]).iter().map(|broker| {
+        let member = Member {
+            weight: number(&broker["weight"]),
+            active_from: number(&broker["activeFrom"]),
+            leave_at: number(&broker["leaveAt"]),
+        };
+        (Address(fixed(&broker["broker"])), member)
+    });
+    Assignment {
+        epoch: number(&input["epoch"]),
+        shards: ShardCount::new(1).unwrap(),
+        replicas: number(&input["replicas"]),
+        rotation_epochs: number(&input["rotationEpochs"]),
+        seeds: seeds.map(|seed| (number(&seed["epoch"]), Seed(fixed(&seed["seed"])))).collect(),
+        members: members.collect(),
+    }
+}
+
+#[test]
+fn shards_and_their_brokers_are_those_of_the_vectors() {
+    let shards = |input: &Value| ShardCount::new(number(&input["shards"])).unwrap();
+    check("assignment.json", |input| {
+        if input.get("stream").is_some() {
+            let partition: u16 = number(&input["partition"]);
+            let stream = StreamId(Address(fixed(&input["stream"])));
+            let shard = Shard::of(stream.partition(partition.try_into().unwrap()), shards(input));
+            Ok(json!({ "shard": shard.0 }))
+        } else if input.get("brokers").is_some() {
+            let ranked = assignment(input).ranked(Shard(number(&input["shard"])));
+            let one = |(broker, score): (Address, Score)| json!({ "broker": broker.to_string(), "score": hex::encode(score.to_bytes()) });
+            Ok(json!({ "assigned": ranked.into_iter().map(one).collect::<Vec<_>>() }))
+        } else if input.get("active").is_some() {
+            let (replicas, slots) = (number(&input["replicas"]), number(&input["slotsPerBroker"]));
+            Ok(json!({ "shards": shards(input).grown(number(&input["active"]), replicas, slots).number() }))
+        } else {
+            let claim = AssignmentClaim {
+                epoch: number(&input["epoch"]),
+                shard: Shard(number(&input["shard"])),
+                seed: Seed(fixed(&input["seed"])),
+            };
+            let digest = claim.digest(number(&input["chainId"]), Address(fixed(&input["coordinator"])));
+            Ok(json!({ "digest": hex::encode(digest) }))
+        }
+    });
+}
