@@ -4,7 +4,7 @@ use super::{broker::Broker, report::Row, throughput::unix_ms};
 use anyhow::Context;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use mainstem_client::{PublishConfig, SubscribeOptions};
+use mainstem_client::{PublishConfig, PublishReceipt, SubscribeOptions};
 use mainstem_model::{AckLevel, NewEvent, StreamPartition};
 use std::time::{Duration, Instant};
 
@@ -48,18 +48,30 @@ pub(crate) async fn run_at(
         }
         anyhow::Ok(deliver)
     });
-    let mut acked = Histogram::<u64>::new(3)?;
+    // Acks come in the order of the batches, so one task waits for them all.
+    let (to_acking, mut receipts) = tokio::sync::mpsc::unbounded_channel::<(Instant, PublishReceipt)>();
+    let acking = tokio::spawn(async move {
+        let mut acked = Histogram::<u64>::new(3)?;
+        let mut number = 0;
+        while let Some((begun, receipt)) = receipts.recv().await {
+            receipt.await?;
+            if number >= WARM_UP {
+                acked.record(u64::try_from(begun.elapsed().as_micros())?)?;
+            }
+            number += 1;
+        }
+        anyhow::Ok(acked)
+    });
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
-    let mut receipts = Vec::new();
     for _ in 0..count + WARM_UP {
         tick.tick().await;
         let begun = Instant::now();
         let receipt = publisher.publish(event(base, begun)).await?;
-        receipts.push(tokio::spawn(async move { receipt.await.map(|_| begun.elapsed()) }));
+        // A task that has failed says why below.
+        drop(to_acking.send((begun, receipt)));
     }
-    for receipt in receipts.into_iter().skip(WARM_UP) {
-        acked.record(u64::try_from(receipt.await??.as_micros())?)?;
-    }
+    drop(to_acking);
+    let acked = acking.await??;
     let deliver = reading.await??;
     let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
     Ok(Row::new(format!("latency, {}, {rate} one-event batches/s", ack.as_str()))
