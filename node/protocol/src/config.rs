@@ -18,7 +18,8 @@ pub struct Config {
     pub subscription_queue_bytes_max: usize,
     /// The same over all subscriptions. While it is exceeded each subscription gets one batch at a time.
     pub delivery_queue_bytes_max: usize,
-    /// How far a batch's timestamps may be from the broker's clock, either way, milliseconds. Outside: `INVALID_TIMESTAMP`.
+    /// How far a new batch's timestamps may be from the broker's clock, either way, milliseconds. Outside:
+    /// `INVALID_TIMESTAMP`. A batch that is here already is acked whatever its age.
     pub timestamp_window_ms: i64,
     /// Series whose heads are remembered; others are read from the store when they are next published to.
     pub series_cache_max: usize,

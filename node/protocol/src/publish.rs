@@ -135,7 +135,11 @@ impl Ingest {
         }
     }
 
-    /// Everything that can be said of a batch without its series; takes room in the session's window.
+    /// Everything that can be said of a batch without its series; takes room in the session's window, which is what bounds
+    /// the reads that batches of unknown series cause.
+    ///
+    /// IMPORTANT: nothing here may turn true by time alone. A publisher sends again what was not acked, however long it was
+    /// away, and what is stored must be acked then: see [`check_time`].
     fn admit(&self, publish: &Publish, cx: &mut Context<'_>) -> Result<(), Refusal> {
         if let Some(refusal) = &self.failed {
             return Err(refusal.clone());
@@ -143,8 +147,7 @@ impl Ingest {
         let (batch, header) = (&publish.batch, publish.batch.header());
         let origin = header.origin.address();
         cx.registry.check(header.stream_partition, origin, Right::Publish, cx.now.unix_s())?;
-        check_delegation(batch, cx.registry, cx.now)?;
-        check_clock(header, cx.config, cx.now)?;
+        check_revoked(batch, cx.registry)?;
         let bytes = batch.bytes().len();
         if self.queue_bytes > 0 && self.queue_bytes + bytes > cx.config.write_queue_bytes_max {
             return Err(Refusal::new(Code::Overloaded, "the journal is behind; try again in a moment"));
@@ -198,7 +201,10 @@ impl Ingest {
             return cx.refuse_publish(&publish, refusal);
         }
         match state.head.judge(header) {
-            SeriesVerdict::Next => self.accept(publish, cx),
+            SeriesVerdict::Next => match check_time(&publish.batch, cx.config, cx.now) {
+                Ok(()) => self.accept(publish, cx),
+                Err(refusal) => cx.refuse_publish(&publish, refusal),
+            },
             SeriesVerdict::Past => self.compare(publish, cx),
             SeriesVerdict::Gap => {
                 let refusal = gap(format!(
@@ -444,19 +450,24 @@ fn gap(message: String) -> Refusal {
     Refusal::new(Code::SeriesGap, message)
 }
 
-fn check_delegation(batch: &VerifiedBatch, registry: &Registry, now: Now) -> Result<(), Refusal> {
-    let Some((digest, expiry)) = batch.delegation_used() else { return Ok(()) };
-    if now.unix_s() > expiry {
-        return Err(Refusal::new(
-            Code::InvalidDelegation,
-            "the delegation has expired; let the wallet sign another",
-        ));
-    }
+fn check_revoked(batch: &VerifiedBatch, registry: &Registry) -> Result<(), Refusal> {
+    let Some((digest, _)) = batch.delegation_used() else { return Ok(()) };
     let revoked = batch.header().origin.address().is_some_and(|wallet| registry.is_revoked(wallet, digest));
     if revoked {
         return Err(Refusal::new(Code::InvalidDelegation, "the wallet has revoked this delegation on chain"));
     }
     Ok(())
+}
+
+/// Whether a batch that is not here yet may be taken in at this time.
+fn check_time(batch: &VerifiedBatch, config: &Config, now: Now) -> Result<(), Refusal> {
+    if batch.delegation_used().is_some_and(|(_, expiry)| now.unix_s() > expiry) {
+        return Err(Refusal::new(
+            Code::InvalidDelegation,
+            "the delegation has expired; let the wallet sign another",
+        ));
+    }
+    check_clock(batch.header(), config, now)
 }
 
 fn check_clock(header: &Header, config: &Config, now: Now) -> Result<(), Refusal> {

@@ -1,0 +1,51 @@
+use crate::desk::{Desk, NETWORK, SESSION, START_MS, STREAM, acked_duplicate, appended, at, refused, series};
+use mainstem_crypto::SecretKey;
+use mainstem_model::{Code, Delegation, SeriesHead, SeriesId, SeriesKey, SeriesWriter, Signer};
+use mainstem_protocol::{Config, InEvent, OutEvent, SessionId};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+#[test]
+fn a_stored_batch_that_is_sent_again_after_a_day_is_acked_as_a_duplicate() {
+    let mut desk = Desk::new(Config::default());
+    let mut writer = series(1);
+    let batch = desk.seal(&mut writer, "stored, its ack lost");
+    let write = appended(&desk.begin(SESSION, &batch));
+    desk.handle(InEvent::SessionClosed { session: SESSION });
+    desk.handle(InEvent::Stored { writes: vec![(write, 0)] });
+    desk.now += DAY_MS;
+    desk.open(SessionId(2));
+    let out = desk.publish(SessionId(2), &batch);
+    assert!(acked_duplicate(&out), "{out:?}");
+
+    // The next one of the same age was never here, and is too old to be taken in.
+    desk.now = START_MS;
+    let next = desk.seal(&mut writer, "never sent");
+    desk.now += DAY_MS;
+    assert_eq!(refused(&desk.publish(SessionId(2), &next)), Some(Code::InvalidTimestamp));
+}
+
+#[test]
+fn a_stored_batch_is_acked_after_a_restart_although_its_delegation_has_expired() {
+    let (wallet, session_key) =
+        (SecretKey::from_bytes(&[4; 32]).unwrap(), SecretKey::from_bytes(&[5; 32]).unwrap());
+    let expiry = START_MS as u64 / 1000 + 60;
+    let delegation =
+        Delegation::sign(&NETWORK, &wallet, session_key.address(), vec![STREAM], expiry).unwrap();
+    let signer = Signer::session(&NETWORK, session_key, &delegation).unwrap();
+    let mut writer = SeriesWriter::new(NETWORK, at(STREAM), signer, SeriesId(1));
+
+    let mut desk = Desk::new(Config::default());
+    let batch = desk.seal(&mut writer, "stored before the restart");
+    let next = desk.seal(&mut writer, "never sent");
+    desk.now += 120_000;
+    let out = desk.publish(SESSION, &batch);
+    assert!(matches!(out[..], [OutEvent::ReadHead { .. }]), "{out:?}");
+    let key = SeriesKey::of(batch.header());
+    let head = SeriesHead::after(&batch);
+    let out = desk.handle(InEvent::HeadRead { series: key, result: Ok(Some(head)) });
+    let [OutEvent::ReadBatch { read, .. }] = out[..] else { panic!("{out:?}") };
+    let out = desk.handle(InEvent::BatchRead { read, result: Ok(Some(batch.bytes().clone())) });
+    assert!(acked_duplicate(&out), "{out:?}");
+    assert_eq!(refused(&desk.publish(SESSION, &next)), Some(Code::InvalidDelegation));
+}
