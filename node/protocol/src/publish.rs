@@ -238,7 +238,6 @@ impl Ingest {
         let write = self.next_write();
         if let Some(state) = self.series.find(&key) {
             state.head = SeriesHead::after(&batch);
-            state.in_flight += 1;
             state.remember(Recent {
                 sequence: batch.header().sequence,
                 next_sequence: batch.header().next_sequence(),
@@ -328,6 +327,9 @@ impl Ingest {
                 // Still on its way to the journal: the conflicting one is in memory.
                 let in_flight =
                     self.series.find(&key).and_then(|state| state.recall(publish.batch.header().sequence));
+                if let Some(same) = in_flight.filter(|recent| recent.id == publish.batch.id()) {
+                    return self.join(publish, same.write, cx);
+                }
                 let first =
                     in_flight.and_then(|recent| self.writes.get(&recent.write)).map(|w| w.batch.clone());
                 match first {

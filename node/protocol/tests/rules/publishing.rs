@@ -49,3 +49,22 @@ fn a_stored_batch_is_acked_after_a_restart_although_its_delegation_has_expired()
     assert!(acked_duplicate(&out), "{out:?}");
     assert_eq!(refused(&desk.publish(SESSION, &next)), Some(Code::InvalidDelegation));
 }
+
+#[test]
+fn every_batch_on_its_way_to_the_journal_is_known_when_it_is_sent_again() {
+    let mut desk = Desk::new(Config::default());
+    let mut writer = series(1);
+    let batches: Vec<_> = (0..200).map(|n| desk.seal(&mut writer, &format!("batch {n}"))).collect();
+    let mut writes = vec![appended(&desk.begin(SESSION, &batches[0]))];
+    for batch in &batches[1..] {
+        writes.push(appended(&desk.publish(SESSION, batch)));
+    }
+    desk.handle(InEvent::SessionClosed { session: SESSION });
+    desk.open(SessionId(2));
+    for batch in &batches {
+        assert_eq!(desk.publish(SessionId(2), batch).len(), 0, "it waits with the first one, no read");
+    }
+    let writes = writes.into_iter().zip(0..).collect();
+    let out = desk.handle(InEvent::Stored { writes });
+    assert_eq!(out.iter().filter(|output| acked_duplicate(std::slice::from_ref(output))).count(), 200);
+}
