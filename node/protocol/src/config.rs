@@ -21,6 +21,9 @@ pub struct Config {
     /// How far a new batch's timestamps may be from the broker's clock, either way, milliseconds. Outside:
     /// `INVALID_TIMESTAMP`. A batch that is here already is acked whatever its age.
     pub timestamp_window_ms: i64,
+    /// Proofs of two batches for one place that are kept of one origin in one partition. Further ones are refused with
+    /// `EQUIVOCATION` too, but not kept, and their series are not frozen.
+    pub proofs_per_origin_max: usize,
     /// Series whose heads are remembered; others are read from the store when they are next published to.
     pub series_cache_max: usize,
 }
@@ -38,6 +41,8 @@ impl Default for Config {
             delivery_queue_bytes_max: 256 << 20,
             // DESIGN: ±5 minutes live.
             timestamp_window_ms: 5 * 60_000,
+            // One shows that an origin cannot be trusted; a few show whether it goes on.
+            proofs_per_origin_max: 16,
             series_cache_max: 100_000,
         }
     }

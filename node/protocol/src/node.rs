@@ -109,6 +109,7 @@ impl Node {
                     delivery.deliver(&stored, cx);
                 }
             }
+            InEvent::Frozen { write, result } => ingest.handle_frozen(write, result, cx),
             InEvent::Durable { writes } => ingest.handle_durable(writes, cx),
             InEvent::StoreFailed { refusal } => ingest.handle_failure(refusal, cx),
             InEvent::StartResolved { read, result } => delivery.handle_start(read, result, cx),

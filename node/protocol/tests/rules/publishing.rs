@@ -68,3 +68,38 @@ fn every_batch_on_its_way_to_the_journal_is_known_when_it_is_sent_again() {
     let out = desk.handle(InEvent::Stored { writes });
     assert_eq!(out.iter().filter(|output| acked_duplicate(std::slice::from_ref(output))).count(), 200);
 }
+
+#[test]
+fn an_equivocation_fills_the_window_until_its_proof_is_kept() {
+    let mut desk = Desk::new(Config { publish_window_bytes: 1, ..Config::default() });
+    let fork = |desk: &mut Desk, number| {
+        let first = desk.seal(&mut series(number), "one");
+        let second = desk.seal(&mut series(number), "another");
+        let write = appended(&desk.begin(SESSION, &first));
+        desk.handle(InEvent::Stored { writes: vec![(write, number)] });
+        let out = desk.publish(SESSION, &second);
+        let [OutEvent::ReadBatch { read, .. }] = out[..] else { panic!("{out:?}") };
+        desk.handle(InEvent::BatchRead { read, result: Ok(Some(first.bytes().clone())) })
+    };
+    let out = fork(&mut desk, 1);
+    let [OutEvent::Freeze { write, kept_max: 16, .. }] = out[..] else { panic!("{out:?}") };
+    assert!(desk.node.counters().write_queue_bytes > 0);
+    let batch = desk.seal(&mut series(2), "the next");
+    assert_eq!(refused(&desk.publish(SESSION, &batch)), Some(Code::Overloaded));
+
+    let out = desk.handle(InEvent::Frozen { write, result: Ok(true) });
+    assert_eq!(refused(&out), Some(Code::Equivocation));
+    assert_eq!(desk.node.counters().write_queue_bytes, 0);
+    let batch = desk.seal(&mut series(1), "of the frozen series");
+    assert_eq!(refused(&desk.publish(SESSION, &batch)), Some(Code::SeriesFrozen));
+
+    // One too many: refused, and nothing else.
+    let out = fork(&mut desk, 3);
+    let [OutEvent::Freeze { write, .. }] = out[..] else { panic!("{out:?}") };
+    let out = desk.handle(InEvent::Frozen { write, result: Ok(false) });
+    assert_eq!(refused(&out), Some(Code::Equivocation));
+    let mut writer = series(3);
+    desk.seal(&mut writer, "one");
+    let next = desk.seal(&mut writer, "two");
+    appended(&desk.publish(SESSION, &next));
+}

@@ -249,7 +249,9 @@ impl World {
             | OutEvent::ReadBatch { .. }
             | OutEvent::ResolveStart { .. }
             | OutEvent::ReadPage { .. } => self.plan(delay, Plan::Read(output, self.asking)),
-            OutEvent::Freeze { proof } => panic!("SEED={}: nobody equivocates here: {proof:?}", self.seed),
+            OutEvent::Freeze { proof, .. } => {
+                panic!("SEED={}: nobody equivocates here: {proof:?}", self.seed)
+            }
             // The transport keeps the order of what it is given.
             OutEvent::Send { session, message } => self.plan(0, Plan::Deliver(session, message)),
         }
