@@ -114,7 +114,7 @@ impl Node {
             InEvent::StoreFailed { refusal } => ingest.handle_failure(refusal, cx),
             InEvent::StartResolved { read, result } => delivery.handle_start(read, result, cx),
             InEvent::PageRead { read, result } => delivery.handle_page(read, result, cx),
-            InEvent::Tick => delivery.recheck(None, cx),
+            InEvent::Tick => delivery.handle_tick(cx),
             InEvent::Registry(_) => {}
         }
     }
