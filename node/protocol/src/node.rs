@@ -69,9 +69,9 @@ impl Node {
                 RegistryChange::Delegation(..) => None,
             };
             registry.apply(change);
-            if stream.is_some() {
+            if let Some(stream) = stream {
                 let cx = &mut Context { config, registry, sessions, counters, next_read, now, out };
-                delivery.recheck(stream, cx);
+                delivery.handle_rights(stream, cx);
             }
             return;
         }

@@ -7,7 +7,10 @@ use crate::{
     publish::{Context, StoredBatch},
     session::limit,
 };
-use mainstem_model::{Code, Cursor, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition};
+use mainstem_model::{
+    Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
+    limits::PARTITIONS_MAX,
+};
 use room::{Place, Room};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +29,8 @@ pub(crate) struct Delivery {
     reads: BTreeMap<ReadToken, Key>,
     /// Bytes on their way to all subscriptions, pages asked for included.
     room: Room,
+    /// The last second of each subscription's right to read.
+    expiries: BTreeSet<(u64, Key)>,
     /// Subscriptions that have ended and still hold something.
     leaving: BTreeMap<Key, Leaving>,
 }
@@ -52,6 +57,8 @@ struct Subscription {
     at: StreamPartition,
     filter: ReadFilter,
     live: bool,
+    /// The last second of its right to read, as the rights stand.
+    until: u64,
     /// Began at a reader's own cursor.
     resumed: bool,
     mode: Mode,
@@ -95,6 +102,7 @@ impl Delivery {
             by_partition: BTreeMap::new(),
             reads: BTreeMap::new(),
             room: Room::default(),
+            expiries: BTreeSet::new(),
             leaving: BTreeMap::new(),
         }
     }
@@ -132,12 +140,15 @@ impl Delivery {
         let read = cx.read_token();
         self.reads.insert(read, key);
         self.by_partition.entry(at).or_default().keys.insert(key);
+        let until = cx.registry.subscribe_until(at.stream, identity);
+        self.expiries.insert((until, key));
         self.subscriptions.insert(
             key,
             Subscription {
                 at,
                 filter,
                 live,
+                until,
                 resumed: matches!(start, ReadStart::Cursor(_)),
                 mode: Mode::Starting,
                 queue_bytes: 0,
@@ -431,29 +442,45 @@ impl Delivery {
         }
     }
 
-    /// Time has passed: sessions that hold room and do nothing with it end.
+    /// Time has passed: sessions that hold room and do nothing with it end, and subscriptions whose right has run out.
     pub(crate) fn handle_tick(&mut self, cx: &mut Context<'_>) {
         self.room.end_stalled(cx);
-        self.recheck(None, cx);
+        let now_s = cx.now.unix_s();
+        let over: Vec<_> =
+            self.expiries.iter().take_while(|(until, _)| *until < now_s).map(|(_, key)| *key).collect();
+        for key in over {
+            self.recheck(key, cx);
+        }
     }
 
-    /// Ends every subscription whose holder may no longer read: of one stream after a change of its rights, of all as
-    /// time passes.
-    pub(crate) fn recheck(&mut self, stream: Option<StreamId>, cx: &mut Context<'_>) {
-        let now_s = cx.now.unix_s();
-        let mut lost = Vec::new();
-        for (key, subscription) in &self.subscriptions {
-            if stream.is_some_and(|stream| stream != subscription.at.stream) {
-                continue;
-            }
-            let identity = cx.sessions.identity(key.0);
-            if let Err(refusal) = cx.registry.check(subscription.at, identity, Right::Subscribe, now_s) {
-                lost.push((*key, refusal));
-            }
+    /// The rights of a stream have changed: looks at who reads it.
+    pub(crate) fn handle_rights(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+        let at = |number| Partition::try_from(number).map(|partition| stream.partition(partition));
+        let (Ok(first), Ok(last)) = (at(0), at(PARTITIONS_MAX - 1)) else { return };
+        let keys: Vec<_> = self
+            .by_partition
+            .range(first..=last)
+            .flat_map(|(_, readers)| readers.keys.iter().copied())
+            .collect();
+        for key in keys {
+            self.recheck(key, cx);
         }
-        for (key, refusal) in lost {
+    }
+
+    /// Ends a subscription whose holder may no longer read; else notes until when it may.
+    fn recheck(&mut self, key: Key, cx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let identity = cx.sessions.identity(key.0);
+        let at = subscription.at;
+        if let Err(refusal) = cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()) {
             self.end(key, None, Some(refusal), cx);
-            self.use_room(key.0, cx);
+            return self.use_room(key.0, cx);
+        }
+        let until = cx.registry.subscribe_until(at.stream, identity);
+        let before = std::mem::replace(&mut subscription.until, until);
+        if before != until {
+            self.expiries.remove(&(before, key));
+            self.expiries.insert((until, key));
         }
     }
 
@@ -469,6 +496,7 @@ impl Delivery {
     fn remove(&mut self, key: Key, cx: &mut Context<'_>) -> bool {
         let Some(subscription) = self.subscriptions.remove(&key) else { return false };
         self.room.leave(key.0, subscription.place, cx);
+        self.expiries.remove(&(subscription.until, key));
         if let Some(readers) = self.by_partition.get_mut(&subscription.at) {
             readers.keys.remove(&key);
             if readers.keys.is_empty() {

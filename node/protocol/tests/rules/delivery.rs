@@ -1,6 +1,9 @@
 use crate::desk::{Desk, SESSION, START_MS, STREAM, at, refused};
 use bytes::Bytes;
-use mainstem_model::{Code, Cursor, ReadFilter, ReadStart, limits::BATCH_BYTES_MAX};
+use mainstem_crypto::Address;
+use mainstem_model::{
+    Code, Cursor, Grant, ReadFilter, ReadStart, RegistryChange, StreamId, limits::BATCH_BYTES_MAX,
+};
 use mainstem_protocol::{
     Config, InEvent, OutEvent, Page, PastBatch, ReadToken, ServerMessage, SessionId, Subscribe,
     SubscriptionId,
@@ -161,4 +164,53 @@ fn the_node_has_a_bound_of_subscriptions() {
     desk.open(SessionId(2));
     let more = InEvent::Subscribe { session: SessionId(2), request: 1, subscribe: everything() };
     assert_eq!(refused(&desk.handle(more)), Some(Code::LimitReached));
+}
+
+#[test]
+fn a_reader_whose_grant_runs_out_ends_at_that_second_and_one_whose_grant_was_prolonged_does_not() {
+    let mut desk = Desk::new(Config::default());
+    let until = START_MS as u64 / 1000 + 10;
+    let grant = |until| Grant { subscribe_until: until, ..Grant::NONE };
+    let change = |who, until| InEvent::Registry(RegistryChange::Grant(STREAM, who, grant(until)));
+    desk.handle(change(Address::ZERO, 0));
+    let (early, late) = (Address([5; 20]), Address([6; 20]));
+    for (who, session) in [(early, SessionId(5)), (late, SessionId(6))] {
+        desk.handle(change(who, until));
+        desk.handle(InEvent::SessionOpened { session, identity: Some(who) });
+        subscribe(&mut desk, session);
+    }
+    desk.handle(change(late, until + 10));
+    let ended = |out: &[OutEvent]| -> Vec<SessionId> {
+        out.iter()
+            .filter_map(|output| match output {
+                OutEvent::Send { session, message: ServerMessage::Ended { refusal: Some(_), .. } } => {
+                    Some(*session)
+                }
+                _ => None,
+            })
+            .collect()
+    };
+    desk.now += 10_999;
+    assert_eq!(ended(&desk.handle(InEvent::Tick)), [], "the last second is included");
+    desk.now += 1;
+    assert_eq!(ended(&desk.handle(InEvent::Tick)), [SessionId(5)]);
+    desk.now += 10_000;
+    assert_eq!(ended(&desk.handle(InEvent::Tick)), [SessionId(6)]);
+}
+
+#[test]
+fn a_change_of_one_streams_rights_costs_nothing_for_readers_of_another() {
+    // Forty million looks at readers of another stream take several seconds, none take milliseconds.
+    let mut desk = Desk::new(Config { subscriptions_per_session_max: 10_000, ..Config::default() });
+    let other = StreamId(Address([8; 20]));
+    desk.add_stream(other);
+    for _ in 0..10_000 {
+        subscribe(&mut desk, SESSION);
+    }
+    let began = std::time::Instant::now();
+    for _ in 0..2_000 {
+        desk.handle(InEvent::Registry(RegistryChange::Grant(other, Address([5; 20]), Grant::NONE)));
+        desk.handle(InEvent::Tick);
+    }
+    assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
 }
