@@ -145,8 +145,9 @@ pub enum ServerMessage {
     Subscribed { request: u64, subscription: SubscriptionId },
     /// A batch.
     Deliver { subscription: SubscriptionId, cursor: Cursor, received_at: i64, batch: Bytes },
-    /// The past is told, if any was asked for; from here on batches are live. `events` were sent so far.
-    CaughtUp { subscription: SubscriptionId, cursor: Cursor, events: u64 },
+    /// The past is told, if any was asked for; from here on batches are live. `events` were sent so far. Also told whenever
+    /// `damaged` batches were left out; with `more` the past goes on.
+    CaughtUp { subscription: SubscriptionId, cursor: Cursor, events: u64, damaged: u64, more: bool },
     /// Nothing more comes: all was told (`refusal` is `None`), or why not.
     Ended { subscription: SubscriptionId, cursor: Option<Cursor>, refusal: Option<Refusal> },
     /// The subscription is gone, as asked.

@@ -12,7 +12,10 @@ use mainstem_model::{
     limits::PARTITIONS_MAX,
 };
 use room::{Place, Room};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 /// Bytes asked of the store at once for one subscription.
 const PAGE_BYTES_MAX: usize = 512 << 10;
@@ -72,6 +75,8 @@ struct Subscription {
     events: u64,
     /// Damaged batches left out so far.
     damaged: u64,
+    /// How many of them it was not told of yet.
+    untold_damaged: u64,
     told_caught_up: bool,
 }
 
@@ -156,6 +161,7 @@ impl Delivery {
                 place: Place::Nowhere,
                 events: 0,
                 damaged: 0,
+                untold_damaged: 0,
                 told_caught_up: false,
             },
         );
@@ -259,6 +265,7 @@ impl Delivery {
         };
         subscription.mode = Mode::Reading { cursor: page.next };
         subscription.damaged += page.damaged;
+        subscription.untold_damaged += page.damaged;
         cx.counters.batches_damaged += page.damaged;
         for past in page.batches {
             let bytes = past.bytes.len();
@@ -291,6 +298,7 @@ impl Delivery {
         if page.at_end {
             self.go_live(key, page.next, cx);
         }
+        self.tell_damage(key, page.next, cx);
         self.read_on(key, cx);
         self.use_room(key.0, cx);
     }
@@ -307,9 +315,17 @@ impl Delivery {
         subscription.mode = Mode::Live { next: position };
         if !subscription.told_caught_up {
             subscription.told_caught_up = true;
-            let message =
-                ServerMessage::CaughtUp { subscription: key.1, cursor, events: subscription.events };
-            cx.out.push(OutEvent::Send { session: key.0, message });
+            cx.out.push(subscription.caught_up(key, cursor));
+        }
+    }
+
+    /// Damage is told of where it is met, with what was read of the same page: a reader that never comes to an end would
+    /// else never hear of it.
+    fn tell_damage(&mut self, key: Key, cursor: Cursor, cx: &mut Context<'_>) {
+        if let Some(subscription) = self.subscriptions.get_mut(&key)
+            && subscription.untold_damaged > 0
+        {
+            cx.out.push(subscription.caught_up(key, cursor));
         }
     }
 
@@ -477,7 +493,7 @@ impl Delivery {
             return self.use_room(key.0, cx);
         }
         let until = cx.registry.subscribe_until(at.stream, identity);
-        let before = std::mem::replace(&mut subscription.until, until);
+        let before = mem::replace(&mut subscription.until, until);
         if before != until {
             self.expiries.remove(&(before, key));
             self.expiries.insert((until, key));
@@ -515,6 +531,19 @@ impl Delivery {
             session.subscriptions -= 1;
         }
         true
+    }
+}
+
+impl Subscription {
+    fn caught_up(&mut self, key: Key, cursor: Cursor) -> OutEvent {
+        let message = ServerMessage::CaughtUp {
+            subscription: key.1,
+            cursor,
+            events: self.events,
+            damaged: mem::take(&mut self.untold_damaged),
+            more: !matches!(self.mode, Mode::Live { .. }),
+        };
+        OutEvent::Send { session: key.0, message }
     }
 }
 

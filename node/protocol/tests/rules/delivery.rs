@@ -1,4 +1,4 @@
-use crate::desk::{Desk, SESSION, START_MS, STREAM, at, refused};
+use crate::desk::{Desk, SESSION, START_MS, STREAM, appended, at, refused, series};
 use bytes::Bytes;
 use mainstem_crypto::Address;
 use mainstem_model::{
@@ -213,4 +213,45 @@ fn a_change_of_one_streams_rights_costs_nothing_for_readers_of_another() {
         desk.handle(InEvent::Tick);
     }
     assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_live_reader_hears_of_damage_in_the_page_where_it_is_met() {
+    let told = |out: &[OutEvent]| -> Vec<(u64, bool)> {
+        out.iter()
+            .filter_map(|output| match output {
+                OutEvent::Send { message: ServerMessage::CaughtUp { damaged, more, .. }, .. } => {
+                    Some((*damaged, *more))
+                }
+                _ => None,
+            })
+            .collect()
+    };
+    // So small that a reader with one batch on its way falls behind with the next.
+    let config = Config { session_queue_bytes_max: 0, ..Config::default() };
+    let mut desk = Desk::new(config);
+    let (subscription, out) = subscribe(&mut desk, SESSION);
+    let mut read = pages(&out)[0];
+    // In the middle of the past, at its end without damage, and after it was caught up and fell behind.
+    for (damaged, at_end, expected) in [(2, false, (2, true)), (0, true, (0, false))] {
+        let page = Page { batches: vec![], next: HERE, at_end, damaged };
+        let out = desk.handle(InEvent::PageRead { read, result: Ok(page) });
+        assert_eq!(told(&out), [expected]);
+        read = pages(&out).first().copied().unwrap_or(read);
+    }
+    let mut writer = series(1);
+    let mut stored = |desk: &mut Desk, number: u64| {
+        let batch = desk.seal(&mut writer, "live");
+        let out = if number == 0 { desk.begin(SESSION, &batch) } else { desk.publish(SESSION, &batch) };
+        desk.handle(InEvent::Stored { writes: vec![(appended(&out), number)] })
+    };
+    let out = stored(&mut desk, 0);
+    assert_eq!(desk.node.counters().batches_delivered, 1, "{out:?}");
+    let next = Cursor::Arrival { log: 7, position: 2, skip: 0 };
+    stored(&mut desk, 1);
+    assert_eq!(desk.node.counters().subscriptions_lagged, 1);
+    let out = desk.handle(InEvent::Flushed { session: SESSION, subscription, bytes: usize::MAX });
+    let [read] = pages(&out)[..] else { panic!("{out:?}") };
+    let page = Page { batches: vec![], next, at_end: true, damaged: 1 };
+    assert_eq!(told(&desk.handle(InEvent::PageRead { read, result: Ok(page) })), [(1, false)]);
 }
