@@ -231,6 +231,9 @@ impl World {
         self.node.handle(event, Now { unix_ms: self.now }, &mut out);
         let queued = self.node.counters().delivery_queue_bytes as usize;
         assert!(queued <= NODE_QUEUE_MAX, "SEED={}: {queued} bytes are on their way", self.seed);
+        // As the subscribers count: what they were given and their transports have not taken.
+        let held: usize = self.subscribers.iter().map(|subscriber| subscriber.queue_bytes).sum();
+        assert!(held <= queued, "SEED={}: {held} bytes are held, the node knows of {queued}", self.seed);
         for output in out {
             self.perform(output);
         }
