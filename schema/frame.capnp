@@ -100,6 +100,11 @@ struct CaughtUp {
   subscription @0 :UInt32;
   cursor @1 :Data;
   events @2 :UInt64;     # How many events of the past were sent since the subscription began.
+  damaged @3 :UInt64;
+  # So many batches are damaged at the broker and were left out since the last frame of this kind. One that reads on from
+  # the past again, having fallen behind, is told so too when it meets damage there, and then this frame comes once more.
+  more @4 :Bool;
+  # The past is not all told yet: this frame tells only of damage.
 }
 
 struct Ended {

@@ -3,9 +3,9 @@
 mod gap;
 
 use crate::{
-    BrokerUrl, ClientError, Delivery, ErrorKind, EventBatch, Fork, Gap,
+    BrokerUrl, ClientError, Damage, Delivery, ErrorKind, EventBatch, Fork, Gap,
     connection::Core,
-    frame::{Subscribe, Told},
+    frame::{CaughtUp, Subscribe, Told},
     guard::{SeriesGuard, Verdict},
     output::{Ended, Item, Left, Output},
     proving::{Proven, Raw, prove},
@@ -49,7 +49,7 @@ impl From<Left> for Stop {
 #[derive(Debug)]
 enum Piece {
     Batches { bytes: usize, proven: oneshot::Receiver<Proven> },
-    CaughtUp { cursor: Cursor, events: u64 },
+    CaughtUp { cursor: Cursor, state: CaughtUp },
     Ended { cursor: Option<Cursor>, error: Option<ClientError> },
 }
 
@@ -198,7 +198,7 @@ impl Feed {
         loop {
             if let Some(Piece::CaughtUp { .. } | Piece::Ended { .. }) = pieces.front() {
                 match pieces.pop_front() {
-                    Some(Piece::CaughtUp { cursor, events }) => self.caught_up(session, cursor, events)?,
+                    Some(Piece::CaughtUp { cursor, state }) => self.caught_up(session, cursor, state)?,
                     Some(Piece::Ended { cursor, error }) => return Err(self.ended(cursor, error)),
                     Some(Piece::Batches { .. }) | None => {}
                 }
@@ -262,9 +262,9 @@ impl Feed {
                     bytes += batch.len();
                     raws.push(Raw { cursor, received_at, batch });
                 }
-                Told::CaughtUp { cursor, events, .. } => {
+                Told::CaughtUp { cursor, state, .. } => {
                     self.prove(&mut raws, &mut bytes, pieces);
-                    pieces.push_back(Piece::CaughtUp { cursor, events });
+                    pieces.push_back(Piece::CaughtUp { cursor, state });
                 }
                 Told::Ended { cursor, error, .. } => {
                     self.prove(&mut raws, &mut bytes, pieces);
@@ -404,7 +404,8 @@ impl Feed {
         Ok(self.out.batch(batch).await?)
     }
 
-    fn caught_up(&mut self, session: &Arc<Session>, cursor: Cursor, events: u64) -> Result<(), Stop> {
+    fn caught_up(&mut self, session: &Arc<Session>, cursor: Cursor, state: CaughtUp) -> Result<(), Stop> {
+        let CaughtUp { events, damaged, more } = state;
         if !self.told_caught_up && events != self.counted {
             let error = ClientError::new(
                 ErrorKind::Gap,
@@ -414,7 +415,11 @@ impl Feed {
         }
         self.cursor = Some(cursor);
         self.start();
-        if !std::mem::replace(&mut self.told_caught_up, true) {
+        if damaged > 0 {
+            let damage = Damage { at: self.ask.at, batches: damaged };
+            self.out.send(Item::Notice(Delivery::Damaged(damage)))?;
+        }
+        if !more && !std::mem::replace(&mut self.told_caught_up, true) {
             self.out.send(Item::CaughtUp { at: self.ask.at, cursor })?;
         }
         Ok(())

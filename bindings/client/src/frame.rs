@@ -46,11 +46,22 @@ pub(crate) enum Told {
     Ack { request: u64, batch: BatchId, level: AckLevel },
     Subscribed { request: u64, subscription: u32 },
     Deliver { subscription: u32, cursor: Cursor, received_at: i64, batch: Bytes },
-    CaughtUp { subscription: u32, cursor: Cursor, events: u64 },
+    CaughtUp { subscription: u32, cursor: Cursor, state: CaughtUp },
     Ended { subscription: u32, cursor: Option<Cursor>, error: Option<ClientError> },
     Refused { request: u64, error: ClientError },
     Unsubscribed { request: u64 },
     Pong { request: u64 },
+}
+
+/// How far the past was told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CaughtUp {
+    /// Events of it that were sent.
+    pub(crate) events: u64,
+    /// Batches that are damaged at the broker and were left out, and of which nothing was said before.
+    pub(crate) damaged: u64,
+    /// It goes on: only damage is told of.
+    pub(crate) more: bool,
 }
 
 /// Who the broker is, and what to sign in with.
@@ -284,7 +295,11 @@ fn read_head(mut head: &[u8], body: Bytes) -> Result<Told, Wrong> {
             Told::CaughtUp {
                 subscription: told.get_subscription(),
                 cursor: read_cursor(told.get_cursor()?)?,
-                events: told.get_events(),
+                state: CaughtUp {
+                    events: told.get_events(),
+                    damaged: told.get_damaged(),
+                    more: told.get_more(),
+                },
             }
         }
         Which::Ended(told) => {

@@ -63,5 +63,5 @@ pub use event::{Content, Event, EventBatch};
 pub use publisher::{PublishTarget, Publisher};
 pub use selection::{Partitions, ResendOptions, ResendRange, Start, SubscribeOptions};
 pub use streams::{PermissionAssignment, StreamDefinition, StreamName, StreamSearch};
-pub use subscription::{Completion, Delivery, Fork, Gap, Subscription};
+pub use subscription::{Completion, Damage, Delivery, Fork, Gap, Subscription};
 pub use ticket::{PublishReceipt, Published};

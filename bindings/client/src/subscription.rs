@@ -30,6 +30,9 @@ pub enum Delivery {
     Gap(Gap),
     /// An origin signed two batches for one place. The second was dropped, and so is what builds on it.
     Fork(Fork),
+    /// Batches are damaged at the broker and were left out. Whose they were cannot be told; a [`Gap`] follows where a series
+    /// shows the hole.
+    Damaged(Damage),
     /// The broker sent something that does not hold; the client connects anew and reads on where it stood.
     Rejected {
         /// Which partition.
@@ -54,6 +57,15 @@ pub struct Gap {
     pub from: u64,
     /// First sequence that is there again.
     pub to: u64,
+}
+
+/// Batches that the broker cannot read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where.
+    pub at: StreamPartition,
+    /// How many were left out.
+    pub batches: u64,
 }
 
 /// Two batches for one place.
@@ -303,6 +315,13 @@ fn error_of(notice: Delivery) -> Option<ClientError> {
             format!(
                 "{} has signed two batches for sequence {} of series {} in {}",
                 fork.origin, fork.sequence, fork.series, fork.at
+            ),
+        )),
+        Delivery::Damaged(damage) => Some(ClientError::new(
+            ErrorKind::Storage,
+            format!(
+                "{} batches of {} are damaged at the broker and were left out",
+                damage.batches, damage.at
             ),
         )),
         Delivery::Rejected { error, .. } => Some(error),

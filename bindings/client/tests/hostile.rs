@@ -294,3 +294,24 @@ async fn two_branches_of_a_series_are_told_apart() {
     assert_eq!(got, [500, 501, 0, 1, 2, 3, 4]);
     assert_eq!(forks, [(first, second)]);
 }
+
+#[tokio::test]
+async fn damage_that_the_broker_tells_of_reaches_the_application_and_reading_goes_on() {
+    let broker = Broker::start().await;
+    let (client, mut events) = live(&broker).await;
+    let mut told = false;
+    // As a broker does that meets damage while the reader is behind: told with what is around it, the past goes on.
+    broker.tamper(move |message| match message {
+        ServerMessage::Deliver { subscription, cursor, .. } if !std::mem::replace(&mut told, true) => {
+            let damage = ServerMessage::CaughtUp { subscription, cursor, events: 0, damaged: 3, more: true };
+            vec![damage, message]
+        }
+        other => vec![other],
+    });
+    publish(&client, 0..5).await;
+    let Delivery::Damaged(damage) = trouble(&mut events).await else { panic!("no damage") };
+    assert_eq!((damage.at, damage.batches), (at(OPEN), 3));
+    for n in 0..5 {
+        assert_eq!(number(&soon(events.next()).await.unwrap().unwrap()), n);
+    }
+}

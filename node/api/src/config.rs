@@ -36,7 +36,7 @@ pub struct SessionConfig {
     pub requests_per_second_max: u32,
     /// Attempts to sign in. One more is refused with `LIMIT_REACHED` and ends the session.
     pub sign_ins_max: u32,
-    /// Batches that did not prove. One more ends the session with `LIMIT_REACHED`.
+    /// Batches that did not prove, or were equivocations. One more ends the session with `LIMIT_REACHED`.
     pub bad_batches_max: u32,
     /// How long a session that ends waits for the answers it still owes, milliseconds.
     pub drain_ms: u64,

@@ -74,7 +74,6 @@ pub(crate) struct Session {
     pending: VecDeque<Pending>,
     unproven_bytes: usize,
     sign_ins: u32,
-    bad_batches: u32,
     pace: Pace,
 }
 
@@ -148,7 +147,6 @@ impl Session {
             pending: VecDeque::new(),
             unproven_bytes: 0,
             sign_ins: 0,
-            bad_batches: 0,
             pace: Pace::new(config.requests_per_second_max),
         };
         Ok((session, outbox))
@@ -200,6 +198,7 @@ impl Session {
                 () = self.ledger.answered(), if paced.is_none() && !reads => {}
                 next = requests.next(), if reads => match next? {
                     Some(request) => {
+                        self.check_bad_batches()?;
                         self.pace.count();
                         self.accept(request, !requests.has_more()).await?;
                     }
@@ -348,14 +347,19 @@ impl Session {
     async fn refuse_batch(&mut self, request: u64, refusal: Refusal) -> Result<(), Refusal> {
         self.ledger.answer(request);
         self.tell(ServerFrame::refused(request, refusal)).await?;
-        self.bad_batches += 1;
-        if self.bad_batches > self.config.bad_batches_max {
-            return Err(Refusal::new(
-                Code::LimitReached,
-                format!("more than {} batches of this connection did not prove", self.config.bad_batches_max),
-            ));
+        self.ledger.count_bad_batch();
+        self.check_bad_batches()
+    }
+
+    fn check_bad_batches(&self) -> Result<(), Refusal> {
+        let max = self.config.bad_batches_max;
+        if self.ledger.bad_batches() <= max {
+            return Ok(());
         }
-        Ok(())
+        Err(Refusal::new(
+            Code::LimitReached,
+            format!("more than {max} batches of this connection did not prove or were equivocations"),
+        ))
     }
 
     /// Tells the client something. Waits while it does not read.

@@ -263,6 +263,22 @@ async fn too_many_batches_that_do_not_prove_end_the_connection() {
 }
 
 #[tokio::test]
+async fn equivocations_end_the_session_as_batches_that_do_not_prove_do() {
+    let session = SessionConfig { bad_batches_max: 1, ..SessionConfig::default() };
+    let broker = Broker::with(QuicConfig::default(), session, Config::default());
+    let (mut client, _) = Client::greeted(&broker).await;
+    for series in 1..3 {
+        let (first, second) =
+            (writer(5, series).seal(&[event(1)]).unwrap(), writer(5, series).seal(&[event(2)]).unwrap());
+        assert!(matches!(publish(&mut client, 2 * series, first.bytes()).await, Told::Ack { .. }));
+        let told = publish(&mut client, 2 * series + 1, second.bytes()).await;
+        assert_eq!(refused(told), (2 * series + 1, code(Code::Equivocation)));
+    }
+    client.send(&wire::ping(9), &[]).await;
+    assert_eq!(refused(client.told().await), (0, code(Code::LimitReached)));
+}
+
+#[tokio::test]
 async fn a_request_number_that_is_open_is_refused_and_can_be_used_again_after_its_answer() {
     let broker = Broker::start();
     let (mut client, _) = Client::greeted(&broker).await;

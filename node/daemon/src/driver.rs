@@ -18,6 +18,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// Inputs taken in one go before the loop looks at the store again.
 const INPUTS_AT_ONCE: usize = 256;
 
+/// What comes from inside taken in one go before the loop looks at the inputs again.
+const INTERNAL_AT_ONCE: usize = 256;
+
 /// What reaches the driver from inside the node.
 #[derive(Debug)]
 pub(crate) enum Internal {
@@ -64,9 +67,19 @@ impl Driver {
         loop {
             tokio::select! {
                 biased;
+                // IMPORTANT: first, since rights end by it and what follows may always be ready. It never is twice in a row.
+                _ = tick.tick() => {
+                    self.handle(InEvent::Tick);
+                    self.counters.send_replace(self.node.counters());
+                }
                 Some(internal) = self.internal.recv() => {
-                    if let Err(stopped) = self.handle_internal(internal) {
+                    if let Err(stopped) = self.handle_inside(internal) {
                         return stopped;
+                    }
+                    // Their turn, however much comes from inside.
+                    for _ in 0..INPUTS_AT_ONCE {
+                        let Ok(input) = self.inputs.try_recv() else { break };
+                        self.handle_input(input);
                     }
                 }
                 taken = self.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
@@ -77,12 +90,18 @@ impl Driver {
                         self.handle_input(input);
                     }
                 }
-                _ = tick.tick() => {
-                    self.handle(InEvent::Tick);
-                    self.counters.send_replace(self.node.counters());
-                }
             }
         }
+    }
+
+    /// Something from inside, and what is there behind it.
+    fn handle_inside(&mut self, first: Internal) -> Result<(), Stopped> {
+        self.handle_internal(first)?;
+        for _ in 1..INTERNAL_AT_ONCE {
+            let Ok(internal) = self.internal.try_recv() else { break };
+            self.handle_internal(internal)?;
+        }
+        Ok(())
     }
 
     fn handle_input(&mut self, input: Input) {
@@ -155,7 +174,7 @@ impl Driver {
             OutEvent::Sync { write } => self.writer.sync(write.0),
             OutEvent::ReadHead { series } => self.reader.head(series),
             OutEvent::ReadBatch { read, series, sequence } => self.reader.batch(read, series, sequence),
-            OutEvent::Freeze { proof } => self.reader.freeze(proof),
+            OutEvent::Freeze { write, proof, kept_max } => self.reader.freeze(write, proof, kept_max),
             OutEvent::ResolveStart { read, at, start, filter } => self.reader.start(read, at, start, filter),
             OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
                 self.reader.page(read, at, cursor, filter, bytes_max);
@@ -181,4 +200,48 @@ fn store_failed() -> Refusal {
 fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstem_protocol::Config;
+    use mainstem_store::{EventLog, MemoryLog, WriterConfig};
+    use std::{future::poll_fn, task::Poll};
+
+    #[tokio::test]
+    async fn neither_time_nor_clients_wait_for_what_never_ends_inside() {
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(1));
+        let (tell, internal) = mpsc::unbounded_channel();
+        let (inbox, inputs) = mpsc::channel(4);
+        let (manage, _managed) = mpsc::channel(1);
+        let (counters, mut counted) = watch::channel(Counters::default());
+        let driver = Driver {
+            // Whoever opens a session hears of it.
+            node: Node::new(Config { sessions_max: 0, ..Config::default() }, 1),
+            writer: Writer::spawn(log.clone(), WriterConfig::default(), |_| {}).unwrap(),
+            reader: Reader::new(log, tell.clone()),
+            inputs,
+            internal,
+            registry: Arc::default(),
+            manage,
+            counters,
+            sessions: HashMap::new(),
+            out: Vec::new(),
+        };
+        // Several times what is taken while the task has ten turns.
+        for _ in 0..1_000_000 {
+            tell.send(Internal::Chain(Vec::new())).unwrap();
+        }
+        let (outbox, mut heard) = mpsc::unbounded_channel();
+        inbox.send(Input::Open { session: SessionId(1), identity: None, outbox }).await.unwrap();
+        counted.mark_unchanged();
+        let mut run = Box::pin(driver.run());
+        for _ in 0..10 {
+            poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx).is_ready())).await;
+            tokio::task::yield_now().await;
+        }
+        assert!(counted.has_changed().unwrap(), "the tick waited");
+        assert!(heard.try_recv().is_ok(), "the client waited");
+    }
 }

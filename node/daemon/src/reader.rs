@@ -4,7 +4,7 @@ use crate::driver::Internal;
 use mainstem_model::{
     Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
-use mainstem_protocol::{InEvent, Page, PastBatch, ReadToken};
+use mainstem_protocol::{InEvent, Page, PastBatch, ReadToken, WriteToken};
 use mainstem_store::{EventLog, StoreError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -56,12 +56,13 @@ impl Reader {
         });
     }
 
-    pub(crate) fn freeze(&self, proof: Box<Equivocation>) {
-        let log = self.log.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = log.freeze(&proof) {
+    pub(crate) fn freeze(&self, write: WriteToken, proof: Box<Equivocation>, kept_max: usize) {
+        self.run(move |log| {
+            let result = log.freeze(&proof, kept_max);
+            if let Err(error) = &result {
                 tracing::error!(%error, series = ?proof.series(), "the proof of an equivocation was not kept");
             }
+            InEvent::Frozen { write, result: result.map_err(refusal) }
         });
     }
 

@@ -230,6 +230,13 @@ impl Registry {
         public || who.filter(|who| *who != Address::ZERO).is_some_and(by)
     }
 
+    /// Until which Unix second, included, `who` may read a stream, by an own grant or by everyone's; 0 is never.
+    pub fn subscribe_until(&self, id: StreamId, who: Option<Address>) -> u64 {
+        let Some(entry) = self.streams.get(&id) else { return 0 };
+        let by = |address: Address| entry.grants.get(&address).map_or(0, |grant| grant.subscribe_until);
+        by(Address::ZERO).max(who.map_or(0, by))
+    }
+
     /// Checks that a stream exists, has this partition, and that `who` holds `right`.
     ///
     /// # Errors

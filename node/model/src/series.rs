@@ -3,6 +3,7 @@ use crate::{
     StreamPartition, batch::check_events,
 };
 use mainstem_crypto::{SecretKey, merkle, personal_message_digest};
+use std::ops::RangeInclusive;
 
 /// Names one series within the whole network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +20,11 @@ impl SeriesKey {
     /// The series that a header belongs to.
     pub const fn of(header: &Header) -> Self {
         Self { stream_partition: header.stream_partition, origin: header.origin, series: header.series }
+    }
+
+    /// Every series of the same origin in the same partition, this one included: they lie together in the order of keys.
+    pub const fn of_same_origin(&self) -> RangeInclusive<Self> {
+        Self { series: SeriesId(0), ..*self }..=Self { series: SeriesId(u64::MAX), ..*self }
     }
 }
 

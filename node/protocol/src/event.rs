@@ -71,6 +71,8 @@ pub enum InEvent {
     BatchRead { read: ReadToken, result: Result<Option<Bytes>, Refusal> },
     /// These writes are in the journal, at these arrival positions of their partitions. In the order of `Append`.
     Stored { writes: Vec<(WriteToken, u64)> },
+    /// Answer to [`OutEvent::Freeze`]: whether the proof is kept.
+    Frozen { write: WriteToken, result: Result<bool, Refusal> },
     /// fsync returned for these writes.
     Durable { writes: Vec<WriteToken> },
     /// The store has failed for good: these writes, and all later ones, are lost.
@@ -96,8 +98,8 @@ pub enum OutEvent {
     ReadHead { series: SeriesKey },
     /// Read the stored batch that holds event `sequence` of a series.
     ReadBatch { read: ReadToken, series: SeriesKey, sequence: u64 },
-    /// Keep the proof and mark the series frozen.
-    Freeze { proof: Box<Equivocation> },
+    /// Keep the proof, durably, and mark the series frozen, unless so many proofs of this origin are kept for this partition.
+    Freeze { write: WriteToken, proof: Box<Equivocation>, kept_max: usize },
     /// Find the cursor for a start.
     ResolveStart { read: ReadToken, at: StreamPartition, start: ReadStart, filter: ReadFilter },
     /// Read stored batches from a cursor on.
@@ -143,8 +145,9 @@ pub enum ServerMessage {
     Subscribed { request: u64, subscription: SubscriptionId },
     /// A batch.
     Deliver { subscription: SubscriptionId, cursor: Cursor, received_at: i64, batch: Bytes },
-    /// The past is told, if any was asked for; from here on batches are live. `events` were sent so far.
-    CaughtUp { subscription: SubscriptionId, cursor: Cursor, events: u64 },
+    /// The past is told, if any was asked for; from here on batches are live. `events` were sent so far. Also told whenever
+    /// `damaged` batches were left out; with `more` the past goes on.
+    CaughtUp { subscription: SubscriptionId, cursor: Cursor, events: u64, damaged: u64, more: bool },
     /// Nothing more comes: all was told (`refusal` is `None`), or why not.
     Ended { subscription: SubscriptionId, cursor: Option<Cursor>, refusal: Option<Refusal> },
     /// The subscription is gone, as asked.

@@ -69,9 +69,9 @@ impl Node {
                 RegistryChange::Delegation(..) => None,
             };
             registry.apply(change);
-            if stream.is_some() {
+            if let Some(stream) = stream {
                 let cx = &mut Context { config, registry, sessions, counters, next_read, now, out };
-                delivery.recheck(stream, cx);
+                delivery.handle_rights(stream, cx);
             }
             return;
         }
@@ -109,11 +109,12 @@ impl Node {
                     delivery.deliver(&stored, cx);
                 }
             }
+            InEvent::Frozen { write, result } => ingest.handle_frozen(write, result, cx),
             InEvent::Durable { writes } => ingest.handle_durable(writes, cx),
             InEvent::StoreFailed { refusal } => ingest.handle_failure(refusal, cx),
             InEvent::StartResolved { read, result } => delivery.handle_start(read, result, cx),
             InEvent::PageRead { read, result } => delivery.handle_page(read, result, cx),
-            InEvent::Tick => delivery.recheck(None, cx),
+            InEvent::Tick => delivery.handle_tick(cx),
             InEvent::Registry(_) => {}
         }
     }

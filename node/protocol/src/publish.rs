@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Batch, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead, SeriesKey,
+    AckLevel, Batch, BatchId, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead, SeriesKey,
     SeriesVerdict, VerifiedBatch,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -30,6 +30,8 @@ pub(crate) struct Ingest {
     /// Batches compared with what is stored at their place.
     compared: BTreeMap<ReadToken, Publish>,
     writes: BTreeMap<WriteToken, Write>,
+    /// Proofs on their way to the store.
+    freezing: BTreeMap<WriteToken, Freezing>,
     next_write: u64,
     queue_bytes: usize,
     failed: Option<Refusal>,
@@ -42,6 +44,14 @@ struct Write {
     received_at: i64,
     stored: bool,
     waiters: Vec<Waiter>,
+}
+
+/// A batch for a place that is taken, until the proof is kept.
+#[derive(Debug)]
+struct Freezing {
+    publish: Publish,
+    first: BatchId,
+    bytes: usize,
 }
 
 /// Who waits for a write.
@@ -105,6 +115,7 @@ impl Ingest {
             waiting: BTreeMap::new(),
             compared: BTreeMap::new(),
             writes: BTreeMap::new(),
+            freezing: BTreeMap::new(),
             next_write: 0,
             queue_bytes: 0,
             failed: None,
@@ -135,7 +146,11 @@ impl Ingest {
         }
     }
 
-    /// Everything that can be said of a batch without its series; takes room in the session's window.
+    /// Everything that can be said of a batch without its series; takes room in the session's window, which is what bounds
+    /// the reads that batches of unknown series cause.
+    ///
+    /// IMPORTANT: nothing here may turn true by time alone. A publisher sends again what was not acked, however long it was
+    /// away, and what is stored must be acked then: see [`check_time`].
     fn admit(&self, publish: &Publish, cx: &mut Context<'_>) -> Result<(), Refusal> {
         if let Some(refusal) = &self.failed {
             return Err(refusal.clone());
@@ -143,8 +158,7 @@ impl Ingest {
         let (batch, header) = (&publish.batch, publish.batch.header());
         let origin = header.origin.address();
         cx.registry.check(header.stream_partition, origin, Right::Publish, cx.now.unix_s())?;
-        check_delegation(batch, cx.registry, cx.now)?;
-        check_clock(header, cx.config, cx.now)?;
+        check_revoked(batch, cx.registry)?;
         let bytes = batch.bytes().len();
         if self.queue_bytes > 0 && self.queue_bytes + bytes > cx.config.write_queue_bytes_max {
             return Err(Refusal::new(Code::Overloaded, "the journal is behind; try again in a moment"));
@@ -198,7 +212,10 @@ impl Ingest {
             return cx.refuse_publish(&publish, refusal);
         }
         match state.head.judge(header) {
-            SeriesVerdict::Next => self.accept(publish, cx),
+            SeriesVerdict::Next => match check_time(&publish.batch, cx.config, cx.now) {
+                Ok(()) => self.accept(publish, cx),
+                Err(refusal) => cx.refuse_publish(&publish, refusal),
+            },
             SeriesVerdict::Past => self.compare(publish, cx),
             SeriesVerdict::Gap => {
                 let refusal = gap(format!(
@@ -232,7 +249,6 @@ impl Ingest {
         let write = self.next_write();
         if let Some(state) = self.series.find(&key) {
             state.head = SeriesHead::after(&batch);
-            state.in_flight += 1;
             state.remember(Recent {
                 sequence: batch.header().sequence,
                 next_sequence: batch.header().next_sequence(),
@@ -322,6 +338,9 @@ impl Ingest {
                 // Still on its way to the journal: the conflicting one is in memory.
                 let in_flight =
                     self.series.find(&key).and_then(|state| state.recall(publish.batch.header().sequence));
+                if let Some(same) = in_flight.filter(|recent| recent.id == publish.batch.id()) {
+                    return self.join(publish, same.write, cx);
+                }
                 let first =
                     in_flight.and_then(|recent| self.writes.get(&recent.write)).map(|w| w.batch.clone());
                 match first {
@@ -340,23 +359,46 @@ impl Ingest {
     }
 
     /// Two batches for one place: keep both as proof and take no more of this series.
+    ///
+    /// IMPORTANT: until the proof lies in the store both batches are held, so they count: the one in its session's window,
+    /// both in the journal's queue.
     fn freeze(&mut self, publish: Publish, first: Batch, cx: &mut Context<'_>) {
         let key = SeriesKey::of(publish.batch.header());
         if let Some(state) = self.series.find(&key) {
             state.head.frozen = true;
         }
         cx.counters.equivocations += 1;
-        let refusal = Refusal::new(
-            Code::Equivocation,
-            format!(
-                "series {} has batch {} at this place; both are kept as proof and the series is frozen",
-                key.series,
-                first.id()
-            ),
-        );
-        let second = Batch::clone(&publish.batch);
-        cx.out.push(OutEvent::Freeze { proof: Box::new(Equivocation { first, second }) });
-        cx.refuse_publish(&publish, refusal);
+        let write = self.next_write();
+        let bytes = first.bytes().len() + publish.batch.bytes().len();
+        self.queue_bytes += bytes;
+        let (first_id, second) = (first.id(), Batch::clone(&publish.batch));
+        self.freezing.insert(write, Freezing { publish, first: first_id, bytes });
+        let proof = Box::new(Equivocation { first, second });
+        cx.out.push(OutEvent::Freeze { write, proof, kept_max: cx.config.proofs_per_origin_max });
+    }
+
+    /// The proof of an equivocation lies in the store, or will not.
+    pub(crate) fn handle_frozen(
+        &mut self,
+        write: WriteToken,
+        result: Result<bool, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(Freezing { publish, first, bytes }) = self.freezing.remove(&write) else { return };
+        self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
+        let key = SeriesKey::of(publish.batch.header());
+        // One whose proof could not be written stays frozen as long as it is remembered.
+        let kept = *result.as_ref().unwrap_or(&false);
+        if let Some(state) = self.series.find(&key) {
+            state.head.frozen = kept || result.is_err();
+        }
+        let what = if kept {
+            "both are kept as proof and the series is frozen"
+        } else {
+            "no further proof is kept of its origin"
+        };
+        let message = format!("series {} has batch {first} at this place; {what}", key.series);
+        cx.refuse_publish(&publish, Refusal::new(Code::Equivocation, message));
     }
 
     /// Writes reached the journal. Gives the batches for delivery, in order of their positions.
@@ -407,7 +449,9 @@ impl Ingest {
     /// The store failed for good: nobody gets an ack any more.
     pub(crate) fn handle_failure(&mut self, refusal: Refusal, cx: &mut Context<'_>) {
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
-        for publish in waiting.chain(std::mem::take(&mut self.compared).into_values()) {
+        let compared = std::mem::take(&mut self.compared).into_values();
+        let freezing = std::mem::take(&mut self.freezing).into_values().map(|freezing| freezing.publish);
+        for publish in waiting.chain(compared).chain(freezing) {
             cx.refuse_publish(&publish, refusal.clone());
         }
         for write in std::mem::take(&mut self.writes).into_values() {
@@ -444,19 +488,24 @@ fn gap(message: String) -> Refusal {
     Refusal::new(Code::SeriesGap, message)
 }
 
-fn check_delegation(batch: &VerifiedBatch, registry: &Registry, now: Now) -> Result<(), Refusal> {
-    let Some((digest, expiry)) = batch.delegation_used() else { return Ok(()) };
-    if now.unix_s() > expiry {
-        return Err(Refusal::new(
-            Code::InvalidDelegation,
-            "the delegation has expired; let the wallet sign another",
-        ));
-    }
+fn check_revoked(batch: &VerifiedBatch, registry: &Registry) -> Result<(), Refusal> {
+    let Some((digest, _)) = batch.delegation_used() else { return Ok(()) };
     let revoked = batch.header().origin.address().is_some_and(|wallet| registry.is_revoked(wallet, digest));
     if revoked {
         return Err(Refusal::new(Code::InvalidDelegation, "the wallet has revoked this delegation on chain"));
     }
     Ok(())
+}
+
+/// Whether a batch that is not here yet may be taken in at this time.
+fn check_time(batch: &VerifiedBatch, config: &Config, now: Now) -> Result<(), Refusal> {
+    if batch.delegation_used().is_some_and(|(_, expiry)| now.unix_s() > expiry) {
+        return Err(Refusal::new(
+            Code::InvalidDelegation,
+            "the delegation has expired; let the wallet sign another",
+        ));
+    }
+    check_clock(batch.header(), config, now)
 }
 
 fn check_clock(header: &Header, config: &Config, now: Now) -> Result<(), Refusal> {

@@ -5,13 +5,15 @@ use std::{
     mem,
 };
 
-/// Batches of a series whose ids are remembered, so that a publisher's resend after a reconnect needs no read.
+/// Batches of a series whose ids are remembered, so that a publisher's resend after a reconnect needs no read. Those on their
+/// way to the journal come on top; the journal's queue bounds them.
 const RECENT_MAX: usize = 64;
 
 /// One series as the broker knows it.
 #[derive(Debug)]
 pub(crate) struct SeriesState {
     pub(crate) head: SeriesHead,
+    /// In order of their sequences. The last `in_flight` of them are on their way to the journal.
     recent: VecDeque<Recent>,
     /// Its batches that are not in the journal yet.
     pub(crate) in_flight: usize,
@@ -31,16 +33,22 @@ impl SeriesState {
         Self { head, recent: VecDeque::new(), in_flight: 0 }
     }
 
+    /// A batch of it sets out for the journal.
+    ///
+    /// IMPORTANT: one that has not arrived there is never forgotten. The store does not know it, so its resend would be taken
+    /// for a batch that is no longer kept.
     pub(crate) fn remember(&mut self, recent: Recent) {
-        if self.recent.len() >= RECENT_MAX {
+        while self.recent.len() >= RECENT_MAX && self.recent.len() > self.in_flight {
             self.recent.pop_front();
         }
         self.recent.push_back(recent);
+        self.in_flight += 1;
     }
 
     /// The remembered batch that holds event `sequence`.
     pub(crate) fn recall(&self, sequence: u64) -> Option<Recent> {
-        self.recent.iter().find(|r| (r.sequence..r.next_sequence).contains(&sequence)).copied()
+        let at = self.recent.partition_point(|recent| recent.next_sequence <= sequence);
+        self.recent.get(at).filter(|recent| recent.sequence <= sequence).copied()
     }
 }
 

@@ -13,7 +13,16 @@ pub(crate) struct Session {
     pub(crate) identity: Option<Address>,
     /// Bytes of batches on their way to their acks.
     pub(crate) publish_bytes: usize,
+    /// Open ones, and ended ones whose last read has not returned.
     pub(crate) subscriptions: usize,
+    /// Bytes of batches handed to its subscriptions and not yet taken by the transport.
+    pub(crate) handed_bytes: usize,
+    /// Room for pages that are being read for them, or are going to be.
+    pub(crate) reserved_bytes: usize,
+    /// When the transport last took some of `handed_bytes`, or when the first of them were handed out; milliseconds.
+    pub(crate) flushed_at: i64,
+    /// It was told that it ends because it took nothing.
+    told_stalled: bool,
     next_subscription: u32,
 }
 
@@ -45,6 +54,18 @@ impl Sessions {
 
     pub(crate) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Sessions whose transport has taken nothing since `before` although there is something; each is told of once.
+    pub(crate) fn stalled(&mut self, before: i64) -> Vec<SessionId> {
+        let mut stalled = Vec::new();
+        for (id, session) in &mut self.open {
+            if session.handed_bytes > 0 && session.flushed_at <= before && !session.told_stalled {
+                session.told_stalled = true;
+                stalled.push(*id);
+            }
+        }
+        stalled
     }
 
     /// A session has one identity for life, so that nothing it began under one name goes on under another.
@@ -89,6 +110,6 @@ impl Session {
     }
 }
 
-fn limit(what: &str, max: usize, remedy: &str) -> Refusal {
+pub(crate) fn limit(what: &str, max: usize, remedy: &str) -> Refusal {
     Refusal::new(Code::LimitReached, format!("the limit of {max} {what} is reached; {remedy}"))
 }

@@ -1,11 +1,21 @@
 //! Telling subscribers: from the store until they have caught up, live while they keep up, from the store again when not.
 
+mod room;
+
 use crate::{
     OutEvent, Page, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId,
     publish::{Context, StoredBatch},
+    session::limit,
 };
-use mainstem_model::{Code, Cursor, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition};
-use std::collections::{BTreeMap, BTreeSet};
+use mainstem_model::{
+    Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
+    limits::PARTITIONS_MAX,
+};
+use room::{Place, Room};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 /// Bytes asked of the store at once for one subscription.
 const PAGE_BYTES_MAX: usize = 512 << 10;
@@ -21,7 +31,20 @@ pub(crate) struct Delivery {
     by_partition: BTreeMap<StreamPartition, Readers>,
     reads: BTreeMap<ReadToken, Key>,
     /// Bytes on their way to all subscriptions, pages asked for included.
+    room: Room,
+    /// The last second of each subscription's right to read.
+    expiries: BTreeSet<(u64, Key)>,
+    /// Subscriptions that have ended and still hold something.
+    leaving: BTreeMap<Key, Leaving>,
+}
+
+/// What an ended subscription still holds.
+#[derive(Debug)]
+struct Leaving {
+    /// Bytes handed out and not yet taken by its transport.
     queue_bytes: usize,
+    /// What the store is reading for it. It counts as one of its session's subscriptions until that is over.
+    reading: Option<Reading>,
 }
 
 /// Who reads one partition.
@@ -37,38 +60,55 @@ struct Subscription {
     at: StreamPartition,
     filter: ReadFilter,
     live: bool,
+    /// The last second of its right to read, as the rights stand.
+    until: u64,
     /// Began at a reader's own cursor.
     resumed: bool,
     mode: Mode,
     /// Bytes on their way to this subscriber.
     queue_bytes: usize,
-    /// Bytes of the page that is being read for it.
-    reserved: usize,
+    /// What the store is reading for it.
+    reading: Option<Reading>,
+    /// Where it waits for room for the next page.
+    place: Place,
     /// Events sent so far.
     events: u64,
     /// Damaged batches left out so far.
     damaged: u64,
+    /// How many of them it was not told of yet.
+    untold_damaged: u64,
     told_caught_up: bool,
+}
+
+/// A read that is under way in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// For the cursor to begin at.
+    Start,
+    /// For a page; it has room.
+    Page,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// The store is looking for the cursor to begin at.
     Starting,
-    /// Reading from the store; `in_history` when what is read now lies in the order of history.
-    Reading { cursor: Cursor, busy: bool },
+    /// Reading from the store.
+    Reading { cursor: Cursor },
     /// Everything before `next` was sent.
     Live { next: u64 },
 }
 
 impl Delivery {
-    pub(crate) const fn new(log: u64) -> Self {
+    pub(crate) fn new(log: u64) -> Self {
         Self {
             log,
             subscriptions: BTreeMap::new(),
             by_partition: BTreeMap::new(),
             reads: BTreeMap::new(),
-            queue_bytes: 0,
+            room: Room::default(),
+            expiries: BTreeSet::new(),
+            leaving: BTreeMap::new(),
         }
     }
 
@@ -77,7 +117,7 @@ impl Delivery {
     }
 
     pub(crate) const fn queue_bytes(&self) -> usize {
-        self.queue_bytes
+        self.room.used()
     }
 
     /// A session wants to read.
@@ -92,6 +132,7 @@ impl Delivery {
         let identity = cx.sessions.identity(session);
         let checked = check_start(start, &filter, live)
             .and_then(|()| cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()))
+            .and_then(|()| self.check_count(cx))
             .and_then(|()| match cx.sessions.find(session) {
                 Some(session) => session.next_subscription(cx.config),
                 None => Err(Refusal::new(Code::ShuttingDown, "the session is closed")),
@@ -104,18 +145,23 @@ impl Delivery {
         let read = cx.read_token();
         self.reads.insert(read, key);
         self.by_partition.entry(at).or_default().keys.insert(key);
+        let until = cx.registry.subscribe_until(at.stream, identity);
+        self.expiries.insert((until, key));
         self.subscriptions.insert(
             key,
             Subscription {
                 at,
                 filter,
                 live,
+                until,
                 resumed: matches!(start, ReadStart::Cursor(_)),
                 mode: Mode::Starting,
                 queue_bytes: 0,
-                reserved: 0,
+                reading: Some(Reading::Start),
+                place: Place::Nowhere,
                 events: 0,
                 damaged: 0,
+                untold_damaged: 0,
                 told_caught_up: false,
             },
         );
@@ -135,6 +181,7 @@ impl Delivery {
         cx: &mut Context<'_>,
     ) {
         if self.remove((session, subscription), cx) {
+            self.use_room(session, cx);
             cx.out.push(OutEvent::Send { session, message: ServerMessage::Unsubscribed { request } });
         } else {
             let refusal = Refusal::new(
@@ -148,10 +195,24 @@ impl Delivery {
     /// A session is gone.
     pub(crate) fn handle_closed(&mut self, session: SessionId, cx: &mut Context<'_>) {
         let range = (session, SubscriptionId(0))..=(session, SubscriptionId(u32::MAX));
-        let keys: Vec<_> = self.subscriptions.range(range).map(|(key, _)| *key).collect();
+        let keys: Vec<_> = self.subscriptions.range(range.clone()).map(|(key, _)| *key).collect();
         for key in keys {
             self.remove(key, cx);
         }
+        // What was handed out goes with the connection; what the store reads still comes.
+        let keys: Vec<_> = self.leaving.range(range).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.leaving_flushed(key, usize::MAX, cx);
+        }
+        self.use_room(session, cx);
+    }
+
+    fn check_count(&self, cx: &Context<'_>) -> Result<(), Refusal> {
+        let max = cx.config.subscriptions_max;
+        if self.subscriptions.len() + self.leaving.len() < max {
+            return Ok(());
+        }
+        Err(limit("subscriptions of this broker", max, "try again later or at another broker"))
     }
 
     /// The cursor to begin at was found.
@@ -162,14 +223,17 @@ impl Delivery {
         cx: &mut Context<'_>,
     ) {
         let Some(key) = self.reads.remove(&read) else { return };
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return self.leaving_read(key, cx);
+        };
+        subscription.reading = None;
         match result {
             // Nothing of the past was found, and what comes from now on is not asked for.
             Ok(cursor @ Cursor::Arrival { .. }) if !subscription.live && !subscription.resumed => {
                 self.end(key, Some(cursor), None, cx);
             }
             Ok(cursor) => {
-                subscription.mode = Mode::Reading { cursor, busy: false };
+                subscription.mode = Mode::Reading { cursor };
                 self.read_on(key, cx);
             }
             Err(refusal) => self.end(key, None, Some(refusal), cx),
@@ -184,21 +248,28 @@ impl Delivery {
         cx: &mut Context<'_>,
     ) {
         let Some(key) = self.reads.remove(&read) else { return };
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        self.queue_bytes -= subscription.reserved;
-        subscription.reserved = 0;
-        let Mode::Reading { cursor: before, .. } = subscription.mode else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            self.leaving_read(key, cx);
+            return self.use_room(key.0, cx);
+        };
+        subscription.reading = None;
+        let bytes = result.iter().flat_map(|page| &page.batches).map(|past| past.bytes.len()).sum();
+        self.room.page_read(key.0, bytes, cx);
+        let Mode::Reading { cursor: before } = subscription.mode else { return };
         let page = match result {
             Ok(page) => page,
-            Err(refusal) => return self.end(key, Some(before), Some(refusal), cx),
+            Err(refusal) => {
+                self.end(key, Some(before), Some(refusal), cx);
+                return self.use_room(key.0, cx);
+            }
         };
-        subscription.mode = Mode::Reading { cursor: page.next, busy: false };
+        subscription.mode = Mode::Reading { cursor: page.next };
         subscription.damaged += page.damaged;
+        subscription.untold_damaged += page.damaged;
         cx.counters.batches_damaged += page.damaged;
         for past in page.batches {
             let bytes = past.bytes.len();
             subscription.queue_bytes += bytes;
-            self.queue_bytes += bytes;
             let events = u64::from(past.count.saturating_sub(past.cursor.skip()));
             subscription.events += events;
             count_delivery(cx, events, bytes);
@@ -221,12 +292,15 @@ impl Delivery {
                     ),
                 )
             });
-            return self.end(key, Some(page.next), refusal, cx);
+            self.end(key, Some(page.next), refusal, cx);
+            return self.use_room(key.0, cx);
         }
         if page.at_end {
             self.go_live(key, page.next, cx);
         }
+        self.tell_damage(key, page.next, cx);
         self.read_on(key, cx);
+        self.use_room(key.0, cx);
     }
 
     /// The reader stands at the end of what is stored. Batches may have been offered live while the page was read; only
@@ -241,30 +315,64 @@ impl Delivery {
         subscription.mode = Mode::Live { next: position };
         if !subscription.told_caught_up {
             subscription.told_caught_up = true;
-            let message =
-                ServerMessage::CaughtUp { subscription: key.1, cursor, events: subscription.events };
-            cx.out.push(OutEvent::Send { session: key.0, message });
+            cx.out.push(subscription.caught_up(key, cursor));
         }
     }
 
-    /// Asks the store for the next page, if this reader reads, has none coming, and has room.
+    /// Damage is told of where it is met, with what was read of the same page: a reader that never comes to an end would
+    /// else never hear of it.
+    fn tell_damage(&mut self, key: Key, cursor: Cursor, cx: &mut Context<'_>) {
+        if let Some(subscription) = self.subscriptions.get_mut(&key)
+            && subscription.untold_damaged > 0
+        {
+            cx.out.push(subscription.caught_up(key, cursor));
+        }
+    }
+
+    /// Asks for room for the next page, if this reader reads, has none coming, and its transport took enough of the last.
     fn read_on(&mut self, key: Key, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        let Mode::Reading { cursor, busy: false } = subscription.mode else { return };
+        let reads = matches!(subscription.mode, Mode::Reading { .. }) && subscription.reading.is_none();
         let max = cx.config.subscription_queue_bytes_max;
-        let crowded = self.queue_bytes >= cx.config.delivery_queue_bytes_max;
-        if subscription.queue_bytes > 0 && (crowded || subscription.queue_bytes > max / 2) {
+        let full = subscription.queue_bytes > 0 && subscription.queue_bytes > max / 2;
+        if !reads || full || subscription.place != Place::Nowhere {
             return;
         }
-        let room = max.saturating_sub(subscription.queue_bytes).min(PAGE_BYTES_MAX);
-        let bytes_max = if crowded { 0 } else { room };
-        subscription.reserved = bytes_max;
-        self.queue_bytes += bytes_max;
-        subscription.mode = Mode::Reading { cursor, busy: true };
-        let read = cx.read_token();
-        self.reads.insert(read, key);
-        let (at, filter) = (subscription.at, subscription.filter);
-        cx.out.push(OutEvent::ReadPage { read, at, cursor, filter, bytes_max });
+        subscription.place = self.room.ask(key, cx);
+        self.admit(cx);
+    }
+
+    /// Gives free room to those who wait for it: a session's own first, as they waited for that too.
+    fn use_room(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        while let Some((key, ticket)) = self.room.unpark(session, cx) {
+            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                subscription.place = Place::Waiting(ticket);
+            }
+        }
+        self.admit(cx);
+    }
+
+    /// Asks the store for the pages for which there is room.
+    fn admit(&mut self, cx: &mut Context<'_>) {
+        while let Some(key) = self.room.admit(cx.config) {
+            let reader = self.subscriptions.get_mut(&key);
+            let Some((subscription, cursor)) = reader.and_then(|reader| match reader.mode {
+                Mode::Reading { cursor } => Some((reader, cursor)),
+                Mode::Starting | Mode::Live { .. } => None,
+            }) else {
+                // Who leaves leaves the queue too, so this is not reached; the room would be lost.
+                self.room.page_read(key.0, 0, cx);
+                continue;
+            };
+            subscription.place = Place::Nowhere;
+            subscription.reading = Some(Reading::Page);
+            let room = cx.config.subscription_queue_bytes_max.saturating_sub(subscription.queue_bytes);
+            let read = cx.read_token();
+            self.reads.insert(read, key);
+            let (at, filter) = (subscription.at, subscription.filter);
+            let bytes_max = room.min(PAGE_BYTES_MAX);
+            cx.out.push(OutEvent::ReadPage { read, at, cursor, filter, bytes_max });
+        }
     }
 
     /// A batch has reached the journal: offer it to the live readers of its partition.
@@ -273,6 +381,7 @@ impl Delivery {
         let (header, bytes) = (batch.header(), batch.bytes().len());
         let Some(readers) = self.by_partition.get_mut(&header.stream_partition) else { return };
         readers.end = position + 1;
+        let mut lagging = Vec::new();
         for key in &readers.keys {
             let Some(subscription) = self.subscriptions.get_mut(key) else { continue };
             let Mode::Live { next } = subscription.mode else { continue };
@@ -284,17 +393,17 @@ impl Delivery {
                 continue;
             }
             let cursor = Cursor::Arrival { log: self.log, position: *position, skip: 0 };
-            let full = subscription.queue_bytes + bytes > cx.config.subscription_queue_bytes_max
-                || self.queue_bytes + bytes > cx.config.delivery_queue_bytes_max;
-            if subscription.queue_bytes > 0 && full {
+            let full = subscription.queue_bytes > 0
+                && subscription.queue_bytes + bytes > cx.config.subscription_queue_bytes_max;
+            if full || !self.room.hand_out(key.0, bytes, cx) {
                 let cursor = Cursor::Arrival { log: self.log, position: next, skip: 0 };
-                subscription.mode = Mode::Reading { cursor, busy: false };
+                subscription.mode = Mode::Reading { cursor };
                 cx.counters.subscriptions_lagged += 1;
+                lagging.push(*key);
                 continue;
             }
             subscription.mode = Mode::Live { next: position + 1 };
             subscription.queue_bytes += bytes;
-            self.queue_bytes += bytes;
             subscription.events += u64::from(header.count);
             count_delivery(cx, u64::from(header.count), bytes);
             let message = ServerMessage::Deliver {
@@ -305,33 +414,89 @@ impl Delivery {
             };
             cx.out.push(OutEvent::Send { session: key.0, message });
         }
-    }
-
-    /// The transport has taken bytes of a subscription.
-    pub(crate) fn handle_flushed(&mut self, key: Key, bytes: usize, cx: &mut Context<'_>) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        let bytes = bytes.min(subscription.queue_bytes);
-        subscription.queue_bytes -= bytes;
-        self.queue_bytes -= bytes;
-        self.read_on(key, cx);
-    }
-
-    /// Ends every subscription whose holder may no longer read: of one stream after a change of its rights, of all as
-    /// time passes.
-    pub(crate) fn recheck(&mut self, stream: Option<StreamId>, cx: &mut Context<'_>) {
-        let now_s = cx.now.unix_s();
-        let mut lost = Vec::new();
-        for (key, subscription) in &self.subscriptions {
-            if stream.is_some_and(|stream| stream != subscription.at.stream) {
-                continue;
-            }
-            let identity = cx.sessions.identity(key.0);
-            if let Err(refusal) = cx.registry.check(subscription.at, identity, Right::Subscribe, now_s) {
-                lost.push((*key, refusal));
-            }
+        for key in lagging {
+            self.read_on(key, cx);
         }
-        for (key, refusal) in lost {
+    }
+
+    /// The transport has taken bytes of a subscription, or dropped them.
+    pub(crate) fn handle_flushed(&mut self, key: Key, bytes: usize, cx: &mut Context<'_>) {
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            let bytes = bytes.min(subscription.queue_bytes);
+            subscription.queue_bytes -= bytes;
+            self.room.take_back(key.0, bytes, cx);
+            self.read_on(key, cx);
+        } else {
+            self.leaving_flushed(key, bytes, cx);
+        }
+        self.use_room(key.0, cx);
+    }
+
+    /// A subscription that has ended still had bytes handed out, and the transport has taken some.
+    fn leaving_flushed(&mut self, key: Key, bytes: usize, cx: &mut Context<'_>) {
+        let Some(leaving) = self.leaving.get_mut(&key) else { return };
+        let bytes = bytes.min(leaving.queue_bytes);
+        leaving.queue_bytes -= bytes;
+        if leaving.queue_bytes == 0 && leaving.reading.is_none() {
+            self.leaving.remove(&key);
+        }
+        self.room.take_back(key.0, bytes, cx);
+    }
+
+    /// A subscription had ended before its read returned.
+    fn leaving_read(&mut self, key: Key, cx: &mut Context<'_>) {
+        let Some(leaving) = self.leaving.get_mut(&key) else { return };
+        let reading = leaving.reading.take();
+        if leaving.queue_bytes == 0 {
+            self.leaving.remove(&key);
+        }
+        if reading == Some(Reading::Page) {
+            self.room.page_read(key.0, 0, cx);
+        }
+        if let Some(session) = cx.sessions.find(key.0) {
+            session.subscriptions -= 1;
+        }
+    }
+
+    /// Time has passed: sessions that hold room and do nothing with it end, and subscriptions whose right has run out.
+    pub(crate) fn handle_tick(&mut self, cx: &mut Context<'_>) {
+        self.room.end_stalled(cx);
+        let now_s = cx.now.unix_s();
+        let over: Vec<_> =
+            self.expiries.iter().take_while(|(until, _)| *until < now_s).map(|(_, key)| *key).collect();
+        for key in over {
+            self.recheck(key, cx);
+        }
+    }
+
+    /// The rights of a stream have changed: looks at who reads it.
+    pub(crate) fn handle_rights(&mut self, stream: StreamId, cx: &mut Context<'_>) {
+        let at = |number| Partition::try_from(number).map(|partition| stream.partition(partition));
+        let (Ok(first), Ok(last)) = (at(0), at(PARTITIONS_MAX - 1)) else { return };
+        let keys: Vec<_> = self
+            .by_partition
+            .range(first..=last)
+            .flat_map(|(_, readers)| readers.keys.iter().copied())
+            .collect();
+        for key in keys {
+            self.recheck(key, cx);
+        }
+    }
+
+    /// Ends a subscription whose holder may no longer read; else notes until when it may.
+    fn recheck(&mut self, key: Key, cx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let identity = cx.sessions.identity(key.0);
+        let at = subscription.at;
+        if let Err(refusal) = cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()) {
             self.end(key, None, Some(refusal), cx);
+            return self.use_room(key.0, cx);
+        }
+        let until = cx.registry.subscribe_until(at.stream, identity);
+        let before = mem::replace(&mut subscription.until, until);
+        if before != until {
+            self.expiries.remove(&(before, key));
+            self.expiries.insert((until, key));
         }
     }
 
@@ -346,17 +511,39 @@ impl Delivery {
 
     fn remove(&mut self, key: Key, cx: &mut Context<'_>) -> bool {
         let Some(subscription) = self.subscriptions.remove(&key) else { return false };
-        self.queue_bytes -= subscription.queue_bytes + subscription.reserved;
+        self.room.leave(key.0, subscription.place, cx);
+        self.expiries.remove(&(subscription.until, key));
         if let Some(readers) = self.by_partition.get_mut(&subscription.at) {
             readers.keys.remove(&key);
             if readers.keys.is_empty() {
                 self.by_partition.remove(&subscription.at);
             }
         }
-        if let Some(session) = cx.sessions.find(key.0) {
+        // IMPORTANT: what it holds is held until the store and the transport let go of it, or a session could have any number
+        // of reads and queues by leaving them behind.
+        let Subscription { queue_bytes, reading, .. } = subscription;
+        if queue_bytes > 0 || reading.is_some() {
+            self.leaving.insert(key, Leaving { queue_bytes, reading });
+        }
+        if reading.is_none()
+            && let Some(session) = cx.sessions.find(key.0)
+        {
             session.subscriptions -= 1;
         }
         true
+    }
+}
+
+impl Subscription {
+    fn caught_up(&mut self, key: Key, cursor: Cursor) -> OutEvent {
+        let message = ServerMessage::CaughtUp {
+            subscription: key.1,
+            cursor,
+            events: self.events,
+            damaged: mem::take(&mut self.untold_damaged),
+            more: !matches!(self.mode, Mode::Live { .. }),
+        };
+        OutEvent::Send { session: key.0, message }
     }
 }
 

@@ -256,8 +256,8 @@ impl EventLog for DiskLog {
         self.read_page(at, cursor, filter, batches_max, bytes_max)
     }
 
-    fn freeze(&self, proof: &Equivocation) -> Result<(), StoreError> {
-        self.keep_proof(proof)
+    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError> {
+        self.keep_proof(proof, kept_max)
     }
 
     fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {

@@ -166,10 +166,11 @@ pub trait EventLog: Send + Sync + Debug {
     ) -> Result<Page, StoreError>;
 
     /// Keeps the proof of an equivocation, durably, and marks its series frozen for ever. The first proof of a series stays.
+    /// `false`: as many as `kept_max` proofs of this origin are kept for this partition already; nothing was written.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
-    fn freeze(&self, proof: &Equivocation) -> Result<(), StoreError>;
+    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError>;
 
     /// The proofs kept for a partition: both batches of each, as signed.
     ///

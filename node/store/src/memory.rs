@@ -216,13 +216,18 @@ impl EventLog for MemoryLog {
         Ok(Page { batches, next, at_end, damaged: Vec::new() })
     }
 
-    fn freeze(&self, proof: &Equivocation) -> Result<(), StoreError> {
+    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError> {
         let mut state = self.state();
         let series = proof.series();
+        if !state.proofs.contains_key(&series)
+            && state.proofs.range(series.of_same_origin()).count() >= kept_max
+        {
+            return Ok(false);
+        }
         state.heads.entry(series).or_insert(SeriesHead::START).frozen = true;
         let kept = || (proof.first.bytes().clone(), proof.second.bytes().clone());
         state.proofs.entry(series).or_insert_with(kept);
-        Ok(())
+        Ok(true)
     }
 
     fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {

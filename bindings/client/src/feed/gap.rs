@@ -38,6 +38,8 @@ impl Feed {
             let (batch, received_at) = match told {
                 Ok(Ok(Some(Told::Deliver { batch, received_at, .. }))) => (batch, received_at),
                 Ok(Ok(Some(Told::Ended { .. }))) => return Ok(()),
+                // Damage there: what it took stays missing.
+                Ok(Ok(Some(Told::CaughtUp { .. }))) => continue,
                 Ok(Err(_)) => return Err(lost(session).await),
                 // IMPORTANT: what a lost connection leaves open is no gap.
                 _ if session.is_gone() => return Err(Stop::Again(Duration::ZERO)),

@@ -144,9 +144,9 @@ impl Driver {
                 let found = self.store.batch_at(&series, sequence).map_err(refusal);
                 vec![InEvent::BatchRead { read, result: found.map(|found| found.map(|batch| batch.bytes)) }]
             }
-            OutEvent::Freeze { proof } => {
-                self.store.freeze(&proof).unwrap();
-                vec![]
+            OutEvent::Freeze { write, proof, kept_max } => {
+                let result = self.store.freeze(&proof, kept_max).map_err(refusal);
+                vec![InEvent::Frozen { write, result }]
             }
             OutEvent::ResolveStart { read, at, start, filter } => {
                 let result = self.store.start(at, start, &filter).map_err(refusal);

@@ -119,11 +119,13 @@ fn write_message(mut root: wire::server_frame::Builder<'_>, message: &ServerMess
             deliver.set_cursor(&cursor.encode());
             deliver.set_received_at(*received_at);
         }
-        ServerMessage::CaughtUp { subscription, cursor, events } => {
+        ServerMessage::CaughtUp { subscription, cursor, events, damaged, more } => {
             let mut caught_up = root.init_caught_up();
             caught_up.set_subscription(subscription.0);
             caught_up.set_cursor(&cursor.encode());
             caught_up.set_events(*events);
+            caught_up.set_damaged(*damaged);
+            caught_up.set_more(*more);
         }
         ServerMessage::Ended { subscription, cursor, refusal } => {
             let mut ended = root.init_ended();

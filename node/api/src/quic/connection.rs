@@ -188,7 +188,14 @@ impl Writer {
                 put_front(&crate::frame::ServerFrame::refused(0, refusal.clone()), &mut answers);
                 last = Some(refusal);
             }
-            if !answers.is_empty() && self.down.write_chunk(answers.split().freeze()).await.is_err() {
+            if answers.is_empty() {
+                continue;
+            }
+            let write = self.down.write_chunk(answers.split().freeze());
+            if last.is_some() {
+                // A client that ends because it reads nothing need not take these words either.
+                let _ = timeout(LAST_WORDS, write).await;
+            } else if write.await.is_err() {
                 return None;
             }
         }

@@ -65,6 +65,9 @@ impl Deliveries {
                     && let Some(open) = self.open.remove(&subscription)
                 {
                     open.task.abort();
+                    // What the task held is dropped with it; the broker counts it until it is told.
+                    let (session, handle) = (self.session, self.handle.clone());
+                    tokio::spawn(async move { dropped(&handle, session, subscription).await });
                 }
             }
             ServerFrame::Message(
@@ -120,6 +123,17 @@ const GATHERED_BYTES_MAX: usize = 256 << 10;
 
 impl Delivery {
     async fn run(mut self, connection: Connection) {
+        if self.deliver(connection).await.is_err() {
+            self.frames.close();
+            dropped(&self.handle, self.session, self.subscription).await;
+        }
+    }
+
+    /// Tells the client until the subscription has ended.
+    ///
+    /// # Errors
+    /// The client does not want the stream, or is gone.
+    async fn deliver(&mut self, connection: Connection) -> Result<(), WriteError> {
         let mut frames = Vec::new();
         let mut stream = None;
         while self.frames.recv_many(&mut frames, FRAMES_MAX).await > 0 {
@@ -127,21 +141,20 @@ impl Delivery {
                 // Waits while the client grants no more streams.
                 stream = connection.open_uni().await.ok().map(Stream);
             }
-            let Some(Stream(stream)) = &mut stream else { return };
+            let Some(Stream(stream)) = &mut stream else { return Err(WriteError::ClosedStream) };
             for frame in frames.drain(..) {
                 self.gathered.put(&frame);
-                if self.gathered.batch_bytes >= GATHERED_BYTES_MAX && self.write(stream).await.is_err() {
-                    return;
+                if self.gathered.batch_bytes >= GATHERED_BYTES_MAX {
+                    self.write(stream).await?;
                 }
             }
-            if self.write(stream).await.is_err() {
-                return;
-            }
+            self.write(stream).await?;
         }
         if let Some(Stream(stream)) = &mut stream {
             let _ = stream.finish();
             let _ = stream.stopped().await;
         }
+        Ok(())
     }
 
     async fn write(&mut self, stream: &mut SendStream) -> Result<(), WriteError> {
@@ -153,6 +166,12 @@ impl Delivery {
         }
         Ok(())
     }
+}
+
+/// Tells the broker that all it had handed out of a subscription is gone.
+async fn dropped(handle: &NodeHandle, session: SessionId, subscription: SubscriptionId) {
+    // A driver that is gone is noticed by the session.
+    let _ = handle.event(InEvent::Flushed { session, subscription, bytes: usize::MAX }).await;
 }
 
 /// A stream that is cut off when its task is: nothing of a subscription that was ended stays in memory.

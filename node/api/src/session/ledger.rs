@@ -1,4 +1,5 @@
 use crate::SessionConfig;
+use mainstem_model::Code;
 use mainstem_protocol::{ServerMessage, SubscriptionId};
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ pub(crate) struct Ledger {
 struct Open {
     requests: BTreeMap<u64, Asked>,
     subscribes: usize,
+    bad_batches: u32,
 }
 
 /// What the way back needs to know of a request.
@@ -66,15 +68,29 @@ impl Ledger {
     /// Strikes out the request that a message answers, if it answers one.
     pub(crate) fn answer_by(&self, message: &ServerMessage) -> Option<Asked> {
         match message {
+            ServerMessage::Refused { request, refusal } => {
+                if refusal.code == Code::Equivocation {
+                    self.count_bad_batch();
+                }
+                self.answer(*request)
+            }
             ServerMessage::SignedIn { request }
             | ServerMessage::Ack { request, .. }
             | ServerMessage::Subscribed { request, .. }
-            | ServerMessage::Unsubscribed { request }
-            | ServerMessage::Refused { request, .. } => self.answer(*request),
+            | ServerMessage::Unsubscribed { request } => self.answer(*request),
             ServerMessage::Deliver { .. } | ServerMessage::CaughtUp { .. } | ServerMessage::Ended { .. } => {
                 None
             }
         }
+    }
+
+    /// Notes a batch that did not prove, or that proves its origin's double play.
+    pub(crate) fn count_bad_batch(&self) {
+        self.lock().bad_batches += 1;
+    }
+
+    pub(crate) fn bad_batches(&self) -> u32 {
+        self.lock().bad_batches
     }
 
     pub(crate) fn has_room(&self) -> bool {

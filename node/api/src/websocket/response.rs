@@ -58,6 +58,12 @@ enum Told {
         subscription: u32,
         cursor: String,
         events: u64,
+        /// Batches that are damaged here and were left out since the last message of this kind.
+        #[serde(skip_serializing_if = "is_zero")]
+        damaged: u64,
+        /// The past is not all told yet: this tells only of damage.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
     },
     Ended {
         subscription: u32,
@@ -79,6 +85,11 @@ enum Told {
         #[serde(flatten)]
         error: ErrorBody,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize)]
@@ -123,9 +134,13 @@ impl JsonWriter {
                 }
                 Told::Subscribed { request, subscription: subscription.0 }
             }
-            ServerMessage::CaughtUp { subscription, cursor, events } => {
-                Told::CaughtUp { subscription: subscription.0, cursor: cursor.to_string(), events }
-            }
+            ServerMessage::CaughtUp { subscription, cursor, events, damaged, more } => Told::CaughtUp {
+                subscription: subscription.0,
+                cursor: cursor.to_string(),
+                events,
+                damaged,
+                more,
+            },
             ServerMessage::Ended { subscription, cursor, refusal } => {
                 self.ranges.remove(&subscription);
                 Told::Ended {
@@ -143,9 +158,13 @@ impl JsonWriter {
             }
             ServerMessage::Refused { request, refusal } => Told::Refused { request, error: refusal.into() },
             // Told event by event, above.
-            ServerMessage::Deliver { subscription, cursor, .. } => {
-                Told::CaughtUp { subscription: subscription.0, cursor: cursor.to_string(), events: 0 }
-            }
+            ServerMessage::Deliver { subscription, cursor, .. } => Told::CaughtUp {
+                subscription: subscription.0,
+                cursor: cursor.to_string(),
+                events: 0,
+                damaged: 0,
+                more: true,
+            },
         }
     }
 

@@ -136,7 +136,10 @@ async fn subscriber(client: Client, at: StreamPartition, count: Arc<AtomicU64>) 
                     count.store(next, Ordering::Relaxed);
                 }
                 Delivery::CaughtUp { .. } | Delivery::Completed(_) => {}
-                wrong @ (Delivery::Gap(_) | Delivery::Fork(_) | Delivery::Rejected { .. }) => {
+                wrong @ (Delivery::Gap(_)
+                | Delivery::Fork(_)
+                | Delivery::Damaged(_)
+                | Delivery::Rejected { .. }) => {
                     bail!("{wrong:?}")
                 }
             }

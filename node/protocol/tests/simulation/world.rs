@@ -7,7 +7,7 @@ use crate::{
 use mainstem_crypto::{Address, sha256};
 use mainstem_model::{
     AckLevel, Batch, Grant, Network, Origin, Partition, ReadFilter, ReadStart, RegistryChange, SeriesKey,
-    StreamId, StreamRecord, VerifiedBatch, Verifier,
+    StreamId, StreamRecord, VerifiedBatch, Verifier, limits::BATCH_BYTES_MAX,
 };
 use mainstem_protocol::{
     Config, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, Subscribe, WriteToken,
@@ -19,6 +19,8 @@ use std::{
 
 const EPOCH_MS: i64 = 1_700_000_000_000;
 const QUEUE_MAX: usize = 3_000;
+/// Room for one page, and for what a few subscribers may have on their way.
+const NODE_QUEUE_MAX: usize = BATCH_BYTES_MAX + 3 * QUEUE_MAX;
 
 /// What is going to happen.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl World {
         let stream = StreamId(Address([2; 20]));
         let config = Config {
             subscription_queue_bytes_max: QUEUE_MAX,
-            delivery_queue_bytes_max: 4 * QUEUE_MAX,
+            delivery_queue_bytes_max: NODE_QUEUE_MAX,
             series_cache_max: 4,
             ..Config::default()
         };
@@ -227,6 +229,11 @@ impl World {
         self.trace.extend_from_slice(format!("{} {event:?}\n", self.now).as_bytes());
         let mut out = Vec::new();
         self.node.handle(event, Now { unix_ms: self.now }, &mut out);
+        let queued = self.node.counters().delivery_queue_bytes as usize;
+        assert!(queued <= NODE_QUEUE_MAX, "SEED={}: {queued} bytes are on their way", self.seed);
+        // As the subscribers count: what they were given and their transports have not taken.
+        let held: usize = self.subscribers.iter().map(|subscriber| subscriber.queue_bytes).sum();
+        assert!(held <= queued, "SEED={}: {held} bytes are held, the node knows of {queued}", self.seed);
         for output in out {
             self.perform(output);
         }
@@ -249,7 +256,9 @@ impl World {
             | OutEvent::ReadBatch { .. }
             | OutEvent::ResolveStart { .. }
             | OutEvent::ReadPage { .. } => self.plan(delay, Plan::Read(output, self.asking)),
-            OutEvent::Freeze { proof } => panic!("SEED={}: nobody equivocates here: {proof:?}", self.seed),
+            OutEvent::Freeze { proof, .. } => {
+                panic!("SEED={}: nobody equivocates here: {proof:?}", self.seed)
+            }
             // The transport keeps the order of what it is given.
             OutEvent::Send { session, message } => self.plan(0, Plan::Deliver(session, message)),
         }

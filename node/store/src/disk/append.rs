@@ -164,12 +164,15 @@ impl DiskLog {
         rows.insert(&self.tables.series, key, row);
     }
 
-    pub(super) fn keep_proof(&self, proof: &Equivocation) -> Result<(), StoreError> {
+    pub(super) fn keep_proof(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError> {
         let series = proof.series();
         {
             let mut state = self.begin()?;
             if state.frozen.contains(&series) {
-                return Ok(());
+                return Ok(true);
+            }
+            if state.frozen.range(series.of_same_origin()).count() >= kept_max {
+                return Ok(false);
             }
             let head = self.read_head(&series)?.unwrap_or(SeriesHead::START);
             let key = tables::head_key(&series);
@@ -181,6 +184,7 @@ impl DiskLog {
             self.commit(&mut state, rows)?;
             state.frozen.insert(series);
         }
-        self.sync_journal()
+        self.sync_journal()?;
+        Ok(true)
     }
 }

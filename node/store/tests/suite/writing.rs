@@ -47,13 +47,34 @@ fn a_frozen_series_says_so_and_its_proof_is_kept() {
             first: mainstem_model::Batch::clone(verified(&first)),
             second: mainstem_model::Batch::clone(verified(&second)),
         };
-        subject.log.freeze(&proof).unwrap();
+        assert!(subject.log.freeze(&proof, 1).unwrap(), "{}", subject.name);
         assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
         let kept = subject.log.equivocations(place(0)).unwrap();
         assert_eq!(kept, [(first.batch.bytes().clone(), second.batch.bytes().clone())]);
         // Not even a batch that was on its way thaws it.
         subject.log.append(&[honest.batch(&[3])]).unwrap();
         assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
+    }
+}
+
+#[test]
+fn no_more_proofs_of_one_origin_are_kept_than_asked_for() {
+    for subject in subjects() {
+        let proof = |publisher: u8, series: u64| {
+            let batch = |time| {
+                let append = Publisher::new(publisher, series, place(0)).batch(&[time]);
+                mainstem_model::Batch::clone(verified(&append))
+            };
+            Equivocation { first: batch(1), second: batch(2) }
+        };
+        assert!(subject.log.freeze(&proof(1, 1), 2).unwrap(), "{}", subject.name);
+        assert!(subject.log.freeze(&proof(1, 2), 2).unwrap());
+        assert!(!subject.log.freeze(&proof(1, 3), 2).unwrap());
+        assert!(subject.log.freeze(&proof(1, 2), 2).unwrap(), "it is kept already");
+        assert!(subject.log.freeze(&proof(2, 3), 2).unwrap(), "another origin has proofs of its own");
+        assert_eq!(subject.log.equivocations(place(0)).unwrap().len(), 3);
+        let head = subject.log.series_head(&proof(1, 3).series()).unwrap();
+        assert!(head.is_none_or(|head| !head.frozen), "{}", subject.name);
     }
 }
 

@@ -196,6 +196,10 @@ async fn read(name: &StreamName, begin: Begin, args: &ReadingArgs, context: &Con
                     "sequence": fork.sequence, "first": fork.first.to_string(), "second": fork.second.to_string()});
                 bar.suspend(|| context.out.notice(&json!({"fork": fork}), &text));
             }
+            Some(Ok(Delivery::Damaged(damage))) => {
+                let text = format!("{} batches are damaged at the broker and were left out", damage.batches);
+                bar.suspend(|| context.out.notice(&json!({"damaged": damage.batches}), &text));
+            }
             Some(Ok(Delivery::Rejected { error, .. })) => {
                 let text = format!("the broker sent something that does not hold: {error}");
                 bar.suspend(|| context.out.notice(&json!({"rejected": error.to_string()}), &text));
