@@ -37,7 +37,7 @@ pub struct StoredBatch {
 pub struct DamagedRange {
     /// In which partition.
     pub at: StreamPartition,
-    /// Arrival numbers of the batches.
+    /// Arrival numbers, among which those of the batches are.
     pub positions: Range<u64>,
     /// Place in history and id of the one batch, when an index still tells.
     pub batch: Option<(BatchKey, BatchId)>,
@@ -73,7 +73,7 @@ pub struct Trimmed {
 /// Figures of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionStats {
-    /// Arrival number of the next batch: how many ever came.
+    /// Arrival number of the next batch.
     pub end: u64,
     /// Batches kept.
     pub batches: u64,
@@ -118,7 +118,8 @@ pub trait EventLog: Send + Sync + Debug {
     /// [`StoreError::Poisoned`], now and for ever after.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// Arrival number of a partition's next batch.
+    /// Arrival number of a partition's next batch. It rises by one with each, and may leap when a store is opened: no number
+    /// is given twice, though a power failure take the batch that had it.
     ///
     /// # Errors
     /// A damaged row.
