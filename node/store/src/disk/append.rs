@@ -158,6 +158,7 @@ impl DiskLog {
 
     fn put_batch(&self, rows: &mut WriteBatch, series: &SeriesKey, place: &Place, record: &Record) {
         let at = series.stream_partition;
+        // IMPORTANT: readers see each row come: the batch before what names it, and the partition's end after all.
         rows.insert(&self.tables.batches, place.number.to_be_bytes(), record.encode(place.number));
         let key = tables::arrival_key(at, place.position);
         let row = place.arrival(&key);

@@ -30,10 +30,12 @@ impl DiskLog {
         for place in &places {
             let series =
                 SeriesKey { stream_partition: at, origin: place.key.origin, series: place.key.series };
-            rows.remove(&self.tables.batches, place.number.to_be_bytes());
+            // IMPORTANT: readers see each row go. `arrivals` first, by whose row they tell what was trimmed from what is
+            // missing; the batch after all that names it.
             rows.remove(&self.tables.arrivals, tables::arrival_key(at, place.position));
             rows.remove(&self.tables.history, tables::history_key(at, &place.key));
             rows.remove(&self.tables.series, tables::series_key(&series, place.key.sequence));
+            rows.remove(&self.tables.batches, place.number.to_be_bytes());
             trimmed.batches += 1;
             trimmed.bytes += u64::from(place.length);
             totals.events = totals.events.saturating_sub(u64::from(place.count));

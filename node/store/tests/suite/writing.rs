@@ -4,7 +4,13 @@ use crate::{
 };
 use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead};
 use mainstem_store::{Append, Completion, Write, Writer, WriterConfig};
-use std::sync::mpsc;
+use std::{
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 #[test]
 fn a_series_head_moves_with_each_batch_and_a_batch_is_found_by_any_of_its_events() {
@@ -76,6 +82,44 @@ fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
         let from = ReadFilter { from: 0, ..ReadFilter::ALL };
         let start = subject.log.start(place(0), ReadStart::From, &from).unwrap();
         assert_eq!(subject.log.page(place(0), start, &from, 100, usize::MAX).unwrap().batches.len(), 6);
+    }
+}
+
+/// A write reaches readers row by row.
+#[test]
+fn a_batch_is_whole_or_gone_for_a_reader_while_it_is_trimmed() {
+    const BATCHES: u64 = 200;
+    for subject in subjects() {
+        let mut publisher = Publisher::new(1, 1, place(0));
+        let group: Vec<Append> =
+            (0..BATCHES).map(|n| publisher.batch(&[i64::try_from(n).unwrap()])).collect();
+        subject.log.append(&group).unwrap();
+        let (series, turn) = (publisher.key(), AtomicU64::new(0));
+        let damage = thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..BATCHES {
+                    while turn.load(Ordering::Acquire) < n {
+                        thread::yield_now();
+                    }
+                    subject.log.trim(place(0), i64::MAX, 1).unwrap();
+                }
+            });
+            let mut found = (0..BATCHES).map(|n| {
+                turn.store(n, Ordering::Release);
+                loop {
+                    match subject.log.batch_at(&series, n) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => return None,
+                        Err(error) => return Some(error),
+                    }
+                }
+            });
+            let damage = found.find_map(|error| error);
+            turn.store(BATCHES, Ordering::Release);
+            damage
+        });
+        assert!(damage.is_none(), "{}: {damage:?}", subject.name);
+        assert_eq!(subject.log.stats(place(0)).unwrap().batches, 0);
     }
 }
 
