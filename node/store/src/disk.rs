@@ -22,7 +22,9 @@ use fjall::{
     config::{BlockSizePolicy, CompressionPolicy, FilterPolicy},
 };
 use folder::Folder;
-use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition};
+use mainstem_model::{
+    BatchKey, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
+};
 use std::{
     error::Error,
     fmt, io,
@@ -276,8 +278,14 @@ impl EventLog for DiskLog {
         self.tables.read_proofs(at)
     }
 
-    fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError> {
-        self.trim_partition(at, before, max)
+    fn trim(
+        &self,
+        at: StreamPartition,
+        from: Option<BatchKey>,
+        before: i64,
+        max: usize,
+    ) -> Result<Trimmed, StoreError> {
+        self.trim_partition(at, from, before, max)
     }
 
     fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {

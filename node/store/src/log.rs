@@ -66,8 +66,8 @@ pub struct Trimmed {
     pub batches: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// There may be more to remove.
-    pub more: bool,
+    /// Where to look on; `None` when all was looked at. Always behind what was looked at, so that a caller gets to the end.
+    pub next: Option<BatchKey>,
 }
 
 /// Figures of one partition.
@@ -179,11 +179,17 @@ pub trait EventLog: Send + Sync + Debug {
     fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
     /// Removes at most `max` batches whose greatest timestamp is before `before` (milliseconds), with every index row of
-    /// theirs. Heads and proofs stay.
+    /// theirs, in the order of history from `from` on. Heads and proofs stay. A damaged index is read around, slowly.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`], a damaged index.
-    fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError>;
+    /// [`StoreError::Poisoned`], [`StoreError::Read`].
+    fn trim(
+        &self,
+        at: StreamPartition,
+        from: Option<BatchKey>,
+        before: i64,
+        max: usize,
+    ) -> Result<Trimmed, StoreError>;
 
     /// Every partition that ever had a batch.
     ///

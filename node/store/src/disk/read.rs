@@ -234,7 +234,7 @@ impl DiskLog {
     }
 
     /// The places of history from `first` (a whole key) on, around damage of their index.
-    fn history(&self, at: StreamPartition, first: Vec<u8>, until: u64) -> History<'_> {
+    pub(super) fn history(&self, at: StreamPartition, first: Vec<u8>, until: u64) -> History<'_> {
         History::new(self, at, first, until)
     }
 

@@ -274,3 +274,27 @@ fn a_damaged_index_of_arrivals_is_read_around_over_a_gap_of_positions_without_mi
     let lost: u64 = page.damaged.iter().map(|range| range.positions.end - range.positions.start).sum();
     assert!(page.batches.len() as u64 + lost >= BATCHES as u64);
 }
+
+#[test]
+fn a_damaged_index_of_history_is_trimmed_around() {
+    let Filled { folder, .. } = filled();
+    for file in table_files(folder.path(), 3) {
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[40] ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let (mut next, mut batches) = (None, 0);
+    loop {
+        let trimmed = log.trim(place(0), next, 101, 7).unwrap();
+        batches += trimmed.batches;
+        next = trimmed.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    // The batch of n holds the times n and n + 1.
+    assert_eq!(batches, 100);
+    let page = log.page(place(0), BEGIN, &ReadFilter::ALL, 1000, usize::MAX).unwrap();
+    assert_eq!((page.batches.len(), page.damaged.len(), page.at_end), (BATCHES - 100, 0, true));
+}

@@ -69,10 +69,10 @@ fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
         let mut publisher = Publisher::new(1, 1, place(0));
         let group: Vec<Append> = (0..10).map(|n| publisher.batch(&[n * 10])).collect();
         subject.log.append(&group).unwrap();
-        let first = subject.log.trim(place(0), 50, 3).unwrap();
-        assert_eq!((first.batches, first.more), (3, true), "{}", subject.name);
-        let second = subject.log.trim(place(0), 50, 3).unwrap();
-        assert_eq!((second.batches, second.more), (2, false));
+        let first = subject.log.trim(place(0), None, 50, 3).unwrap();
+        assert_eq!((first.batches, first.next.is_some()), (3, true), "{}", subject.name);
+        let second = subject.log.trim(place(0), first.next, 50, 3).unwrap();
+        assert_eq!((second.batches, second.next), (2, None));
         let begin = Cursor::Arrival { log: 7, position: 0, skip: 0 };
         let page = subject.log.page(place(0), begin, &ReadFilter::ALL, 100, usize::MAX).unwrap();
         assert_eq!(page.batches.iter().map(|b| b.position).collect::<Vec<_>>(), [5, 6, 7, 8, 9]);
@@ -82,6 +82,29 @@ fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
         let from = ReadFilter { from: 0, ..ReadFilter::ALL };
         let start = subject.log.start(place(0), ReadStart::From, &from).unwrap();
         assert_eq!(subject.log.page(place(0), start, &from, 100, usize::MAX).unwrap().batches.len(), 6);
+    }
+}
+
+#[test]
+fn trimming_comes_to_its_end_past_any_number_of_batches_that_must_stay() {
+    for subject in subjects() {
+        let (mut long, mut short) = (Publisher::new(1, 1, place(0)), Publisher::new(1, 2, place(0)));
+        // They begin before the time and end after it.
+        let mut group: Vec<Append> = (0..2_500).map(|n| long.batch(&[n, 9_000])).collect();
+        group.extend([short.batch(&[3_000]), short.batch(&[9_000])]);
+        subject.log.append(&group).unwrap();
+        let (mut next, mut batches, mut calls) = (None, 0, 0);
+        loop {
+            let trimmed = subject.log.trim(place(0), next, 5_000, 10).unwrap();
+            batches += trimmed.batches;
+            calls += 1;
+            assert!(calls < 10, "{}: it goes round in circles", subject.name);
+            next = trimmed.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!((batches, subject.log.stats(place(0)).unwrap().batches), (1, 2_501), "{}", subject.name);
     }
 }
 
@@ -101,7 +124,7 @@ fn a_batch_is_whole_or_gone_for_a_reader_while_it_is_trimmed() {
                     while turn.load(Ordering::Acquire) < n {
                         thread::yield_now();
                     }
-                    subject.log.trim(place(0), i64::MAX, 1).unwrap();
+                    subject.log.trim(place(0), None, i64::MAX, 1).unwrap();
                 }
             });
             let mut found = (0..BATCHES).map(|n| {
