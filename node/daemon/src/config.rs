@@ -78,6 +78,12 @@ pub(crate) struct ApiKey {
 pub(crate) struct Retention {
     /// Days for streams whose metadata name no `storageDays`; 0 keeps for ever.
     pub(crate) default_days: u32,
+    /// Most days that any stream is kept, whatever its metadata or the default ask for; 0 sets no bound. `storageDays` is
+    /// set by whoever owns the stream, so without a bound a stranger may have history kept for ever.
+    pub(crate) max_days: u32,
+    /// Seconds for which the chain must show a stream as removed before its history is kept for `default_days` only: a
+    /// reorg or another endpoint may bring it back. Counted anew when the node starts.
+    pub(crate) removed_wait_s: u64,
     /// Seconds between two looks for what is too old.
     pub(crate) check_s: u64,
     /// Batches removed at a time, so that writing goes on meanwhile.
@@ -86,7 +92,14 @@ pub(crate) struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { default_days: 30, check_s: 60, batches_at_once: 1_000 }
+        Self {
+            default_days: 30,
+            max_days: 0,
+            // Far beyond any reorg, and time for somebody to notice an endpoint that lies.
+            removed_wait_s: 24 * 60 * 60,
+            check_s: 60,
+            batches_at_once: 1_000,
+        }
     }
 }
 
