@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) broker: mainstem_protocol::Config,
     pub(crate) store: mainstem_store::Config,
     pub(crate) writer: mainstem_store::WriterConfig,
+    /// Reading the event log.
+    pub(crate) reader: ReaderConfig,
     pub(crate) quic: QuicConfig,
     pub(crate) http: HttpConfig,
     pub(crate) websocket: WebSocketConfig,
@@ -70,6 +72,27 @@ pub(crate) struct ApiKey {
     pub(crate) sha256: String,
     /// File with the secret key (hex) that signs.
     pub(crate) key_file: PathBuf,
+}
+
+/// Reading the event log, on threads apart from each other so that no reader holds up a publisher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReaderConfig {
+    /// Threads that read what publishing waits for: heads of series, and single batches.
+    pub(crate) head_threads: usize,
+    /// Threads that read pages of history, one for each subscription that is behind at most.
+    pub(crate) page_threads: usize,
+    /// Threads that look for where the last n events begin.
+    pub(crate) last_threads: usize,
+    /// Such looks that wait. One more is refused with `OVERLOADED`.
+    pub(crate) last_waiting_max: usize,
+}
+
+impl Default for ReaderConfig {
+    fn default() -> Self {
+        // Each of them waits for the disk most of its time.
+        Self { head_threads: 2, page_threads: 4, last_threads: 2, last_waiting_max: 1_024 }
+    }
 }
 
 /// How long history is kept.
@@ -116,6 +139,7 @@ impl Default for Config {
             broker: mainstem_protocol::Config::default(),
             store: mainstem_store::Config::default(),
             writer: mainstem_store::WriterConfig::default(),
+            reader: ReaderConfig::default(),
             quic: QuicConfig::default(),
             http: HttpConfig::default(),
             websocket: WebSocketConfig::default(),

@@ -91,7 +91,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         node: Node::new(config.broker.clone(), log.log_id()),
         writer: Writer::spawn(log.clone(), config.writer.clone(), report)
             .context("no thread for the store")?,
-        reader: Reader::new(log.clone(), tell.clone()),
+        reader: Reader::spawn(&config.reader, log.clone(), tell.clone())
+            .context("no threads for reading the store")?,
         inputs,
         internal,
         registry: registry.clone(),

@@ -90,7 +90,7 @@ impl Delivery {
     ) {
         let Subscribe { at, start, filter, live } = subscribe;
         let identity = cx.sessions.identity(session);
-        let checked = check_start(start, &filter, live)
+        let checked = check_start(start, &filter, live, cx.config.last_events_max)
             .and_then(|()| cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()))
             .and_then(|()| match cx.sessions.find(session) {
                 Some(session) => session.next_subscription(cx.config),
@@ -162,7 +162,7 @@ impl Delivery {
         cx: &mut Context<'_>,
     ) {
         let Some(key) = self.reads.remove(&read) else { return };
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return release(key, cx) };
         match result {
             // Nothing of the past was found, and what comes from now on is not asked for.
             Ok(cursor @ Cursor::Arrival { .. }) if !subscription.live && !subscription.resumed => {
@@ -184,7 +184,7 @@ impl Delivery {
         cx: &mut Context<'_>,
     ) {
         let Some(key) = self.reads.remove(&read) else { return };
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return release(key, cx) };
         self.queue_bytes -= subscription.reserved;
         subscription.reserved = 0;
         let Mode::Reading { cursor: before, .. } = subscription.mode else { return };
@@ -353,14 +353,30 @@ impl Delivery {
                 self.by_partition.remove(&subscription.at);
             }
         }
-        if let Some(session) = cx.sessions.find(key.0) {
-            session.subscriptions -= 1;
+        // Who ends subscriptions as fast as they begin must not make the store read for more than it may have.
+        if !matches!(subscription.mode, Mode::Starting | Mode::Reading { busy: true, .. }) {
+            release(key, cx);
         }
         true
     }
 }
 
-fn check_start(start: ReadStart, filter: &ReadFilter, live: bool) -> Result<(), Refusal> {
+/// Gives a subscription's place back to its session.
+fn release(key: Key, cx: &mut Context<'_>) {
+    if let Some(session) = cx.sessions.find(key.0) {
+        session.subscriptions -= 1;
+    }
+}
+
+fn check_start(start: ReadStart, filter: &ReadFilter, live: bool, last_max: u64) -> Result<(), Refusal> {
+    if matches!(start, ReadStart::Last(n) if n > last_max) {
+        return Err(Refusal::new(
+            Code::InvalidArgument,
+            format!(
+                "the last n events can be asked for up to n = {last_max}; ask for a range of time instead"
+            ),
+        ));
+    }
     if matches!(start, ReadStart::Last(_)) && (filter.from, filter.to) != (i64::MIN, i64::MAX) {
         return Err(Refusal::new(
             Code::InvalidArgument,

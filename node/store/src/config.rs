@@ -24,6 +24,9 @@ pub struct Config {
     pub worker_threads: usize,
     /// Table files held open.
     pub open_files_max: usize,
+    /// Batches looked at, from the newest back, to find where the last n events begin; those of other origins count. What
+    /// lies further back is not found: the answer begins at the oldest that was.
+    pub start_rows_max: usize,
 }
 
 impl Default for Config {
@@ -42,6 +45,8 @@ impl Default for Config {
             // One writes out while the other compacts; more would take the cores from everything else.
             worker_threads: 2,
             open_files_max: 256,
+            // A tenth of a second or so.
+            start_rows_max: 100_000,
         }
     }
 }

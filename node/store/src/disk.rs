@@ -43,6 +43,7 @@ pub struct DiskLog {
     log_id: u64,
     /// Positions below were given in an earlier life of this store, or never. See [`floor`].
     floor: u64,
+    start_rows_max: usize,
     state: Mutex<State>,
     syncer: Mutex<Syncer>,
     trimming: Mutex<()>,
@@ -103,6 +104,7 @@ impl DiskLog {
             tables,
             log_id,
             floor: 0,
+            start_rows_max: config.start_rows_max,
             written: AtomicU64::new(state.group()),
             state: Mutex::new(state),
             syncer,

@@ -138,7 +138,8 @@ pub trait EventLog: Send + Sync + Debug {
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError>;
 
     /// Finds the cursor for a start: `Now` is the end; from `Last(n)` exactly the last n events follow, in the order of
-    /// history, of the filter's origin (its times are not looked at), of what is kept now; `From` begins where events of
+    /// history, of the filter's origin (its times are not looked at), of what is kept now and among the newest batches, as many as the
+    /// store's configuration lets it look at; `From` begins where events of
     /// the filter's time range can lie; a cursor is checked.
     ///
     /// # Errors

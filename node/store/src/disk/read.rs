@@ -135,7 +135,8 @@ impl DiskLog {
             }
         }
         let (mut left, mut first) = (n, None);
-        for place in self.tables.places(at, tables::history_key_from(at, i64::MIN)).rev() {
+        let places = self.tables.places(at, tables::history_key_from(at, i64::MIN));
+        for place in places.rev().take(self.start_rows_max) {
             if left == 0 {
                 return Ok(first);
             }

@@ -4,7 +4,7 @@ use crate::{
     check, subjects,
 };
 use mainstem_model::{Batch, BatchKey, Cursor, Origin, ReadFilter, ReadStart, StreamPartition};
-use mainstem_store::{Append, StoreError};
+use mainstem_store::{Append, Config, DiskLog, EventLog, StoreError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -287,4 +287,26 @@ fn an_empty_partition_and_an_unknown_origin_give_an_empty_end() {
             assert!(page.batches.is_empty() && page.at_end, "{}", subject.name);
         }
     }
+}
+
+#[test]
+fn a_search_for_the_last_events_of_one_origin_ends_at_its_bound_of_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { start_rows_max: 10, ..Config::default() };
+    let log = DiskLog::open(folder.path(), &config, 7).unwrap();
+    let (mut rare, mut busy) = (Publisher::new(1, 1, place(0)), Publisher::new(2, 1, place(0)));
+    let mut group = vec![rare.batch(&[1])];
+    group.extend((2..10).map(|n| busy.batch(&[n])));
+    log.append(&group).unwrap();
+    let filter = ReadFilter { origin: Some(rare.key().origin), ..ReadFilter::ALL };
+    let found =
+        || matches!(log.start(place(0), ReadStart::Last(1), &filter).unwrap(), Cursor::History { .. });
+    assert!(found(), "it is the ninth from the end");
+    log.append(&[busy.batch(&[10])]).unwrap();
+    assert!(found(), "it is the tenth");
+    log.append(&[busy.batch(&[11])]).unwrap();
+    assert!(!found(), "it is the eleventh");
+    let all = log.start(place(0), ReadStart::Last(1_000), &ReadFilter::ALL).unwrap();
+    let page = log.page(place(0), all, &ReadFilter::ALL, 100, usize::MAX).unwrap();
+    assert_eq!(page.batches.len(), 10);
 }
