@@ -1,6 +1,10 @@
 //! What one session can make the store read.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on should say where, and with what"
+)]
 
 use mainstem_model::{
     Address, Code, Cursor, Grant, Partition, ReadFilter, ReadStart, RegistryChange, StreamId,

@@ -51,12 +51,10 @@ impl Default for Config {
     }
 }
 
-/// Bounds of the [`Writer`](crate::Writer).
+/// Bounds of the [`Writer`](crate::Writer). What waits to be appended is bounded by who submits it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriterConfig {
-    /// Bytes of batches that may wait to be appended; beyond it `try_submit` gives the write back.
-    pub queue_bytes_max: usize,
     /// Batches appended as one group at most.
     pub group_batches_max: usize,
     /// Bytes appended as one group at most. Bounds how long the first of it waits for the rest.
@@ -68,8 +66,6 @@ pub struct WriterConfig {
 impl Default for WriterConfig {
     fn default() -> Self {
         Self {
-            // A third of a second at 100 MB/s.
-            queue_bytes_max: 32 << 20,
             group_batches_max: 256,
             // About 5 ms of copying and hashing.
             group_bytes_max: 2 << 20,

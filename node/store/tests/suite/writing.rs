@@ -175,14 +175,3 @@ fn the_writer_reports_stored_in_order_and_durable_after_it() {
         assert_eq!(durable, [9, 19, 29, 39, 49, 1000]);
     }
 }
-
-#[test]
-fn a_full_queue_gives_the_write_back() {
-    for subject in subjects() {
-        let config = WriterConfig { queue_bytes_max: 10, ..WriterConfig::default() };
-        let writer = Writer::spawn(subject.log.clone(), config, |_| {}).unwrap();
-        let Append { batch, received_at } = Publisher::new(1, 1, place(0)).batch(&[1]);
-        let refused = writer.try_submit(Write { token: 5, batch, received_at, durable: false }).unwrap_err();
-        assert_eq!(refused.token, 5, "{}", subject.name);
-    }
-}
