@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) broker: mainstem_protocol::Config,
     pub(crate) store: mainstem_store::Config,
     pub(crate) writer: mainstem_store::WriterConfig,
+    /// Reading the event log.
+    pub(crate) reader: ReaderConfig,
     pub(crate) quic: QuicConfig,
     pub(crate) http: HttpConfig,
     pub(crate) websocket: WebSocketConfig,
@@ -72,12 +74,39 @@ pub(crate) struct ApiKey {
     pub(crate) key_file: PathBuf,
 }
 
+/// Reading the event log, on threads apart from each other so that no reader holds up a publisher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReaderConfig {
+    /// Threads that read what publishing waits for: heads of series, and single batches.
+    pub(crate) head_threads: usize,
+    /// Threads that read pages of history, one for each subscription that is behind at most.
+    pub(crate) page_threads: usize,
+    /// Threads that look for where the last n events begin.
+    pub(crate) last_threads: usize,
+    /// Such looks that wait. One more is refused with `OVERLOADED`.
+    pub(crate) last_waiting_max: usize,
+}
+
+impl Default for ReaderConfig {
+    fn default() -> Self {
+        // Each of them waits for the disk most of its time.
+        Self { head_threads: 2, page_threads: 4, last_threads: 2, last_waiting_max: 1_024 }
+    }
+}
+
 /// How long history is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retention {
     /// Days for streams whose metadata name no `storageDays`; 0 keeps for ever.
     pub(crate) default_days: u32,
+    /// Most days that any stream is kept, whatever its metadata or the default ask for; 0 sets no bound. `storageDays` is
+    /// set by whoever owns the stream, so without a bound a stranger may have history kept for ever.
+    pub(crate) max_days: u32,
+    /// Seconds for which the chain must show a stream as removed before its history is kept for `default_days` only: a
+    /// reorg or another endpoint may bring it back. Counted anew when the node starts.
+    pub(crate) removed_wait_s: u64,
     /// Seconds between two looks for what is too old.
     pub(crate) check_s: u64,
     /// Batches removed at a time, so that writing goes on meanwhile.
@@ -86,7 +115,14 @@ pub(crate) struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { default_days: 30, check_s: 60, batches_at_once: 1_000 }
+        Self {
+            default_days: 30,
+            max_days: 0,
+            // Far beyond any reorg, and time for somebody to notice an endpoint that lies.
+            removed_wait_s: 24 * 60 * 60,
+            check_s: 60,
+            batches_at_once: 1_000,
+        }
     }
 }
 
@@ -103,6 +139,7 @@ impl Default for Config {
             broker: mainstem_protocol::Config::default(),
             store: mainstem_store::Config::default(),
             writer: mainstem_store::WriterConfig::default(),
+            reader: ReaderConfig::default(),
             quic: QuicConfig::default(),
             http: HttpConfig::default(),
             websocket: WebSocketConfig::default(),

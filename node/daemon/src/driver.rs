@@ -220,7 +220,7 @@ mod tests {
             // Whoever opens a session hears of it.
             node: Node::new(Config { sessions_max: 0, ..Config::default() }, 1),
             writer: Writer::spawn(log.clone(), WriterConfig::default(), |_| {}).unwrap(),
-            reader: Reader::new(log, tell.clone()),
+            reader: Reader::spawn(&crate::config::ReaderConfig::default(), log, tell.clone()).unwrap(),
             inputs,
             internal,
             registry: Arc::default(),

@@ -91,7 +91,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         node: Node::new(config.broker.clone(), log.log_id()),
         writer: Writer::spawn(log.clone(), config.writer.clone(), report)
             .context("no thread for the store")?,
-        reader: Reader::new(log.clone(), tell.clone()),
+        reader: Reader::spawn(&config.reader, log.clone(), tell.clone())
+            .context("no threads for reading the store")?,
         inputs,
         internal,
         registry: registry.clone(),
@@ -100,15 +101,17 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         sessions: HashMap::new(),
         out: Vec::new(),
     };
+    let removed = retention::Removed::default();
+    removed.note(&changes);
     drop(tell.send(Internal::Chain(changes)));
     let driver = tokio::spawn(driver.run());
 
     let operator = Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, viewed);
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let helpers = vec![
-        tokio::spawn(follow(follower, poll, tell, view)),
+        tokio::spawn(follow(follower, poll, tell, view, removed.clone())),
         tokio::spawn(operator.run(managed)),
-        tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry)),
+        tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
 
     let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
@@ -264,6 +267,7 @@ async fn follow(
     poll: Duration,
     tell: mpsc::UnboundedSender<Internal>,
     view: watch::Sender<u64>,
+    removed: retention::Removed,
 ) {
     let mut silent: Option<ChainError> = None;
     loop {
@@ -273,6 +277,7 @@ async fn follow(
                 if silent.take().is_some() {
                     tracing::info!("the chain answers again");
                 }
+                removed.note(&step.changes);
                 if !step.changes.is_empty() && tell.send(Internal::Chain(step.changes)).is_err() {
                     return;
                 }

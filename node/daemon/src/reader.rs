@@ -1,45 +1,80 @@
-//! Reads of the store, off the driver's loop: each runs on a blocking thread and comes back as an event.
+//! Reads of the store, off the driver's loop: each runs on a thread of its lane and comes back as an event.
+//!
+//! Three lanes, so that who reads much holds up nobody else: what publishing waits for; pages; and the search for the last
+//! n events, the one read whose cost a client chooses. What waits in the first two is bounded by the state machine, by the
+//! bytes that wait to be published and by the subscriptions that there are; the third has a bound of its own.
 
-use crate::driver::Internal;
+use crate::{config::ReaderConfig, driver::Internal};
 use mainstem_model::{
     Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
 use mainstem_protocol::{InEvent, Page, PastBatch, ReadToken, WriteToken};
 use mainstem_store::{EventLog, StoreError};
-use std::sync::Arc;
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread,
+};
 use tokio::sync::mpsc;
 
 /// Batches in one page; its bytes are bounded by who asks.
 const PAGE_BATCHES_MAX: usize = 256;
 
 /// The driver's way to read the store.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Reader {
     log: Arc<dyn EventLog>,
     done: mpsc::UnboundedSender<Internal>,
+    heads: Lane,
+    pages: Lane,
+    lasts: Lane,
 }
 
 impl Reader {
-    pub(crate) fn new(log: Arc<dyn EventLog>, done: mpsc::UnboundedSender<Internal>) -> Self {
-        Self { log, done }
+    pub(crate) fn spawn(
+        config: &ReaderConfig,
+        log: Arc<dyn EventLog>,
+        done: mpsc::UnboundedSender<Internal>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            log,
+            done,
+            heads: Lane::spawn("read-head", config.head_threads, usize::MAX)?,
+            pages: Lane::spawn("read-page", config.page_threads, usize::MAX)?,
+            lasts: Lane::spawn("read-last", config.last_threads, config.last_waiting_max)?,
+        })
     }
 
     pub(crate) fn head(&self, series: SeriesKey) {
-        self.run(move |log| InEvent::HeadRead { series, result: log.series_head(&series).map_err(refusal) });
+        self.run(&self.heads, move |log| InEvent::HeadRead {
+            series,
+            result: log.series_head(&series).map_err(refusal),
+        });
     }
 
     pub(crate) fn batch(&self, read: ReadToken, series: SeriesKey, sequence: u64) {
-        self.run(move |log| {
+        self.run(&self.heads, move |log| {
             let result = log.batch_at(&series, sequence).map(|stored| stored.map(|batch| batch.bytes));
             InEvent::BatchRead { read, result: result.map_err(refusal) }
         });
     }
 
     pub(crate) fn start(&self, read: ReadToken, at: StreamPartition, start: ReadStart, filter: ReadFilter) {
-        self.run(move |log| InEvent::StartResolved {
+        let lane = if matches!(start, ReadStart::Last(_)) { &self.lasts } else { &self.pages };
+        let taken = self.run(lane, move |log| InEvent::StartResolved {
             read,
             result: log.start(at, start, &filter).map_err(refusal),
         });
+        if !taken {
+            let why = "too many searches for the last n events wait; try again in a moment";
+            let result = Err(Refusal::new(Code::Overloaded, why));
+            drop(self.done.send(Internal::Read(InEvent::StartResolved { read, result })));
+        }
     }
 
     pub(crate) fn page(
@@ -50,14 +85,14 @@ impl Reader {
         filter: ReadFilter,
         bytes_max: usize,
     ) {
-        self.run(move |log| {
+        self.run(&self.pages, move |log| {
             let page = log.page(at, cursor, &filter, PAGE_BATCHES_MAX, bytes_max);
             InEvent::PageRead { read, result: page.map(past).map_err(refusal) }
         });
     }
 
     pub(crate) fn freeze(&self, write: WriteToken, proof: Box<Equivocation>, kept_max: usize) {
-        self.run(move |log| {
+        self.run(&self.heads, move |log| {
             let result = log.freeze(&proof, kept_max);
             if let Err(error) = &result {
                 tracing::error!(%error, series = ?proof.series(), "the proof of an equivocation was not kept");
@@ -66,12 +101,52 @@ impl Reader {
         });
     }
 
-    fn run(&self, read: impl FnOnce(&dyn EventLog) -> InEvent + Send + 'static) {
-        let Self { log, done } = self.clone();
-        tokio::task::spawn_blocking(move || {
-            // The driver is gone at shutdown only.
-            drop(done.send(Internal::Read(read(log.as_ref()))));
-        });
+    fn run(&self, lane: &Lane, read: impl FnOnce(&dyn EventLog) -> InEvent + Send + 'static) -> bool {
+        let (log, done) = (self.log.clone(), self.done.clone());
+        // The driver is gone at shutdown only.
+        lane.run(move || drop(done.send(Internal::Read(read(log.as_ref())))))
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A few threads that take jobs in turn. They end, what waits done, when it is dropped.
+#[derive(Debug)]
+struct Lane {
+    jobs: Sender<Job>,
+    waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
+}
+
+impl Lane {
+    fn spawn(name: &str, threads: usize, waiting_max: usize) -> io::Result<Self> {
+        let (jobs, queue) = channel::<Job>();
+        let (queue, waiting) = (Arc::new(Mutex::new(queue)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..threads.max(1) {
+            let (queue, waiting) = (queue.clone(), waiting.clone());
+            thread::Builder::new().name(name.into()).spawn(move || {
+                loop {
+                    // Held while it waits for a job: the others wait for the lock then.
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { return };
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                        tracing::error!("a read of the store ended in a panic");
+                    }
+                }
+            })?;
+        }
+        Ok(Self { jobs, waiting, waiting_max })
+    }
+
+    /// Queues a job; `false` when too many wait.
+    fn run(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        // Only the driver adds, so the bound is not passed in between.
+        if self.waiting.load(Ordering::Relaxed) >= self.waiting_max {
+            return false;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(Box::new(job)).is_ok()
     }
 }
 
@@ -98,4 +173,52 @@ fn refusal(error: StoreError) -> Refusal {
         _ => Code::StoreUnavailable,
     };
     Refusal::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstem_model::{Address, Origin, Partition, SeriesId, StreamId};
+    use mainstem_store::MemoryLog;
+
+    async fn next(events: &mut mpsc::UnboundedReceiver<Internal>) -> (u64, Option<Code>) {
+        match events.recv().await {
+            Some(Internal::Read(InEvent::StartResolved { read, result })) => {
+                (read.0, result.err().map(|refusal| refusal.code))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_searches_is_refused_at_its_bound_and_holds_up_neither_pages_nor_publishers() {
+        let (done, mut events) = mpsc::unbounded_channel();
+        let config = ReaderConfig { last_threads: 1, last_waiting_max: 3, ..ReaderConfig::default() };
+        let reader = Reader::spawn(&config, Arc::new(MemoryLog::new(7)), done).unwrap();
+        // The lane's thread is in the middle of a long search.
+        let (begun, begins) = channel();
+        let (finish, finished) = channel::<()>();
+        assert!(reader.lasts.run(move || {
+            begun.send(()).unwrap();
+            finished.recv().unwrap_err();
+        }));
+        begins.recv().unwrap();
+        let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
+        for n in 0..4 {
+            reader.start(ReadToken(n), at, ReadStart::Last(5), ReadFilter::ALL);
+        }
+        assert_eq!(next(&mut events).await, (3, Some(Code::Overloaded)));
+        reader.start(ReadToken(9), at, ReadStart::Now, ReadFilter::ALL);
+        assert_eq!(next(&mut events).await, (9, None));
+        reader.head(SeriesKey {
+            stream_partition: at,
+            origin: Origin::ethereum(Address([3; 20])),
+            series: SeriesId(1),
+        });
+        assert!(matches!(events.recv().await, Some(Internal::Read(InEvent::HeadRead { .. }))));
+        drop(finish);
+        for n in 0..3 {
+            assert_eq!(next(&mut events).await, (n, None));
+        }
+    }
 }

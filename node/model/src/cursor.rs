@@ -66,7 +66,7 @@ pub enum Cursor {
     Arrival {
         /// Which store; positions of another mean nothing.
         log: u64,
-        /// Arrival number within the partition, from 0.
+        /// Arrival number within the partition, from 0; some have no batch.
         position: u64,
         /// Events of that batch already had.
         skip: u16,

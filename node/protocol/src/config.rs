@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Open sessions. One more is refused with `LIMIT_REACHED`.
     pub sessions_max: usize,
-    /// Subscriptions of one session. One more is refused with `LIMIT_REACHED`.
+    /// Subscriptions of one session, with those that have ended while the store was reading for them. One more is refused
+    /// with `LIMIT_REACHED`.
     pub subscriptions_per_session_max: usize,
     /// Subscriptions of all sessions. One more is refused with `LIMIT_REACHED`.
     pub subscriptions_max: usize,
+    /// Events that a subscription may ask for by "the last n". One more is refused with `INVALID_ARGUMENT`; who wants more
+    /// asks for a range of time.
+    pub last_events_max: u64,
     /// Bytes of batches that one session may have on their way to their acks. A batch over it is refused with `OVERLOADED`;
     /// a publisher alone on the connection may always have one batch on its way.
     pub publish_window_bytes: usize,
@@ -45,6 +49,8 @@ impl Default for Config {
             subscriptions_per_session_max: 1_000,
             // Some 300 bytes each.
             subscriptions_max: 200_000,
+            // A walk of a tenth of a second through the index of history, when each batch has one event.
+            last_events_max: 100_000,
             // Twice what a fast publisher needs to keep the journal busy over a 20 ms round trip at 100 MB/s.
             publish_window_bytes: 4 << 20,
             write_queue_bytes_max: 64 << 20,

@@ -130,7 +130,7 @@ impl Delivery {
     ) {
         let Subscribe { at, start, filter, live } = subscribe;
         let identity = cx.sessions.identity(session);
-        let checked = check_start(start, &filter, live)
+        let checked = check_start(start, &filter, live, cx.config.last_events_max)
             .and_then(|()| cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()))
             .and_then(|()| self.check_count(cx))
             .and_then(|()| match cx.sessions.find(session) {
@@ -547,7 +547,15 @@ impl Subscription {
     }
 }
 
-fn check_start(start: ReadStart, filter: &ReadFilter, live: bool) -> Result<(), Refusal> {
+fn check_start(start: ReadStart, filter: &ReadFilter, live: bool, last_max: u64) -> Result<(), Refusal> {
+    if matches!(start, ReadStart::Last(n) if n > last_max) {
+        return Err(Refusal::new(
+            Code::InvalidArgument,
+            format!(
+                "the last n events can be asked for up to n = {last_max}; ask for a range of time instead"
+            ),
+        ));
+    }
     if matches!(start, ReadStart::Last(_)) && (filter.from, filter.to) != (i64::MIN, i64::MAX) {
         return Err(Refusal::new(
             Code::InvalidArgument,

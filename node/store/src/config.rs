@@ -24,6 +24,9 @@ pub struct Config {
     pub worker_threads: usize,
     /// Table files held open.
     pub open_files_max: usize,
+    /// Batches looked at, from the newest back, to find where the last n events begin; those of other origins count. What
+    /// lies further back is not found: the answer begins at the oldest that was.
+    pub start_rows_max: usize,
 }
 
 impl Default for Config {
@@ -42,16 +45,16 @@ impl Default for Config {
             // One writes out while the other compacts; more would take the cores from everything else.
             worker_threads: 2,
             open_files_max: 256,
+            // A tenth of a second or so.
+            start_rows_max: 100_000,
         }
     }
 }
 
-/// Bounds of the [`Writer`](crate::Writer).
+/// Bounds of the [`Writer`](crate::Writer). What waits to be appended is bounded by who submits it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WriterConfig {
-    /// Bytes of batches that may wait to be appended; beyond it `try_submit` gives the write back.
-    pub queue_bytes_max: usize,
     /// Batches appended as one group at most.
     pub group_batches_max: usize,
     /// Bytes appended as one group at most. Bounds how long the first of it waits for the rest.
@@ -63,8 +66,6 @@ pub struct WriterConfig {
 impl Default for WriterConfig {
     fn default() -> Self {
         Self {
-            // A third of a second at 100 MB/s.
-            queue_bytes_max: 32 << 20,
             group_batches_max: 256,
             // About 5 ms of copying and hashing.
             group_bytes_max: 2 << 20,

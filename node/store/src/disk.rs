@@ -1,6 +1,8 @@
 //! The event log on disk, over fjall.
 
 mod append;
+mod arrivals;
+mod floor;
 mod folder;
 mod heads;
 mod history;
@@ -20,7 +22,9 @@ use fjall::{
     config::{BlockSizePolicy, CompressionPolicy, FilterPolicy},
 };
 use folder::Folder;
-use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition};
+use mainstem_model::{
+    BatchKey, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
+};
 use std::{
     error::Error,
     fmt, io,
@@ -37,6 +41,9 @@ use sync::Syncer;
 pub struct DiskLog {
     tables: Tables,
     log_id: u64,
+    /// Positions below were given in an earlier life of this store, or never. See [`floor`].
+    floor: u64,
+    start_rows_max: usize,
     state: Mutex<State>,
     syncer: Mutex<Syncer>,
     trimming: Mutex<()>,
@@ -68,10 +75,12 @@ impl DiskLog {
     /// cuts off the rest, and deletes what its own lists do not name.
     ///
     /// # Errors
-    /// [`StoreError::Unopenable`] or [`StoreError::Locked`]; nothing is deleted.
+    /// [`StoreError::Unopenable`] or [`StoreError::Locked`]; nothing is deleted. [`StoreError::Poisoned`] when the disk takes
+    /// no write.
     pub fn open(path: &Path, config: &Config, random: u64) -> Result<Self, StoreError> {
         let folder = Folder::lock(path)?;
-        if folder.is_new()? {
+        let is_new = folder.is_new()?;
+        if is_new {
             let tables = Tables::open(&folder, &folder.unfinished(), config)?;
             let first = tables::Group { seqno_min: tables.database.seqno(), ..Default::default() };
             tables.meta.insert(tables::GROUP, first.encode()).map_err(|error| folder.unopenable(error))?;
@@ -91,16 +100,23 @@ impl DiskLog {
             )));
         }
         let syncer = Mutex::new(Syncer::open(&folder)?);
-        Ok(Self {
+        let mut log = Self {
             tables,
             log_id,
+            floor: 0,
+            start_rows_max: config.start_rows_max,
             written: AtomicU64::new(state.group()),
             state: Mutex::new(state),
             syncer,
             trimming: Mutex::default(),
             poisoned: OnceLock::new(),
             folder,
-        })
+        };
+        // A store that was never open has given no number.
+        if !is_new {
+            log.raise_floor()?;
+        }
+        Ok(log)
     }
 
     fn check_poison(&self) -> Result<(), StoreError> {
@@ -264,8 +280,14 @@ impl EventLog for DiskLog {
         self.tables.read_proofs(at)
     }
 
-    fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError> {
-        self.trim_partition(at, before, max)
+    fn trim(
+        &self,
+        at: StreamPartition,
+        from: Option<BatchKey>,
+        before: i64,
+        max: usize,
+    ) -> Result<Trimmed, StoreError> {
+        self.trim_partition(at, from, before, max)
     }
 
     fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {

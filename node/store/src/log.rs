@@ -37,7 +37,7 @@ pub struct StoredBatch {
 pub struct DamagedRange {
     /// In which partition.
     pub at: StreamPartition,
-    /// Arrival numbers of the batches.
+    /// Arrival numbers, among which those of the batches are.
     pub positions: Range<u64>,
     /// Place in history and id of the one batch, when an index still tells.
     pub batch: Option<(BatchKey, BatchId)>,
@@ -66,14 +66,14 @@ pub struct Trimmed {
     pub batches: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// There may be more to remove.
-    pub more: bool,
+    /// Where to look on; `None` when all was looked at. Always behind what was looked at, so that a caller gets to the end.
+    pub next: Option<BatchKey>,
 }
 
 /// Figures of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionStats {
-    /// Arrival number of the next batch: how many ever came.
+    /// Arrival number of the next batch.
     pub end: u64,
     /// Batches kept.
     pub batches: u64,
@@ -118,7 +118,8 @@ pub trait EventLog: Send + Sync + Debug {
     /// [`StoreError::Poisoned`], now and for ever after.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// Arrival number of a partition's next batch.
+    /// Arrival number of a partition's next batch. It rises by one with each, and may leap when a store is opened: no number
+    /// is given twice, though a power failure take the batch that had it.
     ///
     /// # Errors
     /// A damaged row.
@@ -137,7 +138,8 @@ pub trait EventLog: Send + Sync + Debug {
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError>;
 
     /// Finds the cursor for a start: `Now` is the end; from `Last(n)` exactly the last n events follow, in the order of
-    /// history, of the filter's origin (its times are not looked at), of what is kept now; `From` begins where events of
+    /// history, of the filter's origin (its times are not looked at), of what is kept now and among the newest batches, as many as the
+    /// store's configuration lets it look at; `From` begins where events of
     /// the filter's time range can lie; a cursor is checked.
     ///
     /// # Errors
@@ -179,11 +181,17 @@ pub trait EventLog: Send + Sync + Debug {
     fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
     /// Removes at most `max` batches whose greatest timestamp is before `before` (milliseconds), with every index row of
-    /// theirs. Heads and proofs stay.
+    /// theirs, in the order of history from `from` on. Heads and proofs stay. A damaged index is read around, slowly.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`], a damaged index.
-    fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError>;
+    /// [`StoreError::Poisoned`], [`StoreError::Read`].
+    fn trim(
+        &self,
+        at: StreamPartition,
+        from: Option<BatchKey>,
+        before: i64,
+        max: usize,
+    ) -> Result<Trimmed, StoreError>;
 
     /// Every partition that ever had a batch.
     ///

@@ -236,7 +236,13 @@ impl EventLog for MemoryLog {
         Ok(proofs.map(|(_, proof)| proof.clone()).collect())
     }
 
-    fn trim(&self, at: StreamPartition, before: i64, max: usize) -> Result<Trimmed, StoreError> {
+    fn trim(
+        &self,
+        at: StreamPartition,
+        from: Option<BatchKey>,
+        before: i64,
+        max: usize,
+    ) -> Result<Trimmed, StoreError> {
         let mut state = self.state();
         let Some(kept) = state.partitions.get_mut(&at) else { return Ok(Trimmed::default()) };
         let is_old =
@@ -244,12 +250,13 @@ impl EventLog for MemoryLog {
         let old: Vec<_> = kept
             .times
             .iter()
+            .skip_while(|(key, _)| from.is_some_and(|from| **key < from))
             .take_while(|(key, _)| key.timestamp < before)
             .filter(|(_, position)| is_old(position))
             .take(max.saturating_add(1))
             .map(|(key, position)| (*key, *position))
             .collect();
-        let mut trimmed = Trimmed { more: old.len() > max, ..Trimmed::default() };
+        let mut trimmed = Trimmed { next: old.get(max).map(|(key, _)| *key), ..Trimmed::default() };
         for (key, position) in old.into_iter().take(max) {
             kept.times.remove(&key);
             if let Some(row) = kept.batches.remove(&position) {

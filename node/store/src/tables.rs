@@ -11,9 +11,10 @@
 //! | `partitions` | stream 20, partition 2 | [`Totals`]: next position, batches, events, bytes; 8 each |
 //! | `meta` | `group` | [`Group`]: number of the last write, next batch number, least sequence number of it in fjall; 8 each |
 //!
-//! A batch's *number* counts the batches of the whole store, its *position* those of its partition. Batches lie under their
-//! number because it only grows: their table files never overlap, so a batch is written to the journal and to one file, and
-//! not rewritten by compaction, however many partitions are mixed. The indexes, half a kilobyte a batch, are compacted.
+//! A batch's *number* counts the batches of the whole store, its *position* those of its partition; both leap when the store
+//! is opened (see `disk/floor.rs`). Batches lie under their number because it only grows: their table files never overlap,
+//! so a batch is written to the journal and to one file, and not rewritten by compaction, however many partitions are mixed.
+//! The indexes, half a kilobyte a batch, are compacted.
 //!
 //! Every row ends in an XXH3-64 of its key and value; every index row carries the id of the batch that it points to, so that
 //! a row can never pass for another.

@@ -7,7 +7,6 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -53,8 +52,6 @@ type Report = Arc<dyn Fn(Completion) + Send + Sync>;
 pub struct Writer {
     tasks: Option<Sender<Task>>,
     threads: Vec<thread::JoinHandle<()>>,
-    queued_bytes: Arc<AtomicUsize>,
-    config: WriterConfig,
 }
 
 impl Writer {
@@ -68,51 +65,26 @@ impl Writer {
         report: impl Fn(Completion) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let report: Report = Arc::new(report);
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (tasks, queue) = mpsc::channel();
         let (to_sync, syncs) = mpsc::channel();
-        let appender = Appender {
-            log: log.clone(),
-            config: config.clone(),
-            queued_bytes: queued_bytes.clone(),
-            to_sync,
-            report: report.clone(),
-            unsynced_bytes: 0,
-        };
+        let appender =
+            Appender { log: log.clone(), config, to_sync, report: report.clone(), unsynced_bytes: 0 };
         let appender =
             thread::Builder::new().name("store-append".into()).spawn(move || appender.run(&queue))?;
         let syncer = thread::Builder::new()
             .name("store-fsync".into())
             .spawn(move || sync_loop(log.as_ref(), &syncs, &report))?;
-        Ok(Self { tasks: Some(tasks), threads: vec![appender, syncer], queued_bytes, config })
+        Ok(Self { tasks: Some(tasks), threads: vec![appender, syncer] })
     }
 
-    /// Queues a write whatever waits already: for callers that bound what they have on its way themselves.
+    /// Queues a write whatever waits already: the caller bounds what it has on its way.
     pub fn submit(&self, write: Write) {
-        self.queued_bytes.fetch_add(write.batch.bytes().len(), Ordering::Relaxed);
         self.send(Task::Write(write));
-    }
-
-    /// Queues a write unless more than [`WriterConfig::queue_bytes_max`] bytes wait already.
-    ///
-    /// # Errors
-    /// The write, given back.
-    pub fn try_submit(&self, write: Write) -> Result<(), Write> {
-        if self.queued_bytes() + write.batch.bytes().len() > self.config.queue_bytes_max {
-            return Err(write);
-        }
-        self.submit(write);
-        Ok(())
     }
 
     /// Reports `Durable` for `token` once everything submitted before is durable.
     pub fn sync(&self, token: u64) {
         self.send(Task::Sync(token));
-    }
-
-    /// Bytes of the batches that are not appended yet.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes.load(Ordering::Relaxed)
     }
 
     fn send(&self, task: Task) {
@@ -134,7 +106,7 @@ impl Drop for Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("queued_bytes", &self.queued_bytes()).finish_non_exhaustive()
+        f.debug_struct("Writer").finish_non_exhaustive()
     }
 }
 
@@ -142,7 +114,6 @@ impl fmt::Debug for Writer {
 struct Appender {
     log: Arc<dyn EventLog>,
     config: WriterConfig,
-    queued_bytes: Arc<AtomicUsize>,
     to_sync: Sender<Vec<u64>>,
     report: Report,
     unsynced_bytes: usize,
@@ -176,7 +147,6 @@ impl Appender {
     fn append(&mut self, group: &[Append], bytes: usize, mut tokens: Vec<u64>, durable: Vec<u64>) {
         if !group.is_empty() {
             let appended = self.log.append(group);
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             match appended {
                 Ok(positions) => {
                     (self.report)(Completion::Stored(tokens.into_iter().zip(positions).collect()))

@@ -39,6 +39,12 @@ impl State {
         Ok(Self { group: group.number, next_number: group.next_batch, totals: BTreeMap::new(), frozen })
     }
 
+    /// Leaves numbers out; gives the next.
+    pub(super) const fn leap(&mut self, numbers: u64) -> u64 {
+        self.next_number += numbers;
+        self.next_number
+    }
+
     pub(super) const fn group(&self) -> u64 {
         self.group
     }
@@ -72,7 +78,7 @@ impl DiskLog {
         }
         match self.tables.totals(at) {
             Err(StoreError::Damaged(_)) => self.recount(at),
-            other => other,
+            other => other.map(|totals| Totals { end: totals.end.max(self.floor), ..totals }),
         }
     }
 
@@ -102,7 +108,7 @@ impl DiskLog {
                 entry.insert(self.totals_now(&state, at)?);
             }
         }
-        // IMPORTANT: from here on nothing fails but the write itself, so positions and numbers have no gaps.
+        // IMPORTANT: from here on nothing fails but the write itself, so positions and numbers have no gaps within one life.
         let mut rows = WriteBatch::with_capacity(self.tables.database.clone(), group.len() * 4 + 8);
         for Append { batch, received_at } in group {
             let header = batch.header();
@@ -152,6 +158,7 @@ impl DiskLog {
 
     fn put_batch(&self, rows: &mut WriteBatch, series: &SeriesKey, place: &Place, record: &Record) {
         let at = series.stream_partition;
+        // IMPORTANT: readers see each row come: the batch before what names it, and the partition's end after all.
         rows.insert(&self.tables.batches, place.number.to_be_bytes(), record.encode(place.number));
         let key = tables::arrival_key(at, place.position);
         let row = place.arrival(&key);

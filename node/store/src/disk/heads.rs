@@ -53,7 +53,7 @@ impl DiskLog {
     pub(super) fn read_end(&self, at: StreamPartition) -> Result<u64, StoreError> {
         match self.tables.totals(at) {
             Err(StoreError::Damaged(_)) => Ok(self.tables.group()?.next_batch),
-            other => other.map(|totals| totals.end),
+            other => other.map(|totals| totals.end.max(self.floor)),
         }
     }
 

@@ -41,7 +41,11 @@ pub(super) fn list(log: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// Checks all journals. A torn tail of the newest is cut off, unless it was fsynced.
 pub(super) fn check(folder: &Folder, synced: u64) -> Result<(), StoreError> {
     let journals = list(&folder.log()).map_err(|error| folder.unopenable(error))?;
-    let newest = journals.len().saturating_sub(1);
+    // fjall would begin an empty one. Its tables are written out one by one, so they do not tell what is missing.
+    let newest = journals
+        .len()
+        .checked_sub(1)
+        .ok_or_else(|| folder.unopenable("there is no journal (`log/*.jnl`)"))?;
     let mut last = None;
     for (n, (_, path)) in journals.iter().enumerate() {
         let name = path.file_name().unwrap_or_default().display().to_string();

@@ -1,6 +1,6 @@
 //! Reading: history by its index, what came since by arrival number.
 
-use super::{DiskLog, Tables, guarded, history::History};
+use super::{DiskLog, Tables, arrivals::Arrivals, guarded, history::History};
 use crate::{
     DamagedRange, Page, PartitionStats, StoreError, StoredBatch,
     record::Record,
@@ -18,22 +18,6 @@ const ROWS_PER_PAGE_MAX: usize = 10_000;
 pub(super) type PlaceResult = Result<Place, StoreError>;
 
 impl Tables {
-    /// The place of one arrival; `None` when it was trimmed or is to come.
-    pub(super) fn arrival(&self, at: StreamPartition, position: u64) -> Result<Option<Place>, StoreError> {
-        let key = tables::arrival_key(at, position);
-        guarded(|| self.arrivals.get(&key))?.map(|row| Place::read_arrival(&key, &row)).transpose()
-    }
-
-    /// The first position from `position` on that is kept, or cannot be read.
-    pub(super) fn next_arrival(&self, at: StreamPartition, position: u64, end: u64) -> u64 {
-        let range = tables::arrival_key(at, position)..tables::arrival_key(at, end);
-        match guarded(|| self.arrivals.range(range).next().map(fjall::Guard::key).transpose()) {
-            Ok(Some(key)) => key.last_chunk().map_or(position, |bytes| u64::from_be_bytes(*bytes)),
-            Ok(None) => end,
-            Err(_) => position,
-        }
-    }
-
     /// Places of a partition in the order of history, from `first` (a whole key) on.
     pub(super) fn places(
         &self,
@@ -151,7 +135,8 @@ impl DiskLog {
             }
         }
         let (mut left, mut first) = (n, None);
-        for place in self.tables.places(at, tables::history_key_from(at, i64::MIN)).rev() {
+        let places = self.tables.places(at, tables::history_key_from(at, i64::MIN));
+        for place in places.rev().take(self.start_rows_max) {
             if left == 0 {
                 return Ok(first);
             }
@@ -191,6 +176,7 @@ impl DiskLog {
         Ok(kept.first_key_value().map(|(key, _)| (*key, events.saturating_sub(n) as u16)))
     }
 
+    /// A cursor of any life of this store holds up to the end, which the floor raises above every position given before.
     fn check_cursor(&self, cursor: Cursor, end: u64) -> Result<(), StoreError> {
         let (Cursor::Arrival { position, .. } | Cursor::History { until: position, .. }) = cursor;
         if cursor.log() == self.log_id && position <= end { Ok(()) } else { Err(StoreError::ForeignCursor) }
@@ -230,20 +216,16 @@ impl DiskLog {
                 }
             }
             Cursor::Arrival { log, position: first, skip } => {
-                let (mut position, mut rows) = (first, 0);
-                while position < end && rows < ROWS_PER_PAGE_MAX && !filling.is_full() {
+                let mut arrivals = Arrivals::new(&self.tables, at, first, end);
+                let mut rows = 0;
+                while rows < ROWS_PER_PAGE_MAX && !filling.is_full() {
+                    let Some(place) = arrivals.next(&mut filling.page.damaged)? else { break };
                     rows += 1;
+                    let position = place.position;
                     let skip = if position == first { skip } else { 0 };
-                    match self.tables.arrival(at, position) {
-                        Ok(Some(place)) => filling.take(&place, Cursor::Arrival { log, position, skip })?,
-                        Ok(None) => {
-                            position = self.tables.next_arrival(at, position + 1, end);
-                            continue;
-                        }
-                        Err(error) => filling.page.damaged.push(damaged(at, position, None, error)?),
-                    }
-                    position += 1;
+                    filling.take(&place, Cursor::Arrival { log, position, skip })?;
                 }
+                let position = arrivals.position();
                 filling.page.next = Cursor::Arrival { log, position, skip: 0 };
             }
         }
@@ -253,31 +235,8 @@ impl DiskLog {
     }
 
     /// The places of history from `first` (a whole key) on, around damage of their index.
-    fn history(&self, at: StreamPartition, first: Vec<u8>, until: u64) -> History<'_> {
+    pub(super) fn history(&self, at: StreamPartition, first: Vec<u8>, until: u64) -> History<'_> {
         History::new(self, at, first, until)
-    }
-
-    /// Hands over the place of every arrival before `until` that is kept; those that cannot be read go to `lost`.
-    pub(super) fn each_arrival(
-        &self,
-        at: StreamPartition,
-        until: u64,
-        lost: &mut Vec<DamagedRange>,
-        mut found: impl FnMut(Place),
-    ) -> Result<(), StoreError> {
-        let mut position = self.tables.next_arrival(at, 0, until);
-        while position < until {
-            match self.tables.arrival(at, position) {
-                Ok(Some(place)) => found(place),
-                Ok(None) => {
-                    position = self.tables.next_arrival(at, position + 1, until);
-                    continue;
-                }
-                Err(error) => lost.push(damaged(at, position, None, error)?),
-            }
-            position += 1;
-        }
-        Ok(())
     }
 
     pub(super) fn partition_stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {
@@ -289,7 +248,7 @@ impl DiskLog {
         let first = places.next().transpose()?.map(|place| place.key.timestamp);
         let last = places.next_back().transpose()?.map(|place| place.key.timestamp).or(first);
         Ok(PartitionStats {
-            end: totals.end,
+            end: totals.end.max(self.floor),
             batches: totals.batches,
             events: totals.events,
             bytes: totals.bytes,

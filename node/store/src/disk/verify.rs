@@ -1,6 +1,6 @@
 //! A full check: every batch by every index, for `mainstem doctor`.
 
-use super::{DiskLog, guarded, read::damaged};
+use super::{DiskLog, arrivals::Arrivals, guarded, read::damaged};
 use crate::{
     StoreError, Verified,
     tables::{self, Place},
@@ -15,18 +15,16 @@ impl DiskLog {
                 verified.faults.push(format!("{at}: {error}"));
             }
             let end = self.read_end(at)?;
-            let mut position = self.tables.next_arrival(at, 0, end);
-            while position < end {
-                match self.tables.arrival(at, position) {
-                    Ok(Some(place)) => self.verify_batch(at, &place, &mut verified)?,
-                    Ok(None) => {
-                        position = self.tables.next_arrival(at, position + 1, end);
-                        continue;
-                    }
-                    Err(error) => verified.damaged.push(damaged(at, position, None, error)?),
+            let mut arrivals = Arrivals::new(&self.tables, at, 0, end);
+            while let Some(place) = arrivals.next(&mut verified.damaged)? {
+                if let Some(why) = arrivals.take_damage() {
+                    verified.faults.push(format!("{at}, position {}, table arrivals: {why}", place.position));
                 }
-                position += 1;
+                self.verify_batch(at, &place, &mut verified)?;
                 progress(&verified);
+            }
+            if let Some(why) = arrivals.take_damage() {
+                verified.faults.push(format!("{at}, table arrivals: {why}"));
             }
             if let Err(error) = self.tables.read_proofs(at) {
                 verified.faults.push(format!("{at}: {error}"));
@@ -63,7 +61,7 @@ impl DiskLog {
                 Ok(Some(found)) if found == *place => continue,
                 Ok(Some(_)) => "its row there is of another batch".to_owned(),
                 // Trimmed meanwhile, or lost.
-                Ok(None) if self.tables.arrival(at, place.position)?.is_none() => continue,
+                Ok(None) if matches!(self.tables.arrival(at, place.position), Ok(None)) => continue,
                 Ok(None) => "it is missing there".to_owned(),
                 Err(error) => error.to_string(),
             };

@@ -4,7 +4,7 @@ use crate::{
     check, subjects,
 };
 use mainstem_model::{Batch, BatchKey, Cursor, Origin, ReadFilter, ReadStart, StreamPartition};
-use mainstem_store::{Append, StoreError};
+use mainstem_store::{Append, Config, DiskLog, EventLog, StoreError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -183,12 +183,15 @@ fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() 
         let mut to_come = history(at, &bytes).into_iter();
         let (mut list, mut end): (Vec<Append>, u64) = (Vec::new(), 0);
         let mut log = disk.take().unwrap().open();
+        // A store that was open before gives no position of an earlier life.
+        let mut leap = log.log.end(at).unwrap();
         for step in steps {
             match step {
                 Step::Append(_) => {
                     let next = to_come.next().unwrap();
-                    for subject in [&log, &memory] {
-                        prop_assert_eq!(subject.log.append(std::slice::from_ref(&next)).unwrap(), [end]);
+                    for (subject, leap) in [(&log, leap), (&memory, 0)] {
+                        let position = subject.log.append(std::slice::from_ref(&next)).unwrap();
+                        prop_assert_eq!(position, [leap + end]);
                     }
                     list.push(next);
                     end += 1;
@@ -199,9 +202,9 @@ fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() 
                     old.sort_by_key(|a| BatchKey::of(a.batch.header()));
                     let gone: BTreeSet<_> = old.iter().take(max).map(|a| a.batch.id()).collect();
                     for subject in [&log, &memory] {
-                        let trimmed = subject.log.trim(at, before, max).unwrap();
+                        let trimmed = subject.log.trim(at, None, before, max).unwrap();
                         prop_assert_eq!(trimmed.batches, gone.len() as u64);
-                        prop_assert_eq!(trimmed.more, old.len() > max);
+                        prop_assert_eq!(trimmed.next.is_some(), old.len() > max);
                     }
                     list.retain(|a| !gone.contains(&a.batch.id()));
                 }
@@ -223,12 +226,21 @@ fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() 
                         );
                     }
                 }
-                Step::Reopen => log = log.reopen(),
+                Step::Reopen => {
+                    let before = log.log.end(at).unwrap();
+                    log = log.reopen();
+                    let after = log.log.end(at).unwrap();
+                    prop_assert!(after > before);
+                    leap = after - end;
+                }
             }
-            for subject in [&log, &memory] {
+            for (subject, leap) in [(&log, leap), (&memory, 0)] {
                 let stats = subject.log.stats(at).unwrap();
                 let events = list.iter().map(|a| u64::from(a.batch.header().count)).sum::<u64>();
-                prop_assert_eq!((stats.end, stats.batches, stats.events), (end, list.len() as u64, events));
+                prop_assert_eq!(
+                    (stats.end, stats.batches, stats.events),
+                    (leap + end, list.len() as u64, events)
+                );
             }
         }
         disk = Some(log.close());
@@ -252,7 +264,7 @@ fn a_cursor_of_another_store_or_past_the_end_is_refused() {
     for subject in subjects() {
         for cursor in [
             Cursor::Arrival { log: 8, position: 0, skip: 0 },
-            Cursor::Arrival { log: 7, position: 1, skip: 0 },
+            Cursor::Arrival { log: 7, position: u64::MAX, skip: 0 },
         ] {
             let start = subject.log.start(place(0), ReadStart::Cursor(cursor), &ReadFilter::ALL);
             assert!(matches!(start, Err(StoreError::ForeignCursor)), "{}", subject.name);
@@ -275,4 +287,26 @@ fn an_empty_partition_and_an_unknown_origin_give_an_empty_end() {
             assert!(page.batches.is_empty() && page.at_end, "{}", subject.name);
         }
     }
+}
+
+#[test]
+fn a_search_for_the_last_events_of_one_origin_ends_at_its_bound_of_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { start_rows_max: 10, ..Config::default() };
+    let log = DiskLog::open(folder.path(), &config, 7).unwrap();
+    let (mut rare, mut busy) = (Publisher::new(1, 1, place(0)), Publisher::new(2, 1, place(0)));
+    let mut group = vec![rare.batch(&[1])];
+    group.extend((2..10).map(|n| busy.batch(&[n])));
+    log.append(&group).unwrap();
+    let filter = ReadFilter { origin: Some(rare.key().origin), ..ReadFilter::ALL };
+    let found =
+        || matches!(log.start(place(0), ReadStart::Last(1), &filter).unwrap(), Cursor::History { .. });
+    assert!(found(), "it is the ninth from the end");
+    log.append(&[busy.batch(&[10])]).unwrap();
+    assert!(found(), "it is the tenth");
+    log.append(&[busy.batch(&[11])]).unwrap();
+    assert!(!found(), "it is the eleventh");
+    let all = log.start(place(0), ReadStart::Last(1_000), &ReadFilter::ALL).unwrap();
+    let page = log.page(place(0), all, &ReadFilter::ALL, 100, usize::MAX).unwrap();
+    assert_eq!(page.batches.len(), 10);
 }

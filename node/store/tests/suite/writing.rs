@@ -4,7 +4,13 @@ use crate::{
 };
 use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead};
 use mainstem_store::{Append, Completion, Write, Writer, WriterConfig};
-use std::sync::mpsc;
+use std::{
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 #[test]
 fn a_series_head_moves_with_each_batch_and_a_batch_is_found_by_any_of_its_events() {
@@ -84,10 +90,10 @@ fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
         let mut publisher = Publisher::new(1, 1, place(0));
         let group: Vec<Append> = (0..10).map(|n| publisher.batch(&[n * 10])).collect();
         subject.log.append(&group).unwrap();
-        let first = subject.log.trim(place(0), 50, 3).unwrap();
-        assert_eq!((first.batches, first.more), (3, true), "{}", subject.name);
-        let second = subject.log.trim(place(0), 50, 3).unwrap();
-        assert_eq!((second.batches, second.more), (2, false));
+        let first = subject.log.trim(place(0), None, 50, 3).unwrap();
+        assert_eq!((first.batches, first.next.is_some()), (3, true), "{}", subject.name);
+        let second = subject.log.trim(place(0), first.next, 50, 3).unwrap();
+        assert_eq!((second.batches, second.next), (2, None));
         let begin = Cursor::Arrival { log: 7, position: 0, skip: 0 };
         let page = subject.log.page(place(0), begin, &ReadFilter::ALL, 100, usize::MAX).unwrap();
         assert_eq!(page.batches.iter().map(|b| b.position).collect::<Vec<_>>(), [5, 6, 7, 8, 9]);
@@ -97,6 +103,67 @@ fn trimming_takes_what_is_older_n_at_a_time_and_keeps_positions_and_heads() {
         let from = ReadFilter { from: 0, ..ReadFilter::ALL };
         let start = subject.log.start(place(0), ReadStart::From, &from).unwrap();
         assert_eq!(subject.log.page(place(0), start, &from, 100, usize::MAX).unwrap().batches.len(), 6);
+    }
+}
+
+#[test]
+fn trimming_comes_to_its_end_past_any_number_of_batches_that_must_stay() {
+    for subject in subjects() {
+        let (mut long, mut short) = (Publisher::new(1, 1, place(0)), Publisher::new(1, 2, place(0)));
+        // They begin before the time and end after it.
+        let mut group: Vec<Append> = (0..2_500).map(|n| long.batch(&[n, 9_000])).collect();
+        group.extend([short.batch(&[3_000]), short.batch(&[9_000])]);
+        subject.log.append(&group).unwrap();
+        let (mut next, mut batches, mut calls) = (None, 0, 0);
+        loop {
+            let trimmed = subject.log.trim(place(0), next, 5_000, 10).unwrap();
+            batches += trimmed.batches;
+            calls += 1;
+            assert!(calls < 10, "{}: it goes round in circles", subject.name);
+            next = trimmed.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!((batches, subject.log.stats(place(0)).unwrap().batches), (1, 2_501), "{}", subject.name);
+    }
+}
+
+/// A write reaches readers row by row.
+#[test]
+fn a_batch_is_whole_or_gone_for_a_reader_while_it_is_trimmed() {
+    const BATCHES: u64 = 200;
+    for subject in subjects() {
+        let mut publisher = Publisher::new(1, 1, place(0));
+        let group: Vec<Append> =
+            (0..BATCHES).map(|n| publisher.batch(&[i64::try_from(n).unwrap()])).collect();
+        subject.log.append(&group).unwrap();
+        let (series, turn) = (publisher.key(), AtomicU64::new(0));
+        let damage = thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..BATCHES {
+                    while turn.load(Ordering::Acquire) < n {
+                        thread::yield_now();
+                    }
+                    subject.log.trim(place(0), None, i64::MAX, 1).unwrap();
+                }
+            });
+            let mut found = (0..BATCHES).map(|n| {
+                turn.store(n, Ordering::Release);
+                loop {
+                    match subject.log.batch_at(&series, n) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => return None,
+                        Err(error) => return Some(error),
+                    }
+                }
+            });
+            let damage = found.find_map(|error| error);
+            turn.store(BATCHES, Ordering::Release);
+            damage
+        });
+        assert!(damage.is_none(), "{}: {damage:?}", subject.name);
+        assert_eq!(subject.log.stats(place(0)).unwrap().batches, 0);
     }
 }
 
@@ -127,16 +194,5 @@ fn the_writer_reports_stored_in_order_and_durable_after_it() {
         }
         assert_eq!(stored, (0..50).map(|n| (n, n)).collect::<Vec<_>>(), "{}", subject.name);
         assert_eq!(durable, [9, 19, 29, 39, 49, 1000]);
-    }
-}
-
-#[test]
-fn a_full_queue_gives_the_write_back() {
-    for subject in subjects() {
-        let config = WriterConfig { queue_bytes_max: 10, ..WriterConfig::default() };
-        let writer = Writer::spawn(subject.log.clone(), config, |_| {}).unwrap();
-        let Append { batch, received_at } = Publisher::new(1, 1, place(0)).batch(&[1]);
-        let refused = writer.try_submit(Write { token: 5, batch, received_at, durable: false }).unwrap_err();
-        assert_eq!(refused.token, 5, "{}", subject.name);
     }
 }
