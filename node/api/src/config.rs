@@ -63,8 +63,6 @@ impl Default for SessionConfig {
 pub struct QuicConfig {
     /// Where to listen (UDP).
     pub listen: SocketAddr,
-    /// The name under which sign-ins are taken; part of the text that clients sign.
-    pub audience: String,
     /// Open connections. One more is closed with `LIMIT_REACHED`, a flood of them refused without a word. With half of them
     /// open, newcomers first prove that they own their address (a stateless retry, one round trip).
     ///
@@ -100,7 +98,6 @@ impl Default for QuicConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7172)),
-            audience: "quic".into(),
             connections_max: 1_000,
             handshake_ms: 10_000,
             frame_ms: 30_000,

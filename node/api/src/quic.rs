@@ -50,7 +50,8 @@ impl QuicListener {
         let listen = |source| ApiError::Listen { address: config.listen, source };
         let endpoint = transport::endpoint(&config, identity)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        let connections = Arc::new(Connections { config, session, handle, workers });
+        let audience = identity.audience();
+        let connections = Arc::new(Connections { config, session, handle, workers, audience });
         Ok(Self { endpoint, connections, address })
     }
 

@@ -55,7 +55,8 @@ async fn subscribe(client: &mut Client, request: u64, last: Option<u64>) -> Fram
 async fn the_hello_says_what_to_sign_and_a_right_answer_signs_in() {
     let broker = Broker::start();
     let (mut client, hello) = Client::greeted(&broker).await;
-    assert_eq!((hello.node, hello.network, hello.audience.as_str()), (NODE, NETWORK.id(), "quic"));
+    let audience = format!("quic://{}", hex::encode(broker.pin));
+    assert_eq!((hello.node, hello.network, hello.audience.as_str()), (NODE, NETWORK.id(), &*audience));
     assert!((hello.now - now_ms()).abs() < 10_000);
     let (_, other) = Client::greeted(&broker).await;
     assert_ne!(hello.nonce, other.nonce);

@@ -82,6 +82,7 @@ pub(crate) async fn run(args: DevArgs, data_dir: &Path) -> anyhow::Result<()> {
     let profile = Profile {
         broker: format!("quic://{}", running.quic),
         pin: Some(hex::encode(running.pin)),
+        node: Some(running.node.to_string()),
         rpc: Some(rpc_url.clone()),
         deployment,
         http: Some(format!("http://{}", running.http)),

@@ -14,7 +14,7 @@ use mainstem_api::{
     Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http,
 };
 use mainstem_chain::{ChainError, Deployment, Follower, Rpc};
-use mainstem_crypto::SecretKey;
+use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Registry, RegistryChange, Verifier};
 use mainstem_protocol::{Counters, Node};
 use mainstem_store::{DiskLog, EventLog, Writer};
@@ -49,6 +49,8 @@ pub(crate) struct Running {
     pub(crate) http: SocketAddr,
     /// SHA-256 of the QUIC key, which clients pin.
     pub(crate) pin: [u8; 32],
+    /// The node's own address, which clients may insist on.
+    pub(crate) node: Address,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
@@ -142,6 +144,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         quic: quic_address,
         http: http_address,
         pin: tls.pin(),
+        node: key.address(),
         stop,
         listeners,
         helpers,

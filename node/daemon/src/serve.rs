@@ -66,6 +66,7 @@ pub(crate) async fn run(args: NodeArgs) -> anyhow::Result<()> {
     let profile = Profile {
         broker: format!("quic://{}", running.quic),
         pin: Some(hex::encode(running.pin)),
+        node: Some(running.node.to_string()),
         rpc,
         deployment,
         http: Some(format!("http://{}", running.http)),
