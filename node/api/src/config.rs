@@ -1,3 +1,4 @@
+use crate::ApiError;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -124,7 +125,8 @@ pub struct WebSocketConfig {
     pub read_buffer_bytes: usize,
     /// Bytes gathered before they are handed to the system.
     pub write_buffer_bytes: usize,
-    /// Bytes that one socket may have gathered at all; must hold one message to the client.
+    /// Bytes that one socket may have gathered at all; must hold `write_buffer_bytes` and one message to the client, which
+    /// takes up to 2,101,248 bytes (a content as hex digits).
     pub write_buffer_bytes_max: usize,
     /// A socket on which nothing came or went for this long is pinged; for twice as long, it is closed. Milliseconds.
     pub ping_ms: u64,
@@ -140,6 +142,26 @@ impl Default for WebSocketConfig {
             write_buffer_bytes_max: 4 << 20,
             ping_ms: 15_000,
         }
+    }
+}
+
+impl WebSocketConfig {
+    /// Whether its bounds go together.
+    ///
+    /// # Errors
+    /// [`ApiError::Config`].
+    pub fn check(&self) -> Result<(), ApiError> {
+        // A binary message holds a batch as it is, one in JSON an event; the rest is the frame's own header.
+        let message = crate::http::EVENT_JSON_BYTES_MAX.max(crate::frame::FRAME_BYTES_MAX);
+        let least = self.write_buffer_bytes.saturating_add(message + 16);
+        if self.write_buffer_bytes_max >= least {
+            return Ok(());
+        }
+        // Else the event that does not fit would end every session that reads it.
+        Err(ApiError::Config {
+            key: "websocket.write_buffer_bytes_max",
+            reason: format!("is {}; it must be at least {least}", self.write_buffer_bytes_max),
+        })
     }
 }
 

@@ -125,7 +125,14 @@ impl Config {
         if config.data_dir.is_relative() {
             config.data_dir = path.parent().unwrap_or(Path::new(".")).join(&config.data_dir);
         }
+        config.check().with_context(|| format!("in {}", path.display()))?;
         Ok(config)
+    }
+
+    /// Whether the bounds go together.
+    fn check(&self) -> anyhow::Result<()> {
+        self.websocket.check()?;
+        Ok(())
     }
 }
 
