@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod event;
 mod guard;
+mod held;
 mod history;
 mod info;
 mod input;

@@ -232,3 +232,34 @@ async fn a_listener_that_stops_ends_its_connections() {
     timeout(Duration::from_secs(3), server.served).await.expect("it drains").unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
+
+#[tokio::test]
+async fn t13_an_answer_that_is_not_read_keeps_its_place_only_for_a_while() {
+    let config = HttpConfig { requests_max: 1, write_timeout_ms: 500, ..HttpConfig::default() };
+    let server = serve(config).await;
+    // More than the kernel's buffers take.
+    let mut series = http_support::writer(1);
+    for _ in 0..16 {
+        let event = mainstem_model::NewEvent::binary(now_ms(), vec![1; 1_000_000].into());
+        let batch = series.seal(&[event]).unwrap();
+        let path = format!("/streams/{OPEN}/batches");
+        let answer = server.rig.post(&path, "application/octet-stream", batch.bytes().clone()).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stalled = socket.connect(server.address).await.unwrap();
+    let ask = format!("GET /streams/{OPEN}/history HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stalled.write_all(ask.as_bytes()).await.unwrap();
+    stalled.readable().await.unwrap();
+    assert_eq!(server.rig.get("/info").await.error().1, "OVERLOADED", "the place was given up too early");
+    let freed = async {
+        while server.rig.get("/info").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), freed).await.expect("the place is never given up");
+    let mut rest = Vec::new();
+    let ended = timeout(Duration::from_secs(10), stalled.read_to_end(&mut rest)).await.unwrap();
+    assert!(ended.is_err() || rest.len() < 16_000_000, "it got everything");
+}

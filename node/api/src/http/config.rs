@@ -25,6 +25,9 @@ pub struct HttpConfig {
     /// How long the body of a request may take to come, milliseconds; then the answer is status 408. And how long a client
     /// may take for one piece of a streamed answer; then the connection is closed.
     pub body_timeout_ms: u64,
+    /// How long a client, of a WebSocket too, may take nothing of what waits for it, milliseconds; then the connection is
+    /// closed. A request counts as under way until its answer is taken.
+    pub write_timeout_ms: u64,
     /// How long a write on the chain or an ack may take, milliseconds. Then the answer says that it is not known.
     pub answer_timeout_ms: u64,
     /// Bytes of a JSON body of a signed batch. More gets `BATCH_TOO_LARGE`.
@@ -57,6 +60,8 @@ impl Default for HttpConfig {
             header_bytes_max: 32 << 10,
             header_timeout_ms: 15_000,
             body_timeout_ms: 30_000,
+            // As long as a QUIC client may be silent.
+            write_timeout_ms: 30_000,
             answer_timeout_ms: 60_000,
             // Hex takes two characters a byte; the rest is for names and numbers of 1,024 events.
             batch_json_bytes_max: 2 * limits::BATCH_BYTES_MAX + (256 << 10),

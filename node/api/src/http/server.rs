@@ -6,6 +6,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::Arc,
@@ -16,6 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Sleep, sleep},
 };
 
 /// The least that hyper takes as its buffer for headers.
@@ -28,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves HTTP/1.1 until `stop` turns true (or its sender is gone); then takes no more connections, ends the open requests and
 /// returns, at the latest after `drain`. WebSockets are ended by who serves them.
 ///
-/// Bounds (threat T13): connections, bytes and time of headers. Only HTTP/1.1: there is no multiplexing to flood.
+/// Bounds (threat T13): connections, bytes and time of headers, time in which a client takes nothing. Only HTTP/1.1: there is no multiplexing to flood.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -43,13 +45,14 @@ pub async fn serve(
         .max_headers(HEADERS_MAX);
     let slots = u32::try_from(config.connections_max.max(1)).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(slots as usize));
+    let patience = Duration::from_millis(config.write_timeout_ms);
     while !*stop.borrow() {
         let accepted = tokio::select! {
             _ = stop.changed() => break,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, patience) => accepted,
         };
         let Ok(stream) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let connection = http
@@ -70,18 +73,38 @@ pub async fn serve(
     let _ = tokio::time::timeout(drain, room.acquire_many(slots)).await;
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Connection> {
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>, patience: Duration) -> io::Result<Connection> {
     let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok(Connection { stream, _permit: permit })
+    Ok(Connection { stream, patience, stalled: None, _permit: permit })
 }
 
 /// A connection that holds its place, also after it has become a WebSocket.
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
+    /// How long a write may wait without anything of it being taken.
+    patience: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Ends a write that has waited for too long.
+    fn bounded<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
 }
 
 impl AsyncRead for Connection {
@@ -96,7 +119,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -112,7 +136,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.bounded(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
