@@ -234,6 +234,28 @@ async fn a_listener_that_stops_ends_its_connections() {
 }
 
 #[tokio::test]
+async fn a_shutdown_closes_every_kind_of_socket_with_1001_and_its_code() {
+    let server = serve(HttpConfig::default()).await;
+    let mut sockets = vec![
+        server.open("/ws").await,
+        server.open(&format!("/streams/{OPEN}/subscribe")).await,
+        server.open(&format!("/streams/{OPEN}/publish?apiKey={}", key())).await,
+    ];
+    server.stop.send_replace(true);
+    for socket in &mut sockets {
+        let close = loop {
+            match timeout(Duration::from_secs(10), socket.next()).await.unwrap().unwrap().unwrap() {
+                Message::Close(close) => break close.unwrap(),
+                _ => {}
+            }
+        };
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "SHUTTING_DOWN"));
+        while let Ok(Some(Ok(_))) = timeout(Duration::from_secs(10), socket.next()).await {}
+    }
+    timeout(Duration::from_secs(4), server.served).await.expect("it waited out its drain").unwrap();
+}
+
+#[tokio::test]
 async fn t13_an_answer_that_is_not_read_keeps_its_place_only_for_a_while() {
     let config = HttpConfig { requests_max: 1, write_timeout_ms: 500, ..HttpConfig::default() };
     let server = serve(config).await;

@@ -1,5 +1,6 @@
 use super::HttpConfig;
-use axum::Router;
+use crate::websocket::Stop;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -28,7 +29,7 @@ const HEADERS_MAX: usize = 100;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves HTTP/1.1 until `stop` turns true (or its sender is gone); then takes no more connections, ends the open requests and
-/// returns, at the latest after `drain`. WebSockets are ended by who serves them.
+/// returns, at the latest after `drain`. WebSockets are closed with 1001 and `SHUTTING_DOWN`.
 ///
 /// Bounds (threat T13): connections, bytes and time of headers, time in which a client takes nothing. Only HTTP/1.1: there is no multiplexing to flood.
 pub async fn serve(
@@ -45,6 +46,8 @@ pub async fn serve(
         .max_headers(HEADERS_MAX);
     let slots = u32::try_from(config.connections_max.max(1)).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(slots as usize));
+    // Sockets outlive their requests; this is how they hear of the end.
+    let router = router.layer(Extension(Stop(Some(stop.clone()))));
     let patience = Duration::from_millis(config.write_timeout_ms);
     while !*stop.borrow() {
         let accepted = tokio::select! {
