@@ -150,5 +150,5 @@ async fn the_client_knows_whom_it_talks_to() {
     let client = connect(&broker, 1).await;
     assert_eq!(client.node(), NODE);
     assert_eq!(client.address(), Some(support::key(1).address()));
-    assert_eq!(*client.network(), support::NETWORK);
+    assert_eq!(*client.network(), NETWORK);
 }
