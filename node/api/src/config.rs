@@ -69,6 +69,9 @@ pub struct QuicConfig {
     ///
     /// A hostile client can pin about `receive_window_bytes`, one frame and `send_window_bytes`.
     pub connections_max: usize,
+    /// Open connections of one address (of one /64 with IPv6); one more is closed with `LIMIT_REACHED`. Loopback is counted
+    /// too. With half of them open, newcomers from there first prove that they own the address.
+    pub connections_per_address_max: usize,
     /// A connection must have shaken hands, and then begun its session, within this time each; milliseconds.
     pub handshake_ms: u64,
     /// A frame that has begun must be whole within this time, milliseconds; else `MALFORMED_FRAME`, and the connection ends.
@@ -100,6 +103,8 @@ impl Default for QuicConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7172)),
             connections_max: 1_000,
+            // A quarter: one host cannot shut the others out.
+            connections_per_address_max: 250,
             handshake_ms: 10_000,
             frame_ms: 30_000,
             idle_ms: 30_000,

@@ -11,6 +11,7 @@ pub mod http;
 mod publisher;
 mod quic;
 mod session;
+mod shares;
 mod tls;
 mod websocket;
 mod workers;

@@ -244,9 +244,9 @@ async fn a_shutdown_closes_every_kind_of_socket_with_1001_and_its_code() {
     server.stop.send_replace(true);
     for socket in &mut sockets {
         let close = loop {
-            match timeout(Duration::from_secs(10), socket.next()).await.unwrap().unwrap().unwrap() {
-                Message::Close(close) => break close.unwrap(),
-                _ => {}
+            let message = timeout(Duration::from_secs(10), socket.next()).await.unwrap().unwrap().unwrap();
+            if let Message::Close(close) = message {
+                break close.unwrap();
             }
         };
         assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "SHUTTING_DOWN"));
@@ -284,4 +284,29 @@ async fn t13_an_answer_that_is_not_read_keeps_its_place_only_for_a_while() {
     let mut rest = Vec::new();
     let ended = timeout(Duration::from_secs(10), stalled.read_to_end(&mut rest)).await.unwrap();
     assert!(ended.is_err() || rest.len() < 16_000_000, "it got everything");
+}
+
+#[tokio::test]
+async fn t13_one_address_has_its_share_of_connections_and_no_more() {
+    let server = serve(HttpConfig { connections_per_address_max: 2, ..HttpConfig::default() }).await;
+    let ask = async || {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream
+            .write_all(b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let mut open = vec![server.open("/ws").await, server.open("/ws").await];
+    let refused = ask().await;
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("LIMIT_REACHED"), "{refused}");
+    drop(open.pop());
+    let freed = async {
+        while !ask().await.starts_with("HTTP/1.1 200 ") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), freed).await.expect("the share is not given back");
 }

@@ -504,6 +504,17 @@ async fn one_connection_more_than_allowed_is_told_so_and_a_place_that_falls_free
 }
 
 #[tokio::test]
+async fn one_connection_of_an_address_more_than_allowed_is_told_so() {
+    let quic = QuicConfig { connections_per_address_max: 2, ..QuicConfig::default() };
+    let broker = Broker::with(quic, SessionConfig::default(), Config::default());
+    let (_first, _) = Client::greeted(&broker).await;
+    let (_second, _) = Client::greeted(&broker).await;
+    let (number, reason) = Client::connect(&broker).await.closed().await;
+    assert_eq!(number, 1);
+    assert!(reason.starts_with("LIMIT_REACHED: ") && reason.contains("one address"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_session_refused_by_the_broker_is_told_why() {
     let config = Config { sessions_max: 1, ..Config::default() };
     let broker = Broker::with(QuicConfig::default(), SessionConfig::default(), config);

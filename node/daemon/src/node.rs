@@ -302,10 +302,10 @@ fn info(config: &Config, quic: SocketAddr, http: SocketAddr, pin: [u8; 32]) -> N
         certificate_sha256: Some(hex::encode(pin)),
         session: config.session.clone(),
         sockets: config.websocket.clone(),
-        listener_limits: BTreeMap::from([(
-            "quic_connections_max".into(),
-            config.quic.connections_max as u64,
-        )]),
+        listener_limits: BTreeMap::from([
+            ("quic_connections_max".into(), config.quic.connections_max as u64),
+            ("quic_connections_per_address_max".into(), config.quic.connections_per_address_max as u64),
+        ]),
     }
 }
 

@@ -17,6 +17,10 @@ pub struct HttpConfig {
     pub requests_max: usize,
     /// Open TCP connections, WebSockets included. One more waits in the kernel's queue.
     pub connections_max: usize,
+    /// Open TCP connections of one address (of one /64 with IPv6); one more gets `LIMIT_REACHED` and is closed. Loopback is
+    /// counted too: behind a proxy, where all come from one address, let the proxy bound them and set this to
+    /// `connections_max`.
+    pub connections_per_address_max: usize,
     /// Bytes of the request line and headers together. More gets status 431 and the connection is closed.
     pub header_bytes_max: usize,
     /// How long the headers of a request may take to come, milliseconds, and how long a connection may stay idle
@@ -57,6 +61,8 @@ impl Default for HttpConfig {
             allowed_origins: Vec::new(),
             requests_max: 1024,
             connections_max: 10_000,
+            // A quarter: one host cannot shut the others out.
+            connections_per_address_max: 2_500,
             header_bytes_max: 32 << 10,
             header_timeout_ms: 15_000,
             body_timeout_ms: 30_000,

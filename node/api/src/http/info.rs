@@ -121,6 +121,7 @@ struct FormatLimits {
 struct HttpLimits {
     requests_max: usize,
     connections_max: usize,
+    connections_per_address_max: usize,
     header_bytes_max: usize,
     header_timeout_ms: u64,
     body_timeout_ms: u64,
@@ -181,6 +182,7 @@ fn limits_of(api: &Api) -> Limits {
         http: HttpLimits {
             requests_max: config.requests_max,
             connections_max: config.connections_max,
+            connections_per_address_max: config.connections_per_address_max,
             header_bytes_max: config.header_bytes_max,
             header_timeout_ms: config.header_timeout_ms,
             body_timeout_ms: config.body_timeout_ms,
