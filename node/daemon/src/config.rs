@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) chain: ChainConfig,
     /// Keys that the node signs with for clients with an API key.
     pub(crate) api_keys: Vec<ApiKey>,
+    /// Chain writes of clients with API keys.
+    pub(crate) manage: ManageConfig,
     /// How long history is kept.
     pub(crate) retention: Retention,
     pub(crate) broker: mainstem_protocol::Config,
@@ -72,6 +74,23 @@ pub(crate) struct ApiKey {
     pub(crate) key_file: PathBuf,
 }
 
+/// Chain writes that clients with API keys ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ManageConfig {
+    /// Under way at once, each until the node's view shows it. One more waits.
+    pub(crate) running_max: usize,
+    /// That wait; at least 1. One more gets `OVERLOADED`.
+    pub(crate) waiting_max: usize,
+}
+
+impl Default for ManageConfig {
+    fn default() -> Self {
+        // A public chain takes 12 seconds for a block, and an answer is waited for 60.
+        Self { running_max: 32, waiting_max: 128 }
+    }
+}
+
 /// How long history is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +118,7 @@ impl Default for Config {
             tls: None,
             chain: ChainConfig::default(),
             api_keys: Vec::new(),
+            manage: ManageConfig::default(),
             retention: Retention::default(),
             broker: mainstem_protocol::Config::default(),
             store: mainstem_store::Config::default(),

@@ -35,8 +35,6 @@ use tokio::{
 
 /// Inputs of all listeners on their way to the driver. With more, listeners wait.
 const INPUTS_MAX: usize = 4096;
-/// Chain writes of light clients that wait; one more is refused with `OVERLOADED`.
-const MANAGE_MAX: usize = 256;
 /// How long open connections may take to end at a shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -82,7 +80,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let registry = Arc::new(RwLock::new(Registry::default()));
     let (inbox, inputs) = mpsc::channel(INPUTS_MAX);
     let (tell, internal) = mpsc::unbounded_channel();
-    let (manage, managed) = mpsc::channel(MANAGE_MAX);
+    let (manage, managed) = mpsc::channel(config.manage.waiting_max.max(1));
     let (counters, counted) = watch::channel(Counters::default());
     let (view, viewed) = watch::channel(head);
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
@@ -105,7 +103,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     drop(tell.send(Internal::Chain(changes)));
     let driver = tokio::spawn(driver.run());
 
-    let operator = Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, viewed);
+    let operator =
+        Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, config.manage.running_max, viewed);
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let helpers = vec![
         tokio::spawn(follow(follower, poll, tell, view)),
