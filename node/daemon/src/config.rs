@@ -53,15 +53,34 @@ pub(crate) struct TlsFiles {
 }
 
 /// How the node meets the chain.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ChainConfig {
+    /// Seconds without an answer of the chain after which `/healthz` is degraded (503): streams and rights stay as they
+    /// were meanwhile. 0 is never.
+    pub(crate) answer_age_s_max: u64,
+    /// The same without a new block, for chains that have one regularly. 0 is never, which suits a development chain.
+    pub(crate) head_age_s_max: u64,
     /// JSON-RPC endpoints.
     pub(crate) rpc: RpcConfig,
     /// The network's contracts. `mainstem dev` deploys its own; a node of a real network must name them.
     pub(crate) contracts: Option<Deployment>,
     pub(crate) follower: FollowerConfig,
     pub(crate) wallet: WalletConfig,
+}
+
+impl Default for ChainConfig {
+    fn default() -> Self {
+        Self {
+            // Five blocks of Ethereum, and more than any one request may take with its repetitions.
+            answer_age_s_max: 60,
+            head_age_s_max: 0,
+            rpc: RpcConfig::default(),
+            contracts: None,
+            follower: FollowerConfig::default(),
+            wallet: WalletConfig::default(),
+        }
+    }
 }
 
 /// An API key and the key that signs for whoever has it.

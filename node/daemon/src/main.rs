@@ -1,6 +1,7 @@
 //! `mainstem`: one program for operators, developers and tests.
 
 mod bench;
+mod chain_seen;
 mod cli;
 mod config;
 mod dev;

@@ -1,7 +1,8 @@
 //! Wiring: configuration in, a running node out.
 
 use crate::{
-    config::Config,
+    chain_seen::ChainSeen,
+    config::{ChainConfig, Config},
     driver::{Driver, Internal, Stopped},
     metrics::Metrics,
     operator::Operator,
@@ -25,7 +26,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     net::TcpListener,
@@ -82,7 +83,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let (tell, internal) = mpsc::unbounded_channel();
     let (manage, managed) = mpsc::channel(config.manage.waiting_max.max(1));
     let (counters, counted) = watch::channel(Counters::default());
-    let (view, viewed) = watch::channel(head);
+    let (view, viewed) = watch::channel(0);
+    let (seen, chain) = watch::channel(ChainSeen::new(head, Instant::now()));
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
 
     let completions = tell.clone();
@@ -95,19 +97,20 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         inputs,
         internal,
         registry: registry.clone(),
+        view,
         manage,
         counters,
         sessions: HashMap::new(),
         out: Vec::new(),
     };
-    drop(tell.send(Internal::Chain(changes)));
+    drop(tell.send(Internal::Chain(changes, Some(head))));
     let driver = tokio::spawn(driver.run());
 
     let operator =
         Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, config.manage.running_max, viewed);
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let helpers = vec![
-        tokio::spawn(follow(follower, poll, tell, view)),
+        tokio::spawn(follow(follower, poll, tell, seen)),
         tokio::spawn(operator.run(managed)),
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry)),
     ];
@@ -131,8 +134,12 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let info = info(&config, quic_address, http_address, tls.pin());
     let mut http_config = config.http.clone();
     http_config.hosts.push(http_address.ip().to_string());
-    let routes = http::router(handle, http_config.clone(), info, workers, publisher)
-        .merge(own_routes(Metrics::new(counted.clone()), counted));
+    let routes = http::router(handle, http_config.clone(), info, workers, publisher).merge(own_routes(
+        Metrics::new(counted.clone(), chain.clone()),
+        counted,
+        chain,
+        config.chain.clone(),
+    ));
     let mut quic_stopped = stopped.clone();
     let listeners = vec![
         tokio::spawn(quic.serve(async move { drop(quic_stopped.wait_for(|stop| *stop).await) })),
@@ -265,7 +272,7 @@ async fn follow(
     mut follower: Follower,
     poll: Duration,
     tell: mpsc::UnboundedSender<Internal>,
-    view: watch::Sender<u64>,
+    seen: watch::Sender<ChainSeen>,
 ) {
     let mut silent: Option<ChainError> = None;
     loop {
@@ -275,11 +282,13 @@ async fn follow(
                 if silent.take().is_some() {
                     tracing::info!("the chain answers again");
                 }
-                if !step.changes.is_empty() && tell.send(Internal::Chain(step.changes)).is_err() {
+                let head = step.head.map(|head| head.number);
+                let mut moved = false;
+                seen.send_modify(|seen| moved = seen.hear(head, Instant::now()));
+                // IMPORTANT: the number goes with the changes, so that none is taken for shown before the other.
+                let news = moved || !step.changes.is_empty();
+                if news && tell.send(Internal::Chain(step.changes, head)).is_err() {
                     return;
-                }
-                if let Some(head) = step.head {
-                    view.send_if_modified(|known| std::mem::replace(known, head.number) != head.number);
                 }
             }
             Err(error) => {
@@ -309,7 +318,12 @@ fn info(config: &Config, quic: SocketAddr, http: SocketAddr, pin: [u8; 32]) -> N
 }
 
 /// For who runs the node: not part of the API, and not behind its checks of `Host` and `Origin`.
-fn own_routes(metrics: Metrics, counters: watch::Receiver<Counters>) -> Router {
+fn own_routes(
+    metrics: Metrics,
+    counters: watch::Receiver<Counters>,
+    chain: watch::Receiver<ChainSeen>,
+    bounds: ChainConfig,
+) -> Router {
     let metrics = Arc::new(metrics);
     Router::new()
         .route(
@@ -326,9 +340,16 @@ fn own_routes(metrics: Metrics, counters: watch::Receiver<Counters>) -> Router {
             get(move || {
                 // The sender lives in the driver: without it nothing is taken in any more.
                 let alive = counters.has_changed().is_ok();
+                let trouble = if alive {
+                    chain.borrow().trouble(&bounds, Instant::now())
+                } else {
+                    Some("the store has failed".to_owned())
+                };
                 async move {
-                    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                    (status, if alive { "ok\n" } else { "the store has failed\n" }).into_response()
+                    match trouble {
+                        None => (StatusCode::OK, "ok\n".to_owned()).into_response(),
+                        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+                    }
                 }
             }),
         )
