@@ -23,7 +23,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     io::Write as _,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{Arc, RwLock},
     time::{Duration, Instant},
@@ -42,10 +42,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A node at work.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Where QUIC listens.
-    pub(crate) quic: SocketAddr,
-    /// Where HTTP and WebSocket listen.
-    pub(crate) http: SocketAddr,
+    /// Where programs on this machine reach it, `host:port`.
+    pub(crate) reached: Reached,
     /// SHA-256 of the QUIC key, which clients pin.
     pub(crate) pin: [u8; 32],
     /// The node's own address, which clients may insist on.
@@ -131,9 +129,16 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         .await
         .with_context(|| format!("cannot listen on {} (TCP)", config.http_listen))?;
     let http_address = tcp.local_addr()?;
+    let name = config.public_name.as_deref();
     let info = info(&config, quic_address, http_address, tls.pin());
     let mut http_config = config.http.clone();
-    http_config.hosts.push(http_address.ip().to_string());
+    http_config.hosts.push(host_of(http_address.ip()));
+    http_config.hosts.extend(name.map(bracketed));
+    if name.is_none() && (quic_address.ip().is_unspecified() || http_address.ip().is_unspecified()) {
+        tracing::warn!(
+            "no public_name: others are not told where this node is, and HTTP answers to local names only"
+        );
+    }
     let routes = http::router(handle, http_config.clone(), info, workers, publisher).merge(own_routes(
         Metrics::new(counted.clone(), chain.clone()),
         counted,
@@ -147,8 +152,10 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     ];
     tracing::info!(quic = %quic_address, http = %http_address, node = %key.address(), "the node is up");
     Ok(Running {
-        quic: quic_address,
-        http: http_address,
+        reached: Reached {
+            quic: told(name, quic_address).unwrap_or_else(|| local(quic_address)),
+            http: told(name, http_address).unwrap_or_else(|| local(http_address)),
+        },
         pin: tls.pin(),
         node: key.address(),
         stop,
@@ -161,20 +168,36 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
 
 impl Running {
     /// Serves until `stop` or until the store fails; then ends in order: listeners, what they had on its way, the store.
+    /// `again` cuts the waiting for listeners short; it is only looked at after `stop`.
     ///
     /// # Errors
-    /// The store failed.
-    pub(crate) async fn until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    /// The store failed, or `again` came.
+    pub(crate) async fn until(
+        mut self,
+        stop: impl Future<Output = ()>,
+        again: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = stop => None,
             stopped = &mut self.driver => Some(stopped),
         };
         tracing::info!("shutting down");
         self.stop.send_replace(true);
-        for listener in self.listeners {
-            drop(listener.await);
+        let (listeners, helpers) = (self.listeners, self.helpers);
+        // They drain at the same time; each has a bound of its own.
+        let drained = async {
+            for listener in listeners {
+                drop(listener.await);
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            () = again => {
+                // What was acked is in the journal; whoever is still connected is cut off.
+                bail!("a second signal: the node ends without waiting for its connections");
+            }
         }
-        for helper in self.helpers {
+        for helper in helpers {
             helper.abort();
         }
         let stopped = match failed {
@@ -301,12 +324,51 @@ async fn follow(
     }
 }
 
+/// Where a node is reached, `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// QUIC.
+    pub(crate) quic: String,
+    /// HTTP and WebSocket.
+    pub(crate) http: String,
+}
+
+/// What others are told: the public name, else the address that is listened on, unless it is "any", which leads nowhere.
+fn told(name: Option<&str>, listens: SocketAddr) -> Option<String> {
+    match name {
+        Some(name) => Some(format!("{}:{}", bracketed(name), listens.port())),
+        None if listens.ip().is_unspecified() => None,
+        None => Some(listens.to_string()),
+    }
+}
+
+/// What leads to a listener on any address from this machine.
+fn local(listens: SocketAddr) -> String {
+    let ip: IpAddr = match listens {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listens.port()).to_string()
+}
+
+/// A host as it stands in URLs and in `Host`.
+fn bracketed(name: &str) -> String {
+    name.parse().map_or_else(|_| name.to_owned(), host_of)
+}
+
+fn host_of(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
 fn info(config: &Config, quic: SocketAddr, http: SocketAddr, pin: [u8; 32]) -> NodeInfo {
     NodeInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         broker: config.broker.clone(),
-        quic: Some(quic.to_string()),
-        websocket: Some(format!("ws://{http}/ws")),
+        quic: told(config.public_name.as_deref(), quic),
+        websocket: told(config.public_name.as_deref(), http).map(|http| format!("ws://{http}/ws")),
         certificate_sha256: Some(hex::encode(pin)),
         session: config.session.clone(),
         sockets: config.websocket.clone(),
@@ -353,4 +415,28 @@ fn own_routes(
                 }
             }),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_told_where_the_node_is_and_never_any_address() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (name, listens, expected) in [
+            (None, "0.0.0.0:7172", None),
+            (None, "[::]:7172", None),
+            (None, "192.0.2.1:7172", Some("192.0.2.1:7172")),
+            (None, "[2001:db8::1]:7172", Some("[2001:db8::1]:7172")),
+            (Some("broker.example"), "0.0.0.0:7172", Some("broker.example:7172")),
+            (Some("2001:db8::1"), "[::]:1", Some("[2001:db8::1]:1")),
+            (Some("[2001:db8::1]"), "[::]:1", Some("[2001:db8::1]:1")),
+        ] {
+            assert_eq!(told(name, address(listens)).as_deref(), expected, "{name:?} {listens}");
+        }
+        assert_eq!(local(address("0.0.0.0:1")), "127.0.0.1:1");
+        assert_eq!(local(address("[::]:1")), "[::1]:1");
+        assert_eq!(host_of("::1".parse().unwrap()), "[::1]");
+    }
 }
