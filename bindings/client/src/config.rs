@@ -61,8 +61,7 @@ pub struct Broker {
     pub url: BrokerUrl,
     /// QUIC: take exactly this key; without it the certificate must be one that the system's roots vouch for.
     pub pin: Option<Pin>,
-    /// The node's own address, if known: a node that says another one is refused. Protects the sign-in against a broker
-    /// that passes another broker's challenge on.
+    /// The node's own address, if known: a node that says another one is refused.
     pub node: Option<Address>,
 }
 

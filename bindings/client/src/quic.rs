@@ -1,7 +1,7 @@
 //! The native transport: one QUIC connection is one session.
 
 use crate::{
-    BrokerUrl, ClientConfig, ClientError, ErrorKind, TransportConfig,
+    BrokerUrl, ClientConfig, ClientError, ErrorKind, Pin, TransportConfig,
     delivery::DeliverySource,
     frame::{self, FrameReader, Told},
     session::{Front, Session},
@@ -13,6 +13,7 @@ use quinn::{
     MtuDiscoveryConfig, RecvStream, SendStream, VarInt, congestion::CubicConfig,
     crypto::rustls::QuicClientConfig,
 };
+use rustls_pki_types::CertificateDer;
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -36,6 +37,8 @@ pub(crate) struct QuicLink {
     pub(crate) connection: Connection,
     pub(crate) up: SendStream,
     pub(crate) down: QuicFrames,
+    /// What a sign-in to exactly this server is for.
+    pub(crate) audience: String,
 }
 
 /// Connects to the first address of the broker that answers.
@@ -74,7 +77,17 @@ async fn connect_to(
         .map_err(|error| ClientError::argument(format!("{address} cannot be connected to: {error}")))?;
     let connection = connecting.await.map_err(|error| lost(&error))?;
     let (up, down) = connection.open_bi().await.map_err(|error| lost(&error))?;
-    Ok(QuicLink { connection, up, down: QuicFrames::new(down) })
+    let audience = audience(&connection)?;
+    Ok(QuicLink { connection, up, down: QuicFrames::new(down), audience })
+}
+
+/// `quic://` and SHA-256 of the key that the server proved in this handshake.
+fn audience(connection: &Connection) -> Result<String, ClientError> {
+    let certificates =
+        connection.peer_identity().and_then(|it| it.downcast::<Vec<CertificateDer<'_>>>().ok());
+    let pin = certificates.as_ref().and_then(|chain| tls::key_pin(chain.first()?).ok());
+    let pin = pin.ok_or_else(|| ClientError::protocol("the broker showed no certificate"))?;
+    Ok(format!("quic://{}", Pin(pin)))
 }
 
 fn transport(config: &TransportConfig) -> quinn::TransportConfig {

@@ -31,6 +31,12 @@ pub(crate) fn client_config(pin: Option<Pin>, alpn: &[u8]) -> Result<ClientConfi
     Ok(config)
 }
 
+/// SHA-256 of a server's public key (SubjectPublicKeyInfo, DER), which outlives its certificates.
+pub(crate) fn key_pin(certificate: &CertificateDer<'_>) -> Result<[u8; 32], rustls::Error> {
+    let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+    Ok(mainstem_crypto::sha256(&key))
+}
+
 /// Takes exactly one key, whatever the certificate says about names and dates.
 #[derive(Debug)]
 struct PinnedKey {
@@ -47,8 +53,7 @@ impl ServerCertVerifier for PinnedKey {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        if mainstem_crypto::sha256(&key) == self.pin.0 || mainstem_crypto::sha256(end_entity) == self.pin.0 {
+        if key_pin(end_entity)? == self.pin.0 || mainstem_crypto::sha256(end_entity) == self.pin.0 {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(rustls::CertificateError::ApplicationVerificationFailure.into())

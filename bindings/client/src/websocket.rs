@@ -17,7 +17,10 @@ use tokio_tungstenite::{
     tungstenite::{
         Error, Message,
         client::IntoClientRequest,
-        http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        http::{
+            HeaderValue,
+            header::{HOST, SEC_WEBSOCKET_PROTOCOL},
+        },
         protocol::WebSocketConfig,
     },
 };
@@ -33,12 +36,17 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(crate) struct WebSocketLink {
     pub(crate) sink: SplitSink<Socket, Message>,
     pub(crate) stream: SplitStream<Socket>,
+    /// What a sign-in to exactly this server is for.
+    pub(crate) audience: String,
 }
 
 pub(crate) async fn connect(url: &str, config: &ClientConfig) -> Result<WebSocketLink, ClientError> {
     let mut request =
         url.into_client_request().map_err(|error| ClientError::argument(format!("{url}: {error}")))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUB_PROTOCOL));
+    // What a broker takes sign-ins for when no web page asks.
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let audience = host.unwrap_or_default().to_owned();
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
@@ -51,7 +59,7 @@ pub(crate) async fn connect(url: &str, config: &ClientConfig) -> Result<WebSocke
         return Err(ClientError::protocol(format!("{url} does not speak {SUB_PROTOCOL}")));
     }
     let (sink, stream) = socket.split();
-    Ok(WebSocketLink { sink, stream })
+    Ok(WebSocketLink { sink, stream, audience })
 }
 
 fn refused(url: &str, error: &Error) -> ClientError {

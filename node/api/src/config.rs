@@ -1,3 +1,4 @@
+use crate::ApiError;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -63,13 +64,14 @@ impl Default for SessionConfig {
 pub struct QuicConfig {
     /// Where to listen (UDP).
     pub listen: SocketAddr,
-    /// The name under which sign-ins are taken; part of the text that clients sign.
-    pub audience: String,
     /// Open connections. One more is closed with `LIMIT_REACHED`, a flood of them refused without a word. With half of them
     /// open, newcomers first prove that they own their address (a stateless retry, one round trip).
     ///
     /// A hostile client can pin about `receive_window_bytes`, one frame and `send_window_bytes`.
     pub connections_max: usize,
+    /// Open connections of one address (of one /64 with IPv6); one more is closed with `LIMIT_REACHED`. Loopback is counted
+    /// too. With half of them open, newcomers from there first prove that they own the address.
+    pub connections_per_address_max: usize,
     /// A connection must have shaken hands, and then begun its session, within this time each; milliseconds.
     pub handshake_ms: u64,
     /// A frame that has begun must be whole within this time, milliseconds; else `MALFORMED_FRAME`, and the connection ends.
@@ -100,8 +102,9 @@ impl Default for QuicConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7172)),
-            audience: "quic".into(),
             connections_max: 1_000,
+            // A quarter: one host cannot shut the others out.
+            connections_per_address_max: 250,
             handshake_ms: 10_000,
             frame_ms: 30_000,
             idle_ms: 30_000,
@@ -127,7 +130,8 @@ pub struct WebSocketConfig {
     pub read_buffer_bytes: usize,
     /// Bytes gathered before they are handed to the system.
     pub write_buffer_bytes: usize,
-    /// Bytes that one socket may have gathered at all; must hold one message to the client.
+    /// Bytes that one socket may have gathered at all; must hold `write_buffer_bytes` and one message to the client, which
+    /// takes up to 2,101,248 bytes (a content as hex digits).
     pub write_buffer_bytes_max: usize,
     /// A socket on which nothing came or went for this long is pinged; for twice as long, it is closed. Milliseconds.
     pub ping_ms: u64,
@@ -143,6 +147,26 @@ impl Default for WebSocketConfig {
             write_buffer_bytes_max: 4 << 20,
             ping_ms: 15_000,
         }
+    }
+}
+
+impl WebSocketConfig {
+    /// Whether its bounds go together.
+    ///
+    /// # Errors
+    /// [`ApiError::Config`].
+    pub fn check(&self) -> Result<(), ApiError> {
+        // A binary message holds a batch as it is, one in JSON an event; the rest is the frame's own header.
+        let message = crate::http::EVENT_JSON_BYTES_MAX.max(crate::frame::FRAME_BYTES_MAX);
+        let least = self.write_buffer_bytes.saturating_add(message + 16);
+        if self.write_buffer_bytes_max >= least {
+            return Ok(());
+        }
+        // Else the event that does not fit would end every session that reads it.
+        Err(ApiError::Config {
+            key: "websocket.write_buffer_bytes_max",
+            reason: format!("is {}; it must be at least {least}", self.write_buffer_bytes_max),
+        })
     }
 }
 

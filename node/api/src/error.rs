@@ -28,6 +28,14 @@ pub enum ApiError {
         /// Why not.
         source: io::Error,
     },
+    /// A bound in the configuration is not what it must be.
+    #[error("{key} {reason}")]
+    Config {
+        /// Which.
+        key: &'static str,
+        /// What it must be.
+        reason: String,
+    },
     /// The system gives no threads.
     #[error("the worker threads cannot be started: {0}")]
     Threads(#[from] io::Error),

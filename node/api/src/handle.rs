@@ -32,7 +32,8 @@ pub struct Manage {
     pub identity: Address,
     /// What to do.
     pub action: ManageAction,
-    /// Gets the stream concerned, once the transaction is in a block and the node's own view shows it.
+    /// Gets the stream concerned, once the transaction is in a block and the node's own view shows it. Closed when nobody
+    /// waits for the answer any more: what was not sent by then is not sent.
     pub reply: oneshot::Sender<Result<StreamId, Refusal>>,
 }
 
@@ -55,18 +56,53 @@ pub enum ManageAction {
         /// Metadata, JSON.
         metadata: String,
     },
-    /// Set accounts' whole rights; [`Grant::NONE`] revokes, [`Address::ZERO`] is everyone.
+    /// Add to an account's rights; [`Address::ZERO`] is everyone.
+    ///
+    /// IMPORTANT: the contract sets rights whole. They are added to what the account has on the chain just before it is
+    /// sent, never to what the node's view shows, which may be older: a revoked right must not come back.
     Grant {
         /// The stream.
         stream: StreamId,
-        /// Accounts and what each may do from now on.
-        grants: Vec<(Address, Grant)>,
+        /// Who gets them.
+        account: Address,
+        /// What is added.
+        rights: AddedRights,
+    },
+    /// Take all rights of an account.
+    Revoke {
+        /// The stream.
+        stream: StreamId,
+        /// Who loses them.
+        account: Address,
     },
     /// Remove a stream for good.
     Remove {
         /// The stream.
         stream: StreamId,
     },
+}
+
+/// Rights to be added to those that an account has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AddedRights {
+    /// May read until this Unix second, included.
+    pub subscribe_until: Option<u64>,
+    /// May publish until this Unix second, included.
+    pub publish_until: Option<u64>,
+    /// Flags of [`Grant`].
+    pub flags: u8,
+}
+
+impl AddedRights {
+    /// What an account has afterwards that has `grant` now. A named time replaces the one before.
+    #[must_use]
+    pub fn to(self, grant: Grant) -> Grant {
+        Grant {
+            subscribe_until: self.subscribe_until.unwrap_or(grant.subscribe_until),
+            publish_until: self.publish_until.unwrap_or(grant.publish_until),
+            flags: grant.flags | self.flags,
+        }
+    }
 }
 
 /// The listeners' way into the node: cheap to clone.

@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod event;
 mod guard;
+mod held;
 mod history;
 mod info;
 mod input;
@@ -40,7 +41,7 @@ pub use openapi::document;
 pub use server::serve;
 
 pub(crate) use batches::event_id;
-pub(crate) use event::EventBody;
+pub(crate) use event::{EVENT_JSON_BYTES_MAX, EventBody};
 pub(crate) use time::Time;
 
 use crate::{NodeHandle, NodePublisher, Workers, websocket::WebSockets};

@@ -11,13 +11,14 @@ pub mod http;
 mod publisher;
 mod quic;
 mod session;
+mod shares;
 mod tls;
 mod websocket;
 mod workers;
 
 pub use config::{QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
 pub use error::ApiError;
-pub use handle::{Input, Manage, ManageAction, NodeHandle};
+pub use handle::{AddedRights, Input, Manage, ManageAction, NodeHandle};
 pub use http::{HttpConfig, NodeInfo};
 pub use publisher::{Identities, IdentityError, NodePublisher, Published, PublisherConfig, Submitted};
 pub use quic::{CLOSE_DONE, CLOSE_REFUSED, QuicListener};

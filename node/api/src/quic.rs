@@ -9,7 +9,9 @@ mod connection;
 mod delivery;
 mod transport;
 
-use crate::{ApiError, NodeHandle, QuicConfig, SessionConfig, TlsIdentity, Workers, config::ms};
+use crate::{
+    ApiError, NodeHandle, QuicConfig, SessionConfig, TlsIdentity, Workers, config::ms, shares::Shares,
+};
 use connection::{Connections, serve_connection};
 use mainstem_model::{Code, Refusal};
 use quinn::{Endpoint, Incoming, VarInt};
@@ -50,7 +52,8 @@ impl QuicListener {
         let listen = |source| ApiError::Listen { address: config.listen, source };
         let endpoint = transport::endpoint(&config, identity)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        let connections = Arc::new(Connections { config, session, handle, workers });
+        let audience = identity.audience();
+        let connections = Arc::new(Connections { config, session, handle, workers, audience });
         Ok(Self { endpoint, connections, address })
     }
 
@@ -63,6 +66,7 @@ impl QuicListener {
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let Self { endpoint, connections, address } = self;
         let open = Arc::new(Semaphore::new(connections.config.connections_max));
+        let shares = Shares::new(connections.config.connections_per_address_max);
         let told = Arc::new(Semaphore::new(TOLD_MAX));
         let (stopping, stopped) = watch::channel(false);
         tokio::pin!(stop);
@@ -75,8 +79,13 @@ impl QuicListener {
                     None => break,
                 },
             };
-            if let Ok(place) = open.clone().try_acquire_owned() {
-                if is_crowded(&open, &connections.config) && may_retry(&incoming) {
+            let address = incoming.remote_address().ip();
+            let (place, share) = (open.clone().try_acquire_owned().ok(), shares.take(address));
+            let is_share_full = share.is_none();
+            if let (Some(place), Some(share)) = (place, share) {
+                // IMPORTANT: an address that was not proven may be somebody else's: whoever claims it takes half at most.
+                let is_crowded = is_crowded(&open, &connections.config) || shares.is_crowded(address);
+                if is_crowded && may_retry(&incoming) {
                     if let Err(error) = incoming.retry() {
                         error.into_incoming().refuse();
                     }
@@ -85,12 +94,12 @@ impl QuicListener {
                 let (connections, stopped) = (connections.clone(), stopped.clone());
                 tokio::spawn(async move {
                     serve_connection(incoming, &connections, stopped).await;
-                    drop(place);
+                    drop((place, share));
                 });
             } else if let Ok(place) = told.clone().try_acquire_owned() {
                 let connections = connections.clone();
                 tokio::spawn(async move {
-                    tell_full(incoming, &connections.config).await;
+                    tell_full(incoming, &connections.config, is_share_full).await;
                     drop(place);
                 });
             } else {
@@ -116,13 +125,18 @@ fn may_retry(incoming: &Incoming) -> bool {
     !incoming.remote_address_validated() && incoming.may_retry()
 }
 
-async fn tell_full(incoming: Incoming, config: &QuicConfig) {
+async fn tell_full(incoming: Incoming, config: &QuicConfig, is_share_full: bool) {
+    let message = if is_share_full {
+        format!(
+            "the limit of {} connections of one address is reached; share one",
+            config.connections_per_address_max
+        )
+    } else {
+        format!("the limit of {} connections is reached; try another broker", config.connections_max)
+    };
     let handshake = async {
         let connection = incoming.accept().ok()?.await.ok()?;
-        let refusal = Refusal::new(
-            Code::LimitReached,
-            format!("the limit of {} connections is reached; try another broker", config.connections_max),
-        );
+        let refusal = Refusal::new(Code::LimitReached, message);
         connection.close(CLOSE_REFUSED, refusal.to_string().as_bytes());
         connection.closed().await;
         Some(())

@@ -88,6 +88,14 @@ impl TlsIdentity {
         self.pin
     }
 
+    /// The name under which sign-ins are taken over QUIC: `quic://` and the [`pin`](Self::pin) in hex.
+    ///
+    /// IMPORTANT: a client compares it with the key of its own handshake before it signs, so that a broker which passes
+    /// another one's hello on gets no sign-in for it. No `Host` or web origin has this form, so neither do WebSockets.
+    pub fn audience(&self) -> String {
+        format!("quic://{}", hex::encode(self.pin))
+    }
+
     pub(crate) fn server_config(&self) -> Result<ServerConfig, ApiError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -30,7 +30,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 /// What every WebSocket session of a node needs.
 #[derive(Debug)]
@@ -73,6 +76,24 @@ pub(crate) struct Visitor {
     /// Set by an API key.
     pub(crate) identity: Option<Address>,
     pub(crate) protocol: SubProtocol,
+    /// Says when the node shuts down.
+    pub(crate) stop: Stop,
+}
+
+/// Says when the node shuts down; never when it was not told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(pub(crate) Option<watch::Receiver<bool>>);
+
+impl Stop {
+    /// Waits for it; gives what clients are told. Cancel safe.
+    pub(crate) async fn asked(&mut self) -> Refusal {
+        match &mut self.0 {
+            // A sender that is gone stops too.
+            Some(stop) => drop(stop.wait_for(|stop| *stop).await),
+            None => std::future::pending().await,
+        }
+        Refusal::new(Code::ShuttingDown, "the node is shutting down; connect again in a moment")
+    }
 }
 
 /// How long a closing session waits for its last words to be taken.
@@ -90,7 +111,7 @@ pub(crate) fn bounded(upgrade: WebSocketUpgrade, config: &WebSocketConfig) -> We
 
 /// Serves one socket to its end.
 pub(crate) async fn serve_websocket(mut socket: WebSocket, all: Arc<WebSockets>, visitor: Visitor) {
-    let Visitor { audience, identity, protocol } = visitor;
+    let Visitor { audience, identity, protocol, mut stop } = visitor;
     let parts = SessionParts {
         handle: &all.handle,
         workers: &all.workers,
@@ -122,7 +143,7 @@ pub(crate) async fn serve_websocket(mut socket: WebSocket, all: Arc<WebSockets>,
         SubProtocol::Capnp => None,
     };
     let mut requests = Messages { stream, json: reader, patience: 2 * ms(all.config.ping_ms), progress };
-    let refusal = session.run(&mut requests, std::future::pending()).await;
+    let refusal = session.run(&mut requests, stop.asked()).await;
     let Ok(Ok((mut sink, last))) = timeout(LAST_WORDS, &mut writing).await else { return writing.abort() };
     let refusal = refusal.or(last);
     let _ = timeout(LAST_WORDS, sink.send(close_message(refusal.as_ref()))).await;
@@ -132,7 +153,8 @@ async fn close(socket: &mut WebSocket, refusal: Option<&Refusal>) {
     let _ = timeout(LAST_WORDS, socket.send(close_message(refusal))).await;
 }
 
-fn close_message(refusal: Option<&Refusal>) -> Message {
+/// The close frame: 1000 for an end that the client wanted, 1001 for a shutdown, else 1008, with the code as its reason.
+pub(crate) fn close_message(refusal: Option<&Refusal>) -> Message {
     let (code, reason) = match refusal.map(|refusal| refusal.code) {
         None => (close_code::NORMAL, ""),
         Some(code) if code == Code::ShuttingDown => (close_code::AWAY, code.as_str()),

@@ -232,3 +232,81 @@ async fn a_listener_that_stops_ends_its_connections() {
     timeout(Duration::from_secs(3), server.served).await.expect("it drains").unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_shutdown_closes_every_kind_of_socket_with_1001_and_its_code() {
+    let server = serve(HttpConfig::default()).await;
+    let mut sockets = vec![
+        server.open("/ws").await,
+        server.open(&format!("/streams/{OPEN}/subscribe")).await,
+        server.open(&format!("/streams/{OPEN}/publish?apiKey={}", key())).await,
+    ];
+    server.stop.send_replace(true);
+    for socket in &mut sockets {
+        let close = loop {
+            let message = timeout(Duration::from_secs(10), socket.next()).await.unwrap().unwrap().unwrap();
+            if let Message::Close(close) = message {
+                break close.unwrap();
+            }
+        };
+        assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "SHUTTING_DOWN"));
+        while let Ok(Some(Ok(_))) = timeout(Duration::from_secs(10), socket.next()).await {}
+    }
+    timeout(Duration::from_secs(4), server.served).await.expect("it waited out its drain").unwrap();
+}
+
+#[tokio::test]
+async fn t13_an_answer_that_is_not_read_keeps_its_place_only_for_a_while() {
+    let config = HttpConfig { requests_max: 1, write_timeout_ms: 500, ..HttpConfig::default() };
+    let server = serve(config).await;
+    // More than the kernel's buffers take.
+    let mut series = http_support::writer(1);
+    for _ in 0..16 {
+        let event = mainstem_model::NewEvent::binary(now_ms(), vec![1; 1_000_000].into());
+        let batch = series.seal(&[event]).unwrap();
+        let path = format!("/streams/{OPEN}/batches");
+        let answer = server.rig.post(&path, "application/octet-stream", batch.bytes().clone()).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stalled = socket.connect(server.address).await.unwrap();
+    let ask = format!("GET /streams/{OPEN}/history HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stalled.write_all(ask.as_bytes()).await.unwrap();
+    stalled.readable().await.unwrap();
+    assert_eq!(server.rig.get("/info").await.error().1, "OVERLOADED", "the place was given up too early");
+    let freed = async {
+        while server.rig.get("/info").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), freed).await.expect("the place is never given up");
+    let mut rest = Vec::new();
+    let ended = timeout(Duration::from_secs(10), stalled.read_to_end(&mut rest)).await.unwrap();
+    assert!(ended.is_err() || rest.len() < 16_000_000, "it got everything");
+}
+
+#[tokio::test]
+async fn t13_one_address_has_its_share_of_connections_and_no_more() {
+    let server = serve(HttpConfig { connections_per_address_max: 2, ..HttpConfig::default() }).await;
+    let ask = async || {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream
+            .write_all(b"GET /info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let mut open = vec![server.open("/ws").await, server.open("/ws").await];
+    let refused = ask().await;
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("LIMIT_REACHED"), "{refused}");
+    drop(open.pop());
+    let freed = async {
+        while !ask().await.starts_with("HTTP/1.1 200 ") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), freed).await.expect("the share is not given back");
+}

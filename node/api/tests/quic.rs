@@ -55,7 +55,8 @@ async fn subscribe(client: &mut Client, request: u64, last: Option<u64>) -> Fram
 async fn the_hello_says_what_to_sign_and_a_right_answer_signs_in() {
     let broker = Broker::start();
     let (mut client, hello) = Client::greeted(&broker).await;
-    assert_eq!((hello.node, hello.network, hello.audience.as_str()), (NODE, NETWORK.id(), "quic"));
+    let audience = format!("quic://{}", hex::encode(broker.pin));
+    assert_eq!((hello.node, hello.network, hello.audience.as_str()), (NODE, NETWORK.id(), &*audience));
     assert!((hello.now - now_ms()).abs() < 10_000);
     let (_, other) = Client::greeted(&broker).await;
     assert_ne!(hello.nonce, other.nonce);
@@ -530,6 +531,17 @@ async fn one_connection_more_than_allowed_is_told_so_and_a_place_that_falls_free
         assert!(tries < 100, "no place fell free");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn one_connection_of_an_address_more_than_allowed_is_told_so() {
+    let quic = QuicConfig { connections_per_address_max: 2, ..QuicConfig::default() };
+    let broker = Broker::with(quic, SessionConfig::default(), Config::default());
+    let (_first, _) = Client::greeted(&broker).await;
+    let (_second, _) = Client::greeted(&broker).await;
+    let (number, reason) = Client::connect(&broker).await.closed().await;
+    assert_eq!(number, 1);
+    assert!(reason.starts_with("LIMIT_REACHED: ") && reason.contains("one address"), "{reason}");
 }
 
 #[tokio::test]

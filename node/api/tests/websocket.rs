@@ -13,7 +13,9 @@ use mainstem_api::{
     http,
 };
 use mainstem_crypto::sha256;
-use mainstem_model::{AckLevel, Address, Challenge, NewEvent, SeriesId, SeriesWriter, Signer, limits};
+use mainstem_model::{
+    AckLevel, Address, Challenge, ContentType, NewEvent, SeriesId, SeriesWriter, Signer, limits,
+};
 use mainstem_protocol::Config;
 use mainstem_schema::frame_capnp as truth;
 use serde_json::{Value, json};
@@ -229,6 +231,41 @@ async fn json_publishes_a_signed_batch_and_tells_its_events_one_by_one() {
     assert_eq!(socket.json().await["contentHex"], "0x0102");
     let ended = socket.json().await;
     assert_eq!((&ended["type"], &ended["complete"]), (&json!("ended"), &json!(true)));
+}
+
+#[tokio::test]
+async fn text_that_json_would_blow_up_is_told_as_hex_and_the_socket_stays() {
+    let node = Node::start().await;
+    let mut reader = node.json().await;
+    let subscribed =
+        reader.ask(json!({"type": "subscribe", "request": 1, "stream": STREAM.to_string()})).await;
+    assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
+    let mut publisher = node.capnp().await;
+    let content = vec![1_u8; limits::CONTENT_BYTES_MAX - 1_000];
+    for (request, content) in (1..).zip([content.clone(), b"plain".to_vec()]) {
+        let event =
+            NewEvent { content_type: ContentType::TEXT, ..NewEvent::binary(now_ms(), content.into()) };
+        let batch = writer(5, request).seal(&[event]).unwrap();
+        let publish = wire::message(&wire::publish(request, truth::AckLevel::Stored), batch.bytes());
+        publisher.0.send(Message::binary(publish)).await.unwrap();
+        assert!(matches!(publisher.told().await, Told::Ack { .. }));
+    }
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let value = reader.json().await;
+        if value["type"] == "event" {
+            told.push(value);
+        }
+    }
+    assert_eq!(told[0]["contentHex"], format!("0x{}", hex::encode(&content)));
+    assert_eq!(told[1]["content"], "plain");
+}
+
+#[test]
+fn a_write_buffer_that_holds_no_whole_message_is_refused_by_name() {
+    let config = WebSocketConfig { write_buffer_bytes_max: 2 << 20, ..WebSocketConfig::default() };
+    assert!(config.check().unwrap_err().to_string().contains("write_buffer_bytes_max"));
+    WebSocketConfig::default().check().unwrap();
 }
 
 #[tokio::test]

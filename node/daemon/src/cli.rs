@@ -38,7 +38,8 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Connection and output")]
 pub(crate) struct Globals {
-    /// Folder of the node's data and of the connection profile [default: ~/.local/share/mainstem]
+    /// Folder of the node's data and of the connection profile; goes before the configuration's data_dir
+    /// [default: ~/.local/share/mainstem]
     #[arg(long, global = true, value_name = "DIR", env = "MAINSTEM_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Connection profile [default: connection.json of the data folder, else that of `mainstem dev`]
@@ -136,6 +137,11 @@ impl Globals {
             .ok_or_else(|| Failure::usage("this user has no home folder; pass --data-dir <dir>"))
     }
 
+    /// The same if it was said which, by option or environment: goes before a node's configuration.
+    pub(crate) fn named_data_dir(&self) -> Option<PathBuf> {
+        self.data_dir.clone()
+    }
+
     /// How much to log: 0 warnings, 1 what changes state, 2 and more everything of ours.
     pub(crate) const fn verbose(&self) -> u8 {
         self.verbose
@@ -173,6 +179,13 @@ fn parse_from(arguments: Vec<OsString>) -> Result<Cli, ExitCode> {
     })
 }
 
+impl Command {
+    /// Whether it serves until it is told to end, and so says on stderr what it does.
+    pub(crate) const fn is_server(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Node(_))
+    }
+}
+
 /// Prints a line on stdout; nobody reading it is no reason to stop.
 pub(crate) fn say(text: &str) {
     drop(Output::new(false).line(text));
@@ -195,7 +208,9 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
 async fn dispatch(Cli { globals, command }: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev(args) => crate::dev::run(args, &globals.data_dir()?).await.map(|()| ExitCode::SUCCESS),
-        Command::Node(args) => crate::serve::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Node(args) => {
+            crate::serve::run(args, globals.named_data_dir()).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Init(args) => crate::serve::init(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => crate::bench::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => crate::replay::run(args, &globals).await,

@@ -1,5 +1,6 @@
 //! The whole configuration of a node: each part belongs to its crate, this is where they meet.
 
+use crate::cli::failure::Failure;
 use anyhow::Context;
 use mainstem_api::{HttpConfig, PublisherConfig, QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
 use mainstem_chain::{Deployment, FollowerConfig, RpcConfig, WalletConfig};
@@ -16,10 +17,15 @@ pub(crate) const DEFAULT_FILE: &str = include_str!("../mainstem.default.toml");
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
-    /// Where the node keeps its key, its certificate's key and its store. A relative path is taken from the file's folder.
+    /// Where the node keeps its key, its certificate's key and its store. This and every other relative path is taken from the
+    /// file's folder. `--data-dir` and `MAINSTEM_DATA_DIR` go before it.
     pub(crate) data_dir: PathBuf,
     /// Where HTTP and WebSocket listen (TCP).
     pub(crate) http_listen: SocketAddr,
+    /// Name or address (no port) that others reach this node by. It is what `GET /info` and the connection profile tell, and
+    /// requests may call the node so in `Host`. Without it they are told the addresses that are listened on, and nothing
+    /// where those are "any" (`0.0.0.0`).
+    pub(crate) public_name: Option<String>,
     /// Certificate and key (PEM) for QUIC, of an authority that clients know. Without them the node signs its own, which
     /// clients pin.
     pub(crate) tls: Option<TlsFiles>,
@@ -27,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) chain: ChainConfig,
     /// Keys that the node signs with for clients with an API key.
     pub(crate) api_keys: Vec<ApiKey>,
+    /// Chain writes of clients with API keys.
+    pub(crate) manage: ManageConfig,
     /// How long history is kept.
     pub(crate) retention: Retention,
     pub(crate) broker: mainstem_protocol::Config,
@@ -53,15 +61,34 @@ pub(crate) struct TlsFiles {
 }
 
 /// How the node meets the chain.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ChainConfig {
+    /// Seconds without an answer of the chain after which `/healthz` is degraded (503): streams and rights stay as they
+    /// were meanwhile. 0 is never.
+    pub(crate) answer_age_s_max: u64,
+    /// The same without a new block, for chains that have one regularly. 0 is never, which suits a development chain.
+    pub(crate) head_age_s_max: u64,
     /// JSON-RPC endpoints.
     pub(crate) rpc: RpcConfig,
     /// The network's contracts. `mainstem dev` deploys its own; a node of a real network must name them.
     pub(crate) contracts: Option<Deployment>,
     pub(crate) follower: FollowerConfig,
     pub(crate) wallet: WalletConfig,
+}
+
+impl Default for ChainConfig {
+    fn default() -> Self {
+        Self {
+            // Five blocks of Ethereum, and more than any one request may take with its repetitions.
+            answer_age_s_max: 60,
+            head_age_s_max: 0,
+            rpc: RpcConfig::default(),
+            contracts: None,
+            follower: FollowerConfig::default(),
+            wallet: WalletConfig::default(),
+        }
+    }
 }
 
 /// An API key and the key that signs for whoever has it.
@@ -92,6 +119,23 @@ impl Default for ReaderConfig {
     fn default() -> Self {
         // Each of them waits for the disk most of its time.
         Self { head_threads: 2, page_threads: 4, last_threads: 2, last_waiting_max: 1_024 }
+    }
+}
+
+/// Chain writes that clients with API keys ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ManageConfig {
+    /// Under way at once, each until the node's view shows it. One more waits.
+    pub(crate) running_max: usize,
+    /// That wait; at least 1. One more gets `OVERLOADED`.
+    pub(crate) waiting_max: usize,
+}
+
+impl Default for ManageConfig {
+    fn default() -> Self {
+        // A public chain takes 12 seconds for a block, and an answer is waited for 60.
+        Self { running_max: 32, waiting_max: 128 }
     }
 }
 
@@ -132,9 +176,11 @@ impl Default for Config {
             data_dir: "mainstem-data".into(),
             // Streamr's port for HTTP.
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7171)),
+            public_name: None,
             tls: None,
             chain: ChainConfig::default(),
             api_keys: Vec::new(),
+            manage: ManageConfig::default(),
             retention: Retention::default(),
             broker: mainstem_protocol::Config::default(),
             store: mainstem_store::Config::default(),
@@ -158,11 +204,29 @@ impl Config {
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
-        if config.data_dir.is_relative() {
-            config.data_dir = path.parent().unwrap_or(Path::new(".")).join(&config.data_dir);
+        // IMPORTANT: wrong configuration is wrong use (exit code 64), whatever it is that is wrong.
+        let wrong = |error: anyhow::Error| Failure::usage(format!("in {}: {error:#}", path.display()));
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.into()))?;
+        config.check().map_err(wrong)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for path in config.paths() {
+            // An absolute path stays as it is.
+            *path = folder.join(&*path);
         }
         Ok(config)
+    }
+
+    /// Every path in it.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let tls = self.tls.iter_mut().flat_map(|files| [&mut files.certificate, &mut files.key]);
+        let keys = self.api_keys.iter_mut().map(|key| &mut key.key_file);
+        std::iter::once(&mut self.data_dir).chain(tls).chain(keys)
+    }
+
+    /// Whether the bounds go together.
+    fn check(&self) -> anyhow::Result<()> {
+        self.websocket.check()?;
+        Ok(())
     }
 }
 
@@ -194,6 +258,25 @@ mod tests {
         let mut out = Vec::new();
         missing(&all, Some(&written), "", &mut out);
         assert_eq!(out, Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_relative_path_is_taken_from_the_files_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mainstem.toml");
+        let text = "data_dir = 'data'\n[tls]\ncertificate = 'c.pem'\nkey = '/etc/k.pem'\n\
+                    [[api_keys]]\nsha256 = '00'\nkey_file = 'p.key'\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(&file).unwrap();
+        let tls = config.tls.unwrap();
+        for (path, expected) in [
+            (&config.data_dir, folder.path().join("data")),
+            (&tls.certificate, folder.path().join("c.pem")),
+            (&tls.key, "/etc/k.pem".into()),
+            (&config.api_keys[0].key_file, folder.path().join("p.key")),
+        ] {
+            assert_eq!(*path, expected);
+        }
     }
 
     #[test]

@@ -80,18 +80,19 @@ pub(crate) async fn run(args: DevArgs, data_dir: &Path) -> anyhow::Result<()> {
 
     let running = node::start(config, deployment.clone()).await?;
     let profile = Profile {
-        broker: format!("quic://{}", running.quic),
+        broker: format!("quic://{}", running.reached.quic),
         pin: Some(hex::encode(running.pin)),
+        node: Some(running.node.to_string()),
         rpc: Some(rpc_url.clone()),
         deployment,
-        http: Some(format!("http://{}", running.http)),
-        websocket: Some(format!("ws://{}/ws", running.http)),
+        http: Some(format!("http://{}", running.reached.http)),
+        websocket: Some(format!("ws://{}/ws", running.reached.http)),
         private_key: Some(dev_accounts()[0].secret_key.to_owned()),
     };
     let profile_file = data_dir.join("connection.json");
     profile.save(&profile_file)?;
     greet(&running, &rpc_url, &profile_file);
-    let ended = running.until(interrupted()).await;
+    let ended = running.until(interrupted(), interrupted()).await;
     stop_chain.send_replace(true);
     drop(serving.await);
     ended
@@ -124,10 +125,10 @@ fn greet(running: &node::Running, rpc_url: &str, profile: &Path) {
          \n  chain      {rpc_url}  (chain id 31337, ten funded accounts; first: {})\
          \n  API key    {DEV_API_KEY}  (signs as the first account)\
          \n  profile    {}\n",
-        running.quic,
+        running.reached.quic,
         hex::encode(running.pin),
-        running.http,
-        running.http,
+        running.reached.http,
+        running.reached.http,
         dev_accounts()[0].address,
         profile.display(),
     ));

@@ -28,8 +28,8 @@ pub(crate) enum Internal {
     Completed(Completion),
     /// A read came back.
     Read(InEvent),
-    /// The chain moved.
-    Chain(Vec<RegistryChange>),
+    /// The chain moved: what changed, and the number of the block that the view shows with it.
+    Chain(Vec<RegistryChange>, Option<u64>),
 }
 
 /// Everything the loop works with.
@@ -42,6 +42,8 @@ pub(crate) struct Driver {
     pub(crate) internal: mpsc::UnboundedReceiver<Internal>,
     /// The listeners' copy of the view of streams and rights.
     pub(crate) registry: Arc<RwLock<Registry>>,
+    /// Number of the block that `registry` shows.
+    pub(crate) view: watch::Sender<u64>,
     /// Chain writes that light clients ask for.
     pub(crate) manage: mpsc::Sender<Manage>,
     pub(crate) counters: watch::Sender<Counters>,
@@ -146,10 +148,14 @@ impl Driver {
                 return Err(Stopped::StoreFailed(error.to_string()));
             }
             Internal::Read(event) => self.handle(event),
-            Internal::Chain(changes) => {
+            Internal::Chain(changes, head) => {
                 for change in changes {
                     self.registry.write().unwrap_or_else(PoisonError::into_inner).apply(change.clone());
                     self.handle(InEvent::Registry(change));
+                }
+                // IMPORTANT: after its changes: who waits for a block looks at the registry next.
+                if let Some(head) = head {
+                    self.view.send_if_modified(|known| std::mem::replace(known, head) != head);
                 }
             }
         }
@@ -205,6 +211,7 @@ fn now() -> Now {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_model::{Address, StreamId, StreamRecord};
     use mainstem_protocol::Config;
     use mainstem_store::{EventLog, MemoryLog, WriterConfig};
     use std::{future::poll_fn, task::Poll};
@@ -224,6 +231,7 @@ mod tests {
             inputs,
             internal,
             registry: Arc::default(),
+            view: watch::channel(0).0,
             manage,
             counters,
             sessions: HashMap::new(),
@@ -231,7 +239,7 @@ mod tests {
         };
         // Several times what is taken while the task has ten turns.
         for _ in 0..1_000_000 {
-            tell.send(Internal::Chain(Vec::new())).unwrap();
+            tell.send(Internal::Chain(Vec::new(), None)).unwrap();
         }
         let (outbox, mut heard) = mpsc::unbounded_channel();
         inbox.send(Input::Open { session: SessionId(1), identity: None, outbox }).await.unwrap();
@@ -243,5 +251,46 @@ mod tests {
         }
         assert!(counted.has_changed().unwrap(), "the tick waited");
         assert!(heard.try_recv().is_ok(), "the client waited");
+    }
+
+    #[tokio::test]
+    async fn a_block_is_shown_when_its_changes_are_and_not_before() {
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(1));
+        let (tell, internal) = mpsc::unbounded_channel();
+        let (_inbox, inputs) = mpsc::channel(1);
+        let (manage, _managed) = mpsc::channel(1);
+        let (counters, _counted) = watch::channel(Counters::default());
+        let (view, mut viewed) = watch::channel(0);
+        let registry = Arc::new(RwLock::new(Registry::default()));
+        let driver = Driver {
+            node: Node::new(Config::default(), 1),
+            writer: Writer::spawn(log.clone(), WriterConfig::default(), |_| {}).unwrap(),
+            reader: Reader::spawn(&crate::config::ReaderConfig::default(), log, tell.clone()).unwrap(),
+            inputs,
+            internal,
+            registry: registry.clone(),
+            view,
+            manage,
+            counters,
+            sessions: HashMap::new(),
+            out: Vec::new(),
+        };
+        let id = StreamId(Address([2; 20]));
+        let record = StreamRecord {
+            id,
+            owner: Address([1; 20]),
+            metadata: "{}".into(),
+            partitions: 1,
+            storage_days: None,
+            path: None,
+            key_epoch: 0,
+            created_at: 0,
+        };
+        tell.send(Internal::Chain(vec![RegistryChange::Stream(record)], Some(5))).unwrap();
+        assert_eq!(*viewed.borrow(), 0, "the driver has not run");
+        let driver = tokio::spawn(driver.run());
+        viewed.wait_for(|block| *block == 5).await.unwrap();
+        assert!(registry.read().unwrap().stream(id).is_some());
+        driver.abort();
     }
 }

@@ -1,6 +1,7 @@
 //! `mainstem`: one program for operators, developers and tests.
 
 mod bench;
+mod chain_seen;
 mod cli;
 mod config;
 mod dev;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    log(cli.globals.verbose());
+    log(cli.globals.verbose(), cli.command.is_server());
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(cli::run(cli));
@@ -37,8 +38,10 @@ fn main() -> ExitCode {
 }
 
 /// Logs go to stderr; `RUST_LOG` says more exactly what.
-fn log(verbose: u8) {
+fn log(verbose: u8, is_server: bool) {
     let default = match verbose {
+        // A server that came up says so; its libraries need not.
+        0 if is_server => "warn,mainstem=info",
         0 => "warn",
         1 => "info",
         _ => {

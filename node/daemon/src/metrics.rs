@@ -1,5 +1,6 @@
 //! What the node has done, as Prometheus reads it.
 
+use crate::chain_seen::ChainSeen;
 use mainstem_protocol::Counters;
 use prometheus_client::{
     collector::Collector,
@@ -7,7 +8,7 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
-use std::fmt;
+use std::{fmt, time::Instant};
 use tokio::sync::watch;
 
 /// Shows the broker's counters at the moment they are asked for.
@@ -63,14 +64,35 @@ impl Collector for Broker {
     }
 }
 
+/// Shows how fresh the view of the chain is.
+#[derive(Debug)]
+struct Chain(watch::Receiver<ChainSeen>);
+
+impl Collector for Chain {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (seen, now) = (*self.0.borrow(), Instant::now());
+        let gauges = [
+            ("head_number", "number of the block that streams and rights are shown as of", seen.head),
+            ("head_age_seconds", "since a new block was last seen", seen.head_age(now).as_secs()),
+            ("answer_age_seconds", "since the chain last answered", seen.answer_age(now).as_secs()),
+        ];
+        for (name, help, value) in gauges {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
 /// The node's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics(Registry);
 
 impl Metrics {
-    pub(crate) fn new(counters: watch::Receiver<Counters>) -> Self {
-        let mut registry = Registry::with_prefix("mainstem_broker");
-        registry.register_collector(Box::new(Broker(counters)));
+    pub(crate) fn new(counters: watch::Receiver<Counters>, chain: watch::Receiver<ChainSeen>) -> Self {
+        let mut registry = Registry::with_prefix("mainstem");
+        registry.sub_registry_with_prefix("broker").register_collector(Box::new(Broker(counters)));
+        registry.sub_registry_with_prefix("chain").register_collector(Box::new(Chain(chain)));
         Self(registry)
     }
 
@@ -94,10 +116,13 @@ mod tests {
         let mut counters = Counters { events_accepted: 7, sessions: 3, ..Counters::default() };
         counters.refused.insert(Code::MissingPermission, 2);
         let (_send, receive) = watch::channel(counters);
-        let text = Metrics::new(receive).text();
+        let (_chain, seen) = watch::channel(ChainSeen::new(9, Instant::now()));
+        let text = Metrics::new(receive, seen).text();
         for line in [
             "mainstem_broker_events_accepted_total 7",
             "mainstem_broker_sessions 3",
+            "mainstem_chain_head_number 9",
+            "mainstem_chain_answer_age_seconds 0",
             "mainstem_broker_refused_total{code=\"MISSING_PERMISSION\"} 2",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");

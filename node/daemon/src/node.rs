@@ -1,7 +1,8 @@
 //! Wiring: configuration in, a running node out.
 
 use crate::{
-    config::Config,
+    chain_seen::ChainSeen,
+    config::{ChainConfig, Config},
     driver::{Driver, Internal, Stopped},
     metrics::Metrics,
     operator::Operator,
@@ -14,7 +15,7 @@ use mainstem_api::{
     Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http,
 };
 use mainstem_chain::{ChainError, Deployment, Follower, Rpc};
-use mainstem_crypto::SecretKey;
+use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Registry, RegistryChange, Verifier};
 use mainstem_protocol::{Counters, Node};
 use mainstem_store::{DiskLog, EventLog, Writer};
@@ -22,10 +23,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     io::Write as _,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{Arc, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     net::TcpListener,
@@ -35,20 +36,18 @@ use tokio::{
 
 /// Inputs of all listeners on their way to the driver. With more, listeners wait.
 const INPUTS_MAX: usize = 4096;
-/// Chain writes of light clients that wait; one more is refused with `OVERLOADED`.
-const MANAGE_MAX: usize = 256;
 /// How long open connections may take to end at a shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A node at work.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Where QUIC listens.
-    pub(crate) quic: SocketAddr,
-    /// Where HTTP and WebSocket listen.
-    pub(crate) http: SocketAddr,
+    /// Where programs on this machine reach it, `host:port`.
+    pub(crate) reached: Reached,
     /// SHA-256 of the QUIC key, which clients pin.
     pub(crate) pin: [u8; 32],
+    /// The node's own address, which clients may insist on.
+    pub(crate) node: Address,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
@@ -80,9 +79,10 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let registry = Arc::new(RwLock::new(Registry::default()));
     let (inbox, inputs) = mpsc::channel(INPUTS_MAX);
     let (tell, internal) = mpsc::unbounded_channel();
-    let (manage, managed) = mpsc::channel(MANAGE_MAX);
+    let (manage, managed) = mpsc::channel(config.manage.waiting_max.max(1));
     let (counters, counted) = watch::channel(Counters::default());
-    let (view, viewed) = watch::channel(head);
+    let (view, viewed) = watch::channel(0);
+    let (seen, chain) = watch::channel(ChainSeen::new(head, Instant::now()));
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
 
     let completions = tell.clone();
@@ -96,6 +96,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         inputs,
         internal,
         registry: registry.clone(),
+        view,
         manage,
         counters,
         sessions: HashMap::new(),
@@ -103,13 +104,14 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     };
     let removed = retention::Removed::default();
     removed.note(&changes);
-    drop(tell.send(Internal::Chain(changes)));
+    drop(tell.send(Internal::Chain(changes, Some(head))));
     let driver = tokio::spawn(driver.run());
 
-    let operator = Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, viewed);
+    let operator =
+        Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, config.manage.running_max, viewed);
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let helpers = vec![
-        tokio::spawn(follow(follower, poll, tell, view, removed.clone())),
+        tokio::spawn(follow(follower, poll, tell, seen, removed.clone())),
         tokio::spawn(operator.run(managed)),
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
@@ -130,11 +132,22 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         .await
         .with_context(|| format!("cannot listen on {} (TCP)", config.http_listen))?;
     let http_address = tcp.local_addr()?;
+    let name = config.public_name.as_deref();
     let info = info(&config, quic_address, http_address, tls.pin());
     let mut http_config = config.http.clone();
-    http_config.hosts.push(http_address.ip().to_string());
-    let routes = http::router(handle, http_config.clone(), info, workers, publisher)
-        .merge(own_routes(Metrics::new(counted.clone()), counted));
+    http_config.hosts.push(host_of(http_address.ip()));
+    http_config.hosts.extend(name.map(bracketed));
+    if name.is_none() && (quic_address.ip().is_unspecified() || http_address.ip().is_unspecified()) {
+        tracing::warn!(
+            "no public_name: others are not told where this node is, and HTTP answers to local names only"
+        );
+    }
+    let routes = http::router(handle, http_config.clone(), info, workers, publisher).merge(own_routes(
+        Metrics::new(counted.clone(), chain.clone()),
+        counted,
+        chain,
+        config.chain.clone(),
+    ));
     let mut quic_stopped = stopped.clone();
     let listeners = vec![
         tokio::spawn(quic.serve(async move { drop(quic_stopped.wait_for(|stop| *stop).await) })),
@@ -142,9 +155,12 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     ];
     tracing::info!(quic = %quic_address, http = %http_address, node = %key.address(), "the node is up");
     Ok(Running {
-        quic: quic_address,
-        http: http_address,
+        reached: Reached {
+            quic: told(name, quic_address).unwrap_or_else(|| local(quic_address)),
+            http: told(name, http_address).unwrap_or_else(|| local(http_address)),
+        },
         pin: tls.pin(),
+        node: key.address(),
         stop,
         listeners,
         helpers,
@@ -155,20 +171,36 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
 
 impl Running {
     /// Serves until `stop` or until the store fails; then ends in order: listeners, what they had on its way, the store.
+    /// `again` cuts the waiting for listeners short; it is only looked at after `stop`.
     ///
     /// # Errors
-    /// The store failed.
-    pub(crate) async fn until(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    /// The store failed, or `again` came.
+    pub(crate) async fn until(
+        mut self,
+        stop: impl Future<Output = ()>,
+        again: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = stop => None,
             stopped = &mut self.driver => Some(stopped),
         };
         tracing::info!("shutting down");
         self.stop.send_replace(true);
-        for listener in self.listeners {
-            drop(listener.await);
+        let (listeners, helpers) = (self.listeners, self.helpers);
+        // They drain at the same time; each has a bound of its own.
+        let drained = async {
+            for listener in listeners {
+                drop(listener.await);
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            () = again => {
+                // What was acked is in the journal; whoever is still connected is cut off.
+                bail!("a second signal: the node ends without waiting for its connections");
+            }
         }
-        for helper in self.helpers {
+        for helper in helpers {
             helper.abort();
         }
         let stopped = match failed {
@@ -266,7 +298,7 @@ async fn follow(
     mut follower: Follower,
     poll: Duration,
     tell: mpsc::UnboundedSender<Internal>,
-    view: watch::Sender<u64>,
+    seen: watch::Sender<ChainSeen>,
     removed: retention::Removed,
 ) {
     let mut silent: Option<ChainError> = None;
@@ -278,11 +310,13 @@ async fn follow(
                     tracing::info!("the chain answers again");
                 }
                 removed.note(&step.changes);
-                if !step.changes.is_empty() && tell.send(Internal::Chain(step.changes)).is_err() {
+                let head = step.head.map(|head| head.number);
+                let mut moved = false;
+                seen.send_modify(|seen| moved = seen.hear(head, Instant::now()));
+                // IMPORTANT: the number goes with the changes, so that none is taken for shown before the other.
+                let news = moved || !step.changes.is_empty();
+                if news && tell.send(Internal::Chain(step.changes, head)).is_err() {
                     return;
-                }
-                if let Some(head) = step.head {
-                    view.send_if_modified(|known| std::mem::replace(known, head.number) != head.number);
                 }
             }
             Err(error) => {
@@ -295,24 +329,68 @@ async fn follow(
     }
 }
 
+/// Where a node is reached, `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// QUIC.
+    pub(crate) quic: String,
+    /// HTTP and WebSocket.
+    pub(crate) http: String,
+}
+
+/// What others are told: the public name, else the address that is listened on, unless it is "any", which leads nowhere.
+fn told(name: Option<&str>, listens: SocketAddr) -> Option<String> {
+    match name {
+        Some(name) => Some(format!("{}:{}", bracketed(name), listens.port())),
+        None if listens.ip().is_unspecified() => None,
+        None => Some(listens.to_string()),
+    }
+}
+
+/// What leads to a listener on any address from this machine.
+fn local(listens: SocketAddr) -> String {
+    let ip: IpAddr = match listens {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listens.port()).to_string()
+}
+
+/// A host as it stands in URLs and in `Host`.
+fn bracketed(name: &str) -> String {
+    name.parse().map_or_else(|_| name.to_owned(), host_of)
+}
+
+fn host_of(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
 fn info(config: &Config, quic: SocketAddr, http: SocketAddr, pin: [u8; 32]) -> NodeInfo {
     NodeInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         broker: config.broker.clone(),
-        quic: Some(quic.to_string()),
-        websocket: Some(format!("ws://{http}/ws")),
+        quic: told(config.public_name.as_deref(), quic),
+        websocket: told(config.public_name.as_deref(), http).map(|http| format!("ws://{http}/ws")),
         certificate_sha256: Some(hex::encode(pin)),
         session: config.session.clone(),
         sockets: config.websocket.clone(),
-        listener_limits: BTreeMap::from([(
-            "quic_connections_max".into(),
-            config.quic.connections_max as u64,
-        )]),
+        listener_limits: BTreeMap::from([
+            ("quic_connections_max".into(), config.quic.connections_max as u64),
+            ("quic_connections_per_address_max".into(), config.quic.connections_per_address_max as u64),
+        ]),
     }
 }
 
 /// For who runs the node: not part of the API, and not behind its checks of `Host` and `Origin`.
-fn own_routes(metrics: Metrics, counters: watch::Receiver<Counters>) -> Router {
+fn own_routes(
+    metrics: Metrics,
+    counters: watch::Receiver<Counters>,
+    chain: watch::Receiver<ChainSeen>,
+    bounds: ChainConfig,
+) -> Router {
     let metrics = Arc::new(metrics);
     Router::new()
         .route(
@@ -329,10 +407,41 @@ fn own_routes(metrics: Metrics, counters: watch::Receiver<Counters>) -> Router {
             get(move || {
                 // The sender lives in the driver: without it nothing is taken in any more.
                 let alive = counters.has_changed().is_ok();
+                let trouble = if alive {
+                    chain.borrow().trouble(&bounds, Instant::now())
+                } else {
+                    Some("the store has failed".to_owned())
+                };
                 async move {
-                    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                    (status, if alive { "ok\n" } else { "the store has failed\n" }).into_response()
+                    match trouble {
+                        None => (StatusCode::OK, "ok\n".to_owned()).into_response(),
+                        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+                    }
                 }
             }),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_told_where_the_node_is_and_never_any_address() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (name, listens, expected) in [
+            (None, "0.0.0.0:7172", None),
+            (None, "[::]:7172", None),
+            (None, "192.0.2.1:7172", Some("192.0.2.1:7172")),
+            (None, "[2001:db8::1]:7172", Some("[2001:db8::1]:7172")),
+            (Some("broker.example"), "0.0.0.0:7172", Some("broker.example:7172")),
+            (Some("2001:db8::1"), "[::]:1", Some("[2001:db8::1]:1")),
+            (Some("[2001:db8::1]"), "[::]:1", Some("[2001:db8::1]:1")),
+        ] {
+            assert_eq!(told(name, address(listens)).as_deref(), expected, "{name:?} {listens}");
+        }
+        assert_eq!(local(address("0.0.0.0:1")), "127.0.0.1:1");
+        assert_eq!(local(address("[::]:1")), "[::1]:1");
+        assert_eq!(host_of("::1".parse().unwrap()), "[::1]");
+    }
 }

@@ -32,8 +32,8 @@ use tokio::{
 
 /// Bytes of the file that are read at once.
 const READ_BYTES: usize = 256 << 10;
-/// How long an interrupted replay waits for the acks of what it has published.
-const LAST_ACKS: Duration = Duration::from_secs(5);
+/// How long an interrupted program waits for the acks of what it has published.
+pub(crate) const LAST_ACKS: Duration = Duration::from_secs(5);
 
 /// Options of `mainstem replay`.
 #[derive(Debug, clap::Args)]

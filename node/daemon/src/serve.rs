@@ -1,12 +1,12 @@
 //! `mainstem init` and `mainstem node`: a broker of a real network.
 
 use crate::{
-    cli::profile::Profile,
+    cli::{failure::Failure, profile::Profile},
     config::{Config, DEFAULT_FILE},
     dev::interrupted,
     node,
 };
-use anyhow::{Context, bail};
+use anyhow::Context;
 use std::{fs, io::Write, path::PathBuf};
 
 /// Options of `mainstem init`.
@@ -23,7 +23,7 @@ pub(crate) struct NodeArgs {
     /// Configuration file, as `mainstem init` writes it
     #[arg(long, default_value = "mainstem.toml")]
     config: PathBuf,
-    /// Only read and check the configuration
+    /// Only read and check the configuration; opens nothing
     #[arg(long)]
     check: bool,
 }
@@ -51,27 +51,34 @@ pub(crate) fn init(args: &InitArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The configuration is wrong (before any port opens), or what [`node::start`] says.
-pub(crate) async fn run(args: NodeArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config)?;
-    let Some(deployment) = config.chain.contracts.clone() else {
-        bail!("{} names no contracts: fill in [chain.contracts]", args.config.display());
-    };
+pub(crate) async fn run(args: NodeArgs, data_dir: Option<PathBuf>) -> anyhow::Result<()> {
+    let mut config = Config::load(&args.config)?;
+    if let Some(data_dir) = data_dir {
+        config.data_dir = data_dir;
+    }
+    let file = args.config.display();
+    let missing = format!("{file} names no contracts: fill in [chain.contracts]");
     if args.check {
-        crate::cli::say(&format!("{} is good", args.config.display()));
+        let rest = if config.chain.contracts.is_none() { &missing } else { "" };
+        crate::cli::say(format!("{file} is good\n{rest}").trim_end());
         return Ok(());
     }
+    let Some(deployment) = config.chain.contracts.clone() else {
+        return Err(Failure::usage(missing).into());
+    };
     let data_dir = config.data_dir.clone();
     let rpc = config.chain.rpc.urls.first().cloned();
     let running = node::start(config, deployment.clone()).await?;
     let profile = Profile {
-        broker: format!("quic://{}", running.quic),
+        broker: format!("quic://{}", running.reached.quic),
         pin: Some(hex::encode(running.pin)),
+        node: Some(running.node.to_string()),
         rpc,
         deployment,
-        http: Some(format!("http://{}", running.http)),
-        websocket: Some(format!("ws://{}/ws", running.http)),
+        http: Some(format!("http://{}", running.reached.http)),
+        websocket: Some(format!("ws://{}/ws", running.reached.http)),
         private_key: None,
     };
     profile.save(&Profile::path(&data_dir))?;
-    running.until(interrupted()).await
+    running.until(interrupted(), interrupted()).await
 }

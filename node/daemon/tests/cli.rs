@@ -117,6 +117,24 @@ fn wrong_use_exits_with_64() {
 }
 
 #[test]
+fn a_configuration_is_checked_and_a_wrong_one_exits_with_64() {
+    let folder = folder();
+    let file = folder.path().join("mainstem.toml");
+    let file = file.to_str().unwrap();
+    check(&run(folder.path(), &["init", file]), 0);
+    assert!(check(&run(folder.path(), &["node", "--config", file, "--check"]), 0).contains("is good"));
+    let output = run(folder.path(), &["node", "--config", file]);
+    check(&output, 64);
+    assert!(err(&output).contains("[chain.contracts]"), "{}", err(&output));
+    for wrong in ["nonsense = 1", "http_listen = 'here'", "[websocket]\nwrite_buffer_bytes_max = 1"] {
+        fs::write(file, wrong).unwrap();
+        let output = run(folder.path(), &["node", "--config", file, "--check"]);
+        assert_eq!(check(&output, 64), "", "{wrong}");
+        assert!(err(&output).contains(file), "{wrong}: {}", err(&output));
+    }
+}
+
+#[test]
 fn a_missing_profile_is_named_with_the_remedy() {
     let folder = folder();
     let output = run(folder.path(), &["stream", "show", "/a"]);
@@ -457,6 +475,86 @@ fn doctor_checks_the_store_of_a_node_that_has_stopped() {
 }
 
 /// The folder that holds a store's `lock` and `log`.
+/// Sends a signal to a program of ours.
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_node_says_that_it_is_up_and_how_it_is_reached_and_a_second_signal_ends_it_at_once() {
+    let dev = Dev::start();
+    let profile = fs::read_to_string(dev.folder.path().join("dev/connection.json")).unwrap();
+    let profile: Value = serde_json::from_str(&profile).unwrap();
+    let contract = |name: &str| profile["deployment"][name].as_str().unwrap().to_owned();
+    let folder = folder();
+    let (file, data) = (folder.path().join("mainstem.toml"), folder.path().join("named"));
+    let text = format!(
+        "http_listen = '0.0.0.0:0'\npublic_name = 'localhost'\ndata_dir = 'of-the-file'\n\
+         [quic]\nlisten = '127.0.0.1:0'\n[chain.rpc]\nurls = ['{}']\n[chain.contracts]\nchain_id = 31337\n\
+         block = 0\nstream_registry = '{}'\ndata_coin = '{}'\nevent_verifier = '{}'\n",
+        profile["rpc"].as_str().unwrap(),
+        contract("stream_registry"),
+        contract("data_coin"),
+        contract("event_verifier"),
+    );
+    fs::write(&file, text).unwrap();
+    let mut child = program(folder.path(), &["node", "--config", file.to_str().unwrap(), "--data-dir"])
+        .arg(&data)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("the node is up")), "it says nothing");
+    // The profile is written next; the folder that was named is the one.
+    let profile = loop {
+        match fs::read_to_string(data.join("connection.json")) {
+            Ok(text) => break serde_json::from_str::<Value>(&text).unwrap(),
+            Err(_) => assert!(child.try_wait().unwrap().is_none(), "the node ended"),
+        }
+    };
+    assert!(!folder.path().join("of-the-file").exists());
+    assert!(profile["node"].as_str().unwrap().starts_with("0x"), "{profile}");
+    assert!(profile["broker"].as_str().unwrap().starts_with("quic://localhost:"), "{profile}");
+    let info = check(&run(&data, &["doctor", "--json"]), 0);
+    assert!(!info.is_empty());
+    // Half a request holds the listener up for the whole of its patience.
+    let address = profile["http"].as_str().unwrap().trim_start_matches("http://");
+    let mut held = std::net::TcpStream::connect(address).unwrap();
+    held.write_all(b"GET /info HTTP/1.1\r\nHost: local").unwrap();
+    check(&run(&data, &["stream", "search"]), 0);
+    signal(&child, "-TERM");
+    assert!(lines.any(|line| line.contains("shutting down")));
+    signal(&child, "-TERM");
+    assert!(lines.any(|line| line.contains("second signal")), "it waited for its connections");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn publishing_ends_when_it_is_told_to_although_the_broker_is_away() {
+    let mut dev = Dev::start();
+    check(&dev.run(&["stream", "create", "/acks"]), 0);
+    let mut child = program(dev.folder.path(), &["stream", "publish", "/acks"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"n\":1}\n").unwrap();
+    while check(&dev.run(&["stream", "resend", "last", "1", "/acks"]), 0).is_empty() {}
+    dev.child.kill().unwrap();
+    dev.child.wait().unwrap();
+    // More than what may lie in pipes and queues before it, so that some of it was handed in.
+    let line = format!("{{\"n\":\"{}\"}}\n", "x".repeat(1_000));
+    input.write_all(line.repeat(1_000).as_bytes()).unwrap();
+    // At its end it waits for acks that do not come.
+    drop(input);
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    check(&output, 69);
+    assert!(err(&output).contains("not acked"), "{}", err(&output));
+}
+
 fn find_log(folder: &Path) -> Option<std::path::PathBuf> {
     if folder.join("lock").is_file() && folder.join("log").is_dir() {
         return Some(folder.to_owned());

@@ -1,5 +1,8 @@
 use crate::{Address, Code, Refusal, StreamId, StreamPartition};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 /// What somebody may do with a stream. Numbers are those of the contract and of Streamr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -208,6 +211,12 @@ impl Registry {
     /// Every stream, by id.
     pub fn streams(&self) -> impl Iterator<Item = &StreamRecord> {
         self.streams.values().map(|entry| &entry.record)
+    }
+
+    /// The streams behind `after`, by id, or all: looked up and not passed over.
+    pub fn streams_after(&self, after: Option<StreamId>) -> impl Iterator<Item = &StreamRecord> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.streams.range((from, Bound::Unbounded)).map(|(_, entry)| &entry.record)
     }
 
     /// Every grant of a stream, by account.

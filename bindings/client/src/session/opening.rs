@@ -55,29 +55,45 @@ async fn open_patiently(config: &ClientConfig, publishing: &Arc<Publishing>) -> 
     let mut tasks = JoinSet::new();
     // The node hears of the session stream by its first frame.
     session.post(&Request::Ping, Waiter::Nobody);
-    let link = match &config.broker.url {
+    let (link, audience) = match &config.broker.url {
         BrokerUrl::Quic { .. } => {
-            let QuicLink { connection, up, down } = quic::connect(config).await?;
+            let QuicLink { connection, up, down, audience } = quic::connect(config).await?;
             tasks.spawn(quic::write(session.clone(), front, up));
             tasks.spawn(quic::read(session.clone(), down));
             tasks.spawn(quic::accept(session.clone(), connection.clone()));
-            Link::Quic(connection)
+            (Link::Quic(connection), audience)
         }
         BrokerUrl::WebSocket(url) => {
-            let WebSocketLink { sink, stream } = websocket::connect(url, config).await?;
+            let WebSocketLink { sink, stream, audience } = websocket::connect(url, config).await?;
             tasks.spawn(websocket::write(session.clone(), front, sink));
             tasks.spawn(websocket::read(session.clone(), stream));
             tasks.spawn(websocket::keep_alive(session.clone(), config.transport.clone()));
-            Link::WebSocket
+            (Link::WebSocket, audience)
         }
     };
     let hello = session.hello().await?;
     check_hello(config, &hello)?;
     let running = Running { session, hello, _tasks: tasks, link };
     if let Identity::Wallet(key) | Identity::Session { key, .. } = &config.identity {
+        check_audience(&running.hello, &audience)?;
         running.session.sign_in(key, &running.hello).await?;
     }
     Ok(running)
+}
+
+/// IMPORTANT: nothing is signed for another server than the one that was connected to. Else a broker could pass another
+/// broker's hello on and be signed in there in the client's name.
+fn check_audience(hello: &Hello, connected: &str) -> Result<(), ClientError> {
+    if hello.audience.eq_ignore_ascii_case(connected) {
+        return Ok(());
+    }
+    Err(ClientError::new(
+        ErrorKind::InvalidSignIn,
+        format!(
+            "the broker asks for a sign-in to {}, the connection is to {connected}; nothing was signed",
+            hello.audience
+        ),
+    ))
 }
 
 fn check_hello(config: &ClientConfig, hello: &Hello) -> Result<(), ClientError> {

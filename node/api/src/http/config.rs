@@ -17,6 +17,10 @@ pub struct HttpConfig {
     pub requests_max: usize,
     /// Open TCP connections, WebSockets included. One more waits in the kernel's queue.
     pub connections_max: usize,
+    /// Open TCP connections of one address (of one /64 with IPv6); one more gets `LIMIT_REACHED` and is closed. Loopback is
+    /// counted too: behind a proxy, where all come from one address, let the proxy bound them and set this to
+    /// `connections_max`.
+    pub connections_per_address_max: usize,
     /// Bytes of the request line and headers together. More gets status 431 and the connection is closed.
     pub header_bytes_max: usize,
     /// How long the headers of a request may take to come, milliseconds, and how long a connection may stay idle
@@ -25,6 +29,9 @@ pub struct HttpConfig {
     /// How long the body of a request may take to come, milliseconds; then the answer is status 408. And how long a client
     /// may take for one piece of a streamed answer; then the connection is closed.
     pub body_timeout_ms: u64,
+    /// How long a client, of a WebSocket too, may take nothing of what waits for it, milliseconds; then the connection is
+    /// closed. A request counts as under way until its answer is taken.
+    pub write_timeout_ms: u64,
     /// How long a write on the chain or an ack may take, milliseconds. Then the answer says that it is not known.
     pub answer_timeout_ms: u64,
     /// Bytes of a JSON body of a signed batch. More gets `BATCH_TOO_LARGE`.
@@ -54,9 +61,13 @@ impl Default for HttpConfig {
             allowed_origins: Vec::new(),
             requests_max: 1024,
             connections_max: 10_000,
+            // A quarter: one host cannot shut the others out.
+            connections_per_address_max: 2_500,
             header_bytes_max: 32 << 10,
             header_timeout_ms: 15_000,
             body_timeout_ms: 30_000,
+            // As long as a QUIC client may be silent.
+            write_timeout_ms: 30_000,
             answer_timeout_ms: 60_000,
             // Hex takes two characters a byte; the rest is for names and numbers of 1,024 events.
             batch_json_bytes_max: 2 * limits::BATCH_BYTES_MAX + (256 << 10),

@@ -1,5 +1,5 @@
 use super::{batches::event_id, time::Time};
-use mainstem_model::{Batch, ContentType, EncryptionType, EventRef};
+use mainstem_model::{Batch, ContentType, EncryptionType, EventRef, limits};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ pub(crate) struct EventBody {
     content_type: u16,
     /// 0 in the clear.
     encryption_type: u16,
-    /// The content: JSON in the clear as it is, text in the clear as a string.
+    /// The content: JSON in the clear as it is, text in the clear as a string unless that is longer than its hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     content: Option<Box<RawValue>>,
@@ -149,5 +149,13 @@ fn plain_text(event: &EventRef<'_>) -> Option<Box<RawValue>> {
     if event.content_type != ContentType::TEXT || event.encryption_type != EncryptionType::NONE {
         return None;
     }
-    serde_json::value::to_raw_value(std::str::from_utf8(event.content).ok()?).ok()
+    let text = serde_json::value::to_raw_value(std::str::from_utf8(event.content).ok()?).ok()?;
+    // IMPORTANT: control characters take six bytes each in JSON. What an event takes is bounded by its hex digits, so that
+    // no event is larger than what a socket may hold: see `EVENT_JSON_BYTES_MAX`.
+    (text.get().len() <= HEX_QUOTES + 2 * event.content.len()).then_some(text)
 }
+
+/// Quotes and `0x` around hex digits.
+const HEX_QUOTES: usize = 4;
+/// Bytes of an event in JSON, at most: its content as hex digits, and its fields with room to spare.
+pub(crate) const EVENT_JSON_BYTES_MAX: usize = 2 * limits::CONTENT_BYTES_MAX + (4 << 10);

@@ -1,6 +1,6 @@
 //! Who may talk to this listener at all: `Host`, `Origin`, CORS (threat T12), and how many at once.
 
-use super::{HttpConfig, error::Problem};
+use super::{HttpConfig, error::Problem, held::held};
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority},
@@ -18,7 +18,7 @@ pub(super) struct Guard {
     any_host: bool,
     origins: BTreeSet<String>,
     any_origin_reads: bool,
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
 }
 
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
@@ -49,7 +49,7 @@ impl Guard {
             hosts,
             any_origin_reads: origins.contains("*"),
             origins,
-            requests: Semaphore::new(config.requests_max),
+            requests: Arc::new(Semaphore::new(config.requests_max)),
         }
     }
 
@@ -107,8 +107,8 @@ pub(super) async fn watch(State(guard): State<Arc<Guard>>, request: Request, nex
             preflight(&guard, page, &method)
         }
         _ if page == Page::Foreign && changes_something(&request) => foreign(),
-        _ => match guard.requests.try_acquire() {
-            Ok(_permit) => next.run(request).await,
+        _ => match guard.requests.clone().try_acquire_owned() {
+            Ok(place) => held(next.run(request).await, place),
             Err(_) => Problem::new(
                 Code::Overloaded,
                 "the node has too many requests under way; try again in a moment",

@@ -3,18 +3,22 @@ use super::{
     auth::MaybeCaller,
     error::Problem,
     event::EventBody,
+    held::held,
     input::{Params, Stream, address},
     number::maybe_whole,
     openapi::{Read, StreamParam},
     reader::{Delivered, Reader},
     time::Time,
 };
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use mainstem_model::{Code, Cursor, Origin, Partition, ReadFilter, ReadStart, StreamId};
 use mainstem_protocol::Subscribe;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 /// What is read.
@@ -74,7 +78,7 @@ pub(super) async fn history(
     Stream(stream): Stream,
     State(api): State<Arc<Api>>,
     Params(params): Params<HistoryParams>,
-) -> Result<Json<EventPage>, Problem> {
+) -> Result<Response, Problem> {
     let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
     if limit == 0 || limit > api.config.history_events_max {
         let message = format!("limit is not a number from 1 to {}", api.config.history_events_max);
@@ -82,29 +86,29 @@ pub(super) async fn history(
     }
     let subscribe = params.subscribe(stream)?;
     let filter = subscribe.filter;
-    let _room = room(&api)?;
+    let room = api.readers.clone().try_acquire_owned().map_err(|_| busy())?;
     let mut reader = Reader::open(&api.handle, identity, subscribe).await?;
     let mut page = Filling { filter, events: Vec::new(), limit, bytes: 0, next: None };
-    let damaged = loop {
+    let page = loop {
         match reader.next().await {
             Ok(Some(delivered)) => {
                 let full = page.add(&delivered) || page.bytes >= api.config.history_bytes_max;
                 if full {
-                    return Ok(Json(page.finish(false, false)));
+                    break page.finish(false, false);
                 }
             }
-            Ok(None) => break false,
-            Err(refusal) if refusal.code == Code::DamagedHistory && reader.end().is_some() => break true,
+            Ok(None) => {
+                page.next = reader.end().or(page.next);
+                break page.finish(true, false);
+            }
+            Err(refusal) if refusal.code == Code::DamagedHistory && reader.end().is_some() => {
+                page.next = reader.end().or(page.next);
+                break page.finish(true, true);
+            }
             Err(refusal) => return Err(refusal.into()),
         }
     };
-    page.next = reader.end().or(page.next);
-    Ok(Json(page.finish(true, damaged)))
-}
-
-/// A place among those who read history; more wait outside, since each holds a page in memory.
-fn room(api: &Api) -> Result<SemaphorePermit<'_>, Problem> {
-    api.readers.try_acquire().map_err(|_| busy())
+    Ok(held(Json(page).into_response(), room))
 }
 
 pub(super) fn busy() -> Problem {

@@ -121,9 +121,11 @@ struct FormatLimits {
 struct HttpLimits {
     requests_max: usize,
     connections_max: usize,
+    connections_per_address_max: usize,
     header_bytes_max: usize,
     header_timeout_ms: u64,
     body_timeout_ms: u64,
+    write_timeout_ms: u64,
     answer_timeout_ms: u64,
     json_bytes_max: usize,
     batch_json_bytes_max: usize,
@@ -180,9 +182,11 @@ fn limits_of(api: &Api) -> Limits {
         http: HttpLimits {
             requests_max: config.requests_max,
             connections_max: config.connections_max,
+            connections_per_address_max: config.connections_per_address_max,
             header_bytes_max: config.header_bytes_max,
             header_timeout_ms: config.header_timeout_ms,
             body_timeout_ms: config.body_timeout_ms,
+            write_timeout_ms: config.write_timeout_ms,
             answer_timeout_ms: config.answer_timeout_ms,
             json_bytes_max: super::input::JSON_BYTES_MAX,
             batch_json_bytes_max: config.batch_json_bytes_max,

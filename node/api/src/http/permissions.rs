@@ -7,7 +7,7 @@ use super::{
     streams::{demand, manage, unknown_stream},
     time::Time,
 };
-use crate::ManageAction;
+use crate::{AddedRights, ManageAction};
 use axum::{Json, extract::State, http::StatusCode};
 use mainstem_model::{Address, Grant, Right, StreamId};
 use serde::{Deserialize, Serialize};
@@ -144,8 +144,9 @@ impl NewGrant {
         }
     }
 
-    /// What the account has after it.
-    pub(super) fn added_to(&self, mut grant: Grant) -> Result<Grant, Problem> {
+    /// What it adds to what the account has.
+    pub(super) fn rights(&self) -> Result<AddedRights, Problem> {
+        let mut added = AddedRights::default();
         if self.permissions.is_empty() {
             return Err(Problem::argument(
                 "permissions is empty; to revoke, delete the account's permissions",
@@ -155,11 +156,11 @@ impl NewGrant {
         for word in &self.permissions {
             let flag = match word {
                 PermissionWord::Publish => {
-                    grant.publish_until = until;
+                    added.publish_until = Some(until);
                     continue;
                 }
                 PermissionWord::Subscribe => {
-                    grant.subscribe_until = until;
+                    added.subscribe_until = Some(until);
                     continue;
                 }
                 PermissionWord::Edit => Grant::EDIT,
@@ -174,9 +175,9 @@ impl NewGrant {
                     "expiresAt goes with publish and subscribe only; grant the others apart",
                 ));
             }
-            grant.flags |= flag;
+            added.flags |= flag;
         }
-        Ok(grant)
+        Ok(added)
     }
 }
 
@@ -297,9 +298,9 @@ pub(super) async fn grant(
     JsonBody(new): JsonBody<NewGrant>,
 ) -> Result<Json<Permissions>, Problem> {
     let account = new.account()?;
-    let grant = new.added_to(grant_of(&api, stream, account))?;
+    let rights = new.rights()?;
     demand(&api, stream, identity, Right::Grant)?;
-    manage(&api, identity, ManageAction::Grant { stream, grants: vec![(account, grant)] }).await?;
+    manage(&api, identity, ManageAction::Grant { stream, account, rights }).await?;
     Ok(Json(Permissions::of(account, grant_of(&api, stream, account), Time::now().unix_s())))
 }
 
@@ -322,7 +323,7 @@ pub(super) async fn revoke(
     } else {
         demand(&api, stream, identity, Right::Grant)?;
     }
-    manage(&api, identity, ManageAction::Grant { stream, grants: vec![(user, Grant::NONE)] }).await?;
+    manage(&api, identity, ManageAction::Revoke { stream, account: user }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -125,7 +125,7 @@ impl Search {
     /// Looks at a few streams behind `after`.
     fn step(&self, registry: &Registry, after: Option<StreamId>, wanted: usize) -> Step {
         let mut step = Step { found: Vec::new(), seen: 0, last: after, at_end: false };
-        let mut rest = registry.streams().skip_while(|record| after.is_some_and(|after| record.id <= after));
+        let mut rest = registry.streams_after(after);
         while step.seen < SCAN_STEP && step.found.len() < wanted {
             let Some(record) = rest.next() else {
                 step.at_end = true;

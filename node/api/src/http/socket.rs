@@ -9,9 +9,9 @@ use super::{
     socket_subscribe::{self, Subscribing},
     time::Time,
 };
-use crate::websocket::{self, SubProtocol, Visitor, serve_websocket};
+use crate::websocket::{self, Stop, SubProtocol, Visitor, serve_websocket};
 use axum::{
-    Router,
+    Extension, Router,
     extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     http::{HeaderMap, StatusCode, header},
     response::Response,
@@ -44,6 +44,7 @@ async fn connect(
     State(api): State<Arc<Api>>,
     Params(params): Params<ConnectParams>,
     headers: HeaderMap,
+    stop: Option<Extension<Stop>>,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     let identity = identity_of(&api, &headers, params.api_key.as_deref())?;
@@ -62,7 +63,7 @@ async fn connect(
     let named = headers.get(header::ORIGIN).or_else(|| headers.get(header::HOST));
     // Checked for form by now, but for an absurd length.
     let audience = shortened(named.and_then(|value| value.to_str().ok()).unwrap_or_default());
-    let visitor = Visitor { audience, identity, protocol };
+    let visitor = Visitor { audience, identity, protocol, stop: stop_of(stop) };
     let sockets = api.sockets.clone();
     Ok(upgrade.on_upgrade(move |socket| serve_websocket(socket, sockets, visitor)))
 }
@@ -83,6 +84,7 @@ async fn subscribe(
     State(api): State<Arc<Api>>,
     Params(params): Params<SubscribeParams>,
     headers: HeaderMap,
+    stop: Option<Extension<Stop>>,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     let identity = identity_of(&api, &headers, params.api_key.as_deref())?;
@@ -95,7 +97,7 @@ async fn subscribe(
         }
     }
     let upgrade = upgrade_of(upgrade)?;
-    let subscribing = Subscribing { api, stream, partitions, identity };
+    let subscribing = Subscribing { api, stream, partitions, identity, stop: stop_of(stop) };
     Ok(upgrade.on_upgrade(move |socket| socket_subscribe::serve(socket, subscribing)))
 }
 
@@ -114,6 +116,7 @@ async fn publish(
     State(api): State<Arc<Api>>,
     Params(params): Params<PublishParams>,
     headers: HeaderMap,
+    stop: Option<Extension<Stop>>,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     let identity = identity_of(&api, &headers, params.api_key.as_deref())?.ok_or_else(auth::missing)?;
@@ -131,7 +134,7 @@ async fn publish(
     let now_s = Time::now().unix_s();
     api.handle.registry().check(stream.partition(partition), Some(identity), Right::Publish, now_s)?;
     let upgrade = upgrade_of(upgrade)?;
-    let publishing = Publishing { api, stream, identity, partition, key_field };
+    let publishing = Publishing { api, stream, identity, partition, key_field, stop: stop_of(stop) };
     Ok(upgrade.on_upgrade(move |socket| socket_publish::serve(socket, publishing)))
 }
 
@@ -141,6 +144,10 @@ fn identity_of(api: &Api, headers: &HeaderMap, api_key: Option<&str>) -> Result<
         Some(key) => auth::caller_of(api, key).map(Some),
         None => auth::bearer(headers)?.map(|key| auth::caller_of(api, key)).transpose(),
     }
+}
+
+fn stop_of(stop: Option<Extension<Stop>>) -> Stop {
+    stop.map(|Extension(stop)| stop).unwrap_or_default()
 }
 
 fn partitions_of(text: Option<&str>) -> Result<Vec<Partition>, Problem> {

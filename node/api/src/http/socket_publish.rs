@@ -3,9 +3,10 @@ use super::{
     error::{ErrorBody, Problem},
     input::{parse_json, shortened},
     publish::{json_event, json_object},
+    socket_subscribe::close,
     time::Time,
 };
-use crate::publisher::Submitted;
+use crate::{publisher::Submitted, websocket::Stop};
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -27,6 +28,7 @@ pub(super) struct Publishing {
     pub(super) partition: Partition,
     /// The field of the content that an event is filed under.
     pub(super) key_field: Option<String>,
+    pub(super) stop: Stop,
 }
 
 /// With `payload_metadata`. Of the metadata only the timestamp counts, as with Streamr.
@@ -46,12 +48,22 @@ struct Metadata {
 /// Takes events until the client has no more. An event that is refused is answered with an error message; the socket stays.
 pub(super) async fn serve(mut socket: WebSocket, publishing: Publishing) {
     let config = &publishing.api.config;
+    let mut stop = publishing.stop.clone();
+    let mut stopped = None;
     let interval = Duration::from_millis(config.ping_interval_ms);
     let mut waiting = FuturesOrdered::new();
     let mut pinged = false;
     loop {
-        let has_room = waiting.len() < config.socket_publishes_max;
+        if let (Some(refusal), true) = (&stopped, waiting.is_empty()) {
+            return close(&mut socket, refusal).await;
+        }
+        // At a shutdown the events that were taken are still answered for.
+        let has_room = stopped.is_none() && waiting.len() < config.socket_publishes_max;
         let step = tokio::select! {
+            refusal = stop.asked(), if stopped.is_none() => {
+                stopped = Some(refusal);
+                Ok(())
+            }
             Some(result) = waiting.next(), if !waiting.is_empty() => match result {
                 Ok(_) => Ok(()),
                 Err(refusal) => tell(&mut socket, &refusal, interval).await,

@@ -4,7 +4,8 @@ use super::{
     event::{MetadataBody, streamr_content},
     reader::{Session, parse},
 };
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use crate::websocket::{Stop, close_message};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use futures_util::{SinkExt, StreamExt};
 use mainstem_model::{Address, Batch, Partition, ReadFilter, ReadStart, Refusal, StreamId};
 use mainstem_protocol::{InEvent, ServerMessage, Subscribe, SubscriptionId};
@@ -19,6 +20,7 @@ pub(super) struct Subscribing {
     pub(super) stream: StreamId,
     pub(super) partitions: Vec<Partition>,
     pub(super) identity: Option<Address>,
+    pub(super) stop: Stop,
 }
 
 /// With `payload_metadata`.
@@ -42,8 +44,8 @@ impl From<Refusal> for End {
 }
 
 /// Tells live events until either side has enough.
-pub(super) async fn serve(mut socket: WebSocket, subscribing: Subscribing) {
-    let Err(end) = tell(&mut socket, &subscribing).await else { return };
+pub(super) async fn serve(mut socket: WebSocket, mut subscribing: Subscribing) {
+    let Err(end) = tell(&mut socket, &mut subscribing).await else { return };
     if let End::Refused(refusal) = end {
         close(&mut socket, &refusal).await;
     }
@@ -53,13 +55,12 @@ pub(super) async fn serve(mut socket: WebSocket, subscribing: Subscribing) {
 pub(super) async fn close(socket: &mut WebSocket, refusal: &Refusal) {
     let text = ErrorBody::of(refusal).to_text();
     if socket.send(Message::Text(text.into())).await.is_ok() {
-        let reason = Utf8Bytes::from_static(refusal.code.as_str());
-        let _ = socket.send(Message::Close(Some(CloseFrame { code: close_code::POLICY, reason }))).await;
+        let _ = socket.send(close_message(Some(refusal))).await;
     }
 }
 
-async fn tell(socket: &mut WebSocket, subscribing: &Subscribing) -> Result<(), End> {
-    let Subscribing { api, stream, partitions, identity } = subscribing;
+async fn tell(socket: &mut WebSocket, subscribing: &mut Subscribing) -> Result<(), End> {
+    let Subscribing { api, stream, partitions, identity, stop } = subscribing;
     let mut session = Session::open(&api.handle, *identity).await?;
     for (request, partition) in (1_u64..).zip(partitions) {
         let subscribe = Subscribe {
@@ -75,6 +76,7 @@ async fn tell(socket: &mut WebSocket, subscribing: &Subscribing) -> Result<(), E
     let mut pinged = false;
     loop {
         tokio::select! {
+            refusal = stop.asked() => return Err(refusal.into()),
             message = session.hear() => match message? {
                 ServerMessage::Deliver { subscription, batch, .. } => {
                     let bytes = batch.len();

@@ -270,7 +270,7 @@ fn first_grants(new: &NewStream, owner: Address) -> Result<Vec<(Address, Grant)>
         // An owner begins with every right; a grant names all that an account has, so it must not take those away.
         let start = if account == owner { OWNERS } else { Grant::NONE };
         let before = at.map_or(start, |at| grants[at].1);
-        let after = grant.added_to(before)?;
+        let after = grant.rights()?.to(before);
         match at {
             Some(at) => grants[at].1 = after,
             None => grants.push((account, after)),

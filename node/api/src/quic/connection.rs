@@ -21,6 +21,8 @@ pub(super) struct Connections {
     pub(super) session: SessionConfig,
     pub(super) handle: NodeHandle,
     pub(super) workers: Workers,
+    /// The name under which sign-ins are taken: [`TlsIdentity::audience`](crate::TlsIdentity::audience).
+    pub(super) audience: String,
 }
 
 /// How long a closing connection waits for its last words to be taken.
@@ -60,13 +62,12 @@ async fn serve_session(
     all: &Connections,
     mut stopped: watch::Receiver<bool>,
 ) -> Option<Refusal> {
-    let audience = all.config.audience.clone();
     let parts = SessionParts {
         handle: &all.handle,
         workers: &all.workers,
         publisher: None,
         config: &all.session,
-        audience,
+        audience: all.audience.clone(),
     };
     let (session, outbox) = match Session::open(parts).await {
         Ok(opened) => opened,

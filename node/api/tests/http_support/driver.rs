@@ -134,13 +134,16 @@ impl Driver {
                 }
                 stream
             }
-            ManageAction::Grant { stream, grants } => {
-                for (who, grant) in grants {
-                    // A stream's owner keeps its place, as in the contract.
-                    let grant =
-                        if who == super::alice() && grant == Grant::NONE { super::ALL } else { grant };
-                    self.apply(RegistryChange::Grant(stream, who, grant));
-                }
+            ManageAction::Grant { stream, account, rights } => {
+                let before = self.registry.read().unwrap().grants(stream).find(|(who, _)| *who == account);
+                let grant = rights.to(before.map_or(Grant::NONE, |(_, grant)| grant));
+                self.apply(RegistryChange::Grant(stream, account, grant));
+                stream
+            }
+            ManageAction::Revoke { stream, account } => {
+                // A stream's owner keeps its place, as in the contract.
+                let grant = if account == super::alice() { super::ALL } else { Grant::NONE };
+                self.apply(RegistryChange::Grant(stream, account, grant));
                 stream
             }
             ManageAction::Remove { stream } => {

@@ -30,9 +30,10 @@ impl Context {
     pub(crate) fn load(globals: &Globals) -> Result<Self, Failure> {
         let mut profile = Profile::load(&globals.profile_path()?)?;
         if let Some(broker) = &globals.broker {
-            // The profile's pin is of the profile's broker.
+            // The profile's pin and node are the profile's broker's.
             if *broker != profile.broker {
                 profile.pin = None;
+                profile.node = None;
             }
             profile.broker.clone_from(broker);
         }
@@ -98,6 +99,13 @@ impl Context {
     pub(crate) async fn connect(&self, publish: PublishConfig) -> Result<Client, anyhow::Error> {
         let mut broker: Broker = self.profile.broker.parse()?;
         broker.pin = self.profile.pin.as_deref().map(str::parse).transpose()?;
+        broker.node = self
+            .profile
+            .node
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| Failure::usage(format!("the profile's node is no address: {error}")))?;
         let mut config = ClientConfig::new(broker, self.profile.deployment.network());
         config.publish = publish;
         config.identity = match (self.key.clone(), self.delegation.clone()) {

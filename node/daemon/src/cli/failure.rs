@@ -141,7 +141,7 @@ fn of_chain(error: &ChainError) -> Failure {
 }
 
 /// Errors of our contracts that say that the caller may not.
-fn is_about_rights(name: &str) -> bool {
+pub(crate) fn is_about_rights(name: &str) -> bool {
     matches!(
         name,
         "RegistryNotOwner"

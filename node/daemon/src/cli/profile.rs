@@ -20,6 +20,9 @@ pub(crate) struct Profile {
     /// SHA-256 of the broker's public key, 64 hex digits; without it the broker's certificate must be one the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pin: Option<String>,
+    /// The node's own address; a broker that says another one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
     /// JSON-RPC endpoint of the chain; without it streams and rights cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rpc: Option<String>,

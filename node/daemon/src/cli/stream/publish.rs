@@ -3,24 +3,25 @@ use crate::cli::{
     failure::{DATA, Failure},
     progress, time,
 };
+use crate::replay::LAST_ACKS;
 use anyhow::Context as _;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::Args;
-use mainstem_client::{Client, PublishConfig, Publisher};
+use mainstem_client::{Client, PublishConfig, PublishReceipt, Publisher};
 use mainstem_model::{
     AckLevel, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, StreamId,
     limits::CONTENT_BYTES_MAX,
 };
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read},
     path::PathBuf,
     process::ExitCode,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 /// Lines read ahead of publishing.
 const LINES_AHEAD: usize = 64;
@@ -79,42 +80,51 @@ pub(super) async fn run(args: PublishArgs, context: &Context) -> anyhow::Result<
     std::thread::Builder::new().name("mainstem-stdin".into()).spawn(move || read_lines(input, &lines))?;
     let has_terminal = out.shows_progress() && !(args.file.is_none() && io::stdin().is_terminal());
     let bar = progress::bytes(has_terminal, length);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
     let (mut published, mut refused) = (0_u64, 0_u64);
-    loop {
-        let line = tokio::select! {
-            line = coming.recv() => line,
-            _ = &mut interrupted => None,
-        };
-        let Some(line) = line else { break };
-        let Line { number, bytes, is_cut } = line.context("reading the input")?;
-        bar.inc(bytes.len() as u64 + 1);
-        if bytes.iter().all(u8::is_ascii_whitespace) && !args.raw {
-            continue;
-        }
-        let event = if is_cut {
-            Err(format!("it is longer than {LINE_BYTES_MAX} bytes"))
-        } else {
-            read_event(bytes, &args, partition, partitions)
-        };
-        match event {
-            Ok((partition, event)) => {
-                drop(publishers.of(partition)?.publish(event).await.context("publishing")?);
-                published += 1;
+    let work = async {
+        while let Some(line) = coming.recv().await {
+            let Line { number, bytes, is_cut } = line.context("reading the input")?;
+            bar.inc(bytes.len() as u64 + 1);
+            if bytes.iter().all(u8::is_ascii_whitespace) && !args.raw {
+                continue;
             }
-            Err(why) => {
-                refused += 1;
-                let text = format!("line {number}: {why}");
-                let object = json!({"error": {"code": "INVALID_DATA", "message": text, "line": number}});
-                bar.suspend(|| out.notice(&object, &text));
+            let event = if is_cut {
+                Err(format!("it is longer than {LINE_BYTES_MAX} bytes"))
+            } else {
+                read_event(bytes, &args, partition, partitions)
+            };
+            match event {
+                Ok((partition, event)) => {
+                    publishers.publish(partition, event).await.context("publishing")?;
+                    published += 1;
+                }
+                Err(why) => {
+                    refused += 1;
+                    let text = format!("line {number}: {why}");
+                    let object = json!({"error": {"code": "INVALID_DATA", "message": text, "line": number}});
+                    bar.suspend(|| out.notice(&object, &text));
+                }
             }
         }
+        publishers.flush().await
+    };
+    // Over all of it: while the broker is away both handing in and the last acks wait.
+    let interrupted = tokio::select! {
+        done = work => { done?; false }
+        () = crate::dev::interrupted() => true,
+    };
+    if interrupted && let Ok(flushed) = timeout(LAST_ACKS, publishers.flush()).await {
+        flushed?;
     }
-    publishers.flush().await?;
+    let unacked = publishers.unacked();
     bar.finish_and_clear();
-    let object = json!({"stream": stream.to_string(), "published": published, "refused": refused});
+    let object =
+        json!({"stream": stream.to_string(), "published": published, "refused": refused, "unacked": unacked});
     out.result(&object, &format!("published {published} events"))?;
+    if unacked > 0 {
+        let text = format!("{unacked} of {published} events were not acked; they may be lost");
+        return Err(Failure::unavailable(text).into());
+    }
     if refused > 0 {
         let text = format!("{refused} lines were not published");
         return Err(Failure::new(DATA, "INVALID_DATA", text).into());
@@ -122,26 +132,41 @@ pub(super) async fn run(args: PublishArgs, context: &Context) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// One publisher a partition, begun when first needed.
+/// One publisher a partition, begun when first needed, with the receipts of what it has not seen acked.
 struct Publishers<'a> {
     client: &'a Client,
     stream: StreamId,
-    by_partition: BTreeMap<u16, Publisher>,
+    by_partition: BTreeMap<u16, (Publisher, VecDeque<PublishReceipt>)>,
 }
 
 impl Publishers<'_> {
-    fn of(&mut self, partition: Partition) -> anyhow::Result<&Publisher> {
-        Ok(match self.by_partition.entry(partition.number()) {
+    async fn publish(&mut self, partition: Partition, event: NewEvent) -> anyhow::Result<()> {
+        let (publisher, receipts) = match self.by_partition.entry(partition.number()) {
             Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(place) => place.insert(self.client.publisher(self.stream.partition(partition))?),
-        })
+            Entry::Vacant(place) => {
+                let publisher = self.client.publisher(self.stream.partition(partition))?;
+                place.insert((publisher, VecDeque::new()))
+            }
+        };
+        receipts.push_back(publisher.publish(event).await?);
+        // Acks come in order, so as many receipts are kept as the publisher's buffer has events.
+        while receipts.front().is_some_and(|first| first.outcome().is_some()) {
+            receipts.pop_front();
+        }
+        Ok(())
     }
 
     async fn flush(&self) -> anyhow::Result<()> {
-        for publisher in self.by_partition.values() {
+        for (publisher, _) in self.by_partition.values() {
             publisher.flush().await.context("publishing")?;
         }
         Ok(())
+    }
+
+    /// Events that were handed in and are not known to be acked.
+    fn unacked(&self) -> usize {
+        let receipts = self.by_partition.values().flat_map(|(_, receipts)| receipts);
+        receipts.filter(|receipt| !matches!(receipt.outcome(), Some(Ok(_)))).count()
     }
 }
 
