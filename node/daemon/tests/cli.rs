@@ -490,7 +490,7 @@ fn a_node_says_that_it_is_up_and_how_it_is_reached_and_a_second_signal_ends_it_a
     let (file, data) = (folder.path().join("mainstem.toml"), folder.path().join("named"));
     let text = format!(
         "http_listen = '0.0.0.0:0'\npublic_name = 'localhost'\ndata_dir = 'of-the-file'\n\
-         [quic]\nlisten = '127.0.0.1:0'\n[chain.rpc]\nurls = ['{}']\n[chain.contracts]\nchain_id = 31337\n\
+         [quic]\nlisten = '127.0.0.1:0'\n[http]\nhosts = []\n[chain.rpc]\nurls = ['{}']\n[chain.contracts]\nchain_id = 31337\n\
          block = 0\nstream_registry = '{}'\ndata_coin = '{}'\nevent_verifier = '{}'\n",
         profile["rpc"].as_str().unwrap(),
         contract("stream_registry"),
