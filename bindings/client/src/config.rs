@@ -221,7 +221,8 @@ pub struct PublishConfig {
     /// Bytes of events that one partition's publisher holds until their acks; at it `publish` waits.
     pub buffer_bytes_max: usize,
     /// Acked but not yet durable bytes of one partition's publisher that are kept, to be sent again to a broker that lost
-    /// them in a crash.
+    /// them in a crash. What has become older than the broker's clock allows is not taken again: `flush` tells, and the
+    /// publisher goes on with another series.
     pub retained_bytes_max: usize,
     /// How long to wait before sending again what an overloaded broker refused.
     pub overload_backoff: Duration,
