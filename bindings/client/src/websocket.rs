@@ -59,7 +59,12 @@ fn refused(url: &str, error: &Error) -> ClientError {
         return ClientError::disconnected(format!("{url}: {error}"));
     };
     let status = response.status();
-    let kind = if status.is_client_error() { ErrorKind::MissingPermission } else { ErrorKind::Disconnected };
+    let kind = match status.as_u16() {
+        401 | 403 => ErrorKind::MissingPermission,
+        // The broker has enough to do: it is asked again.
+        408 | 425 | 429 | 503 => ErrorKind::Overloaded,
+        _ => ErrorKind::Disconnected,
+    };
     ClientError::new(kind, format!("{url} answers with status {}", status.as_u16()))
 }
 

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// Follows the chain's streams and rights, through reorgs, lags and lies of its endpoints.
 ///
 /// The view shows the chain as of head minus [`FollowerConfig::confirmations`]. The newest blocks are read one by
-/// one, each by its hash; older ones in ranges of logs. Nothing an endpoint says is used while any names another chain
-/// id, or while two contradict each other.
+/// one, each by its hash; older ones in ranges of logs. Nothing an endpoint says is used while any that answers in time
+/// names another chain id, or while two contradict each other.
 ///
 /// A reorg that is deeper than [`FollowerConfig::undo_blocks`] is answered by building a second view from the first block;
 /// the old one stays until then, with [`Step::synced`] false.

@@ -276,6 +276,37 @@ async fn t22_two_endpoints_that_contradict_each_other_are_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_of_three_that_answers_nothing_costs_no_step_its_timeout() {
+    let mut bench = Bench::new(7).await;
+    let proxies = [
+        Proxy::start(chain_of(&bench.chain), 7).await,
+        Proxy::start(chain_of(&bench.chain), 8).await,
+        Proxy::start(chain_of(&bench.chain), 9).await,
+    ];
+    proxies[0].set(Script { chance: 1.0, faults: vec![Fault::Silent] });
+    let rpc = Rpc::new(RpcConfig {
+        urls: proxies.iter().map(|proxy| proxy.url.clone()).collect(),
+        timeout_ms: 3_600_000,
+        grace_ms: 50,
+        ..RpcConfig::default()
+    })
+    .unwrap();
+    let mut follower = Follower::new(rpc, FollowerConfig::default(), &bench.deployment).unwrap();
+    let mut copy = Registry::default();
+    // The silent one keeps each request for 5 s.
+    let steps = async {
+        for _ in 0..20 {
+            bench.happen().await;
+            bench.settle(&mut follower, &mut copy, "one is silent").await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(4), steps).await.unwrap();
+    // Whoever contradicts is still heard.
+    proxies[2].set(Script { chance: 1.0, faults: vec![Fault::OtherChain] });
+    assert!(matches!(follower.step().await, Err(ChainError::WrongChain { found: 1, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_fail_over_to_the_next_endpoint() {
     let bench = Bench::new(6).await;
     let proxy = Proxy::start(chain_of(&bench.chain), 6).await;
