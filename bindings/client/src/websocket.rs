@@ -134,3 +134,24 @@ pub(crate) async fn keep_alive(session: Arc<Session>, config: TransportConfig) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_tungstenite::tungstenite::http::Response;
+
+    #[test]
+    fn only_a_missing_right_is_told_as_one() {
+        for (status, kind) in [
+            (401, ErrorKind::MissingPermission),
+            (403, ErrorKind::MissingPermission),
+            (404, ErrorKind::Disconnected),
+            (429, ErrorKind::Overloaded),
+            (500, ErrorKind::Disconnected),
+            (503, ErrorKind::Overloaded),
+        ] {
+            let response = Response::builder().status(status).body(None).unwrap();
+            assert_eq!(refused("ws://h", &Error::Http(response.into())).kind, kind, "{status}");
+        }
+    }
+}
