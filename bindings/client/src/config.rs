@@ -316,6 +316,13 @@ pub struct TransportConfig {
     pub socket_buffer_bytes: usize,
     /// Subscriptions at a time.
     pub subscriptions_max: u32,
+    /// Streams that the broker may open beyond those of open subscriptions and a quarter of them: those of subscriptions
+    /// that have just been left. Each may hold `stream_window_bytes` here.
+    pub streams_spare: u32,
+    /// When a broker's name has several addresses, the next one is tried if the ones before have not answered for so long.
+    pub address_stagger: Duration,
+    /// How long `close` waits until the broker knows; then it hears of it by silence.
+    pub close_timeout: Duration,
 }
 
 impl Default for TransportConfig {
@@ -332,6 +339,10 @@ impl Default for TransportConfig {
             udp_payload_bytes_max: 6500,
             socket_buffer_bytes: 4 << 20,
             subscriptions_max: 1024,
+            streams_spare: 16,
+            // RFC 8305, section 5.
+            address_stagger: Duration::from_millis(250),
+            close_timeout: Duration::from_secs(1),
         }
     }
 }

@@ -3,8 +3,8 @@ use crate::{
     http::Endpoint,
     json::{self, Data, Quantity, Quantity64},
 };
-use mainstem_crypto::{Address, Hash};
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use mainstem_crypto::{Address, Hash};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{
