@@ -537,12 +537,7 @@ mod tests {
 
     fn ask() -> Subscribe {
         let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
-        Subscribe {
-            at,
-            start: ReadStart::Now,
-            filter: ReadFilter::ALL,
-            live: true,
-        }
+        Subscribe { at, start: ReadStart::Now, filter: ReadFilter::ALL, live: true }
     }
 
     fn source() -> DeliverySource {

@@ -30,7 +30,8 @@ pub enum Delivery {
     Gap(Gap),
     /// An origin signed two batches for one place. The second was dropped, and so is what builds on it.
     Fork(Fork),
-    /// The broker sent something that does not hold; the client connects anew and reads on where it stood.
+    /// The broker sent something that does not hold; the client connects anew and reads on where it stood. Or, where
+    /// publishers are checked, a live batch of somebody who may not publish: it is passed over.
     Rejected {
         /// Which partition.
         at: StreamPartition,
