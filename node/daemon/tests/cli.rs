@@ -297,6 +297,7 @@ fn a_whole_walk_from_create_to_delete() {
 
     shows_and_finds(&dev, id);
     publishes_and_resends(&dev, id);
+    bad_times_spare_the_lines_beside_them(&dev);
     chooses_partitions_by_key(&dev);
     shares(&dev, id);
     lends_its_name(&dev);
@@ -349,6 +350,27 @@ fn publishes_and_resends(dev: &Dev, id: &str) {
     check(&dev.run(&publish), 0);
     assert_eq!(check(&dev.run(&["stream", "resend", "last", "1", "/rooms#1", "-b"]), 0), "aGk=\n");
     assert_eq!(check(&dev.run(&["stream", "resend", "last", "1", "/rooms", "-p", "1", "-r"]), 0), "hi\n");
+}
+
+fn bad_times_spare_the_lines_beside_them(dev: &Dev) {
+    check(&dev.run(&["stream", "create", "/timed"]), 0);
+    let lines = "{\"content\":1}\n{\"content\":2,\"metadata\":{\"timestamp\":5}}\n{\"content\":3}\n";
+    let output = dev.run_with(&["stream", "publish", "/timed", "-m", "--json"], lines);
+    let told = json(&check(&output, 65)).remove(0);
+    assert_eq!((&told["published"], &told["refused"]), (&Value::from(2), &Value::from(1)));
+    assert_eq!(json(&err(&output))[0]["error"]["line"], 2);
+    assert_eq!(check(&dev.run(&["stream", "resend", "last", "10", "/timed"]), 0), "1\n3\n");
+}
+
+#[test]
+fn the_folder_of_a_running_node_is_not_reset() {
+    let dev = Dev::start();
+    check(&dev.run(&["stream", "create", "/kept"]), 0);
+    let ports = ["dev", "--reset", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"];
+    let output = dev.run(&ports);
+    check(&output, 74);
+    assert!(err(&output).contains("is running"), "{}", err(&output));
+    check(&dev.run(&["stream", "show", "/kept"]), 0);
 }
 
 fn chooses_partitions_by_key(dev: &Dev) {
