@@ -195,10 +195,10 @@ impl Feed {
     /// How many of the last n events are still to come, if so many were asked for. IMPORTANT: a cursor has no such bound, so
     /// what resumes by one would bring what was published meanwhile as well.
     const fn left(&self) -> Option<u64> {
-        match self.ask.start {
-            ReadStart::Last(count) if !self.ask.live => Some(count.saturating_sub(self.events)),
-            _ => None,
+        if let (ReadStart::Last(count), false) = (self.ask.start, self.ask.live) {
+            return Some(count.saturating_sub(self.events));
         }
+        None
     }
 
     fn is_shared(&self) -> bool {

@@ -382,10 +382,8 @@ impl Session {
     ) {
         let mut answers = self.answers();
         answers.subscribing = answers.subscribing.saturating_sub(1);
-        let taken = match &answer {
-            Ok(Told::Subscribed { subscription, .. }) => Some(*subscription),
-            _ => None,
-        };
+        let taken =
+            if let Ok(Told::Subscribed { subscription, .. }) = &answer { Some(*subscription) } else { None };
         if let Some(subscription) = taken {
             let named = match answers.streams.remove(&subscription) {
                 Some(Stream::Early(source)) => Stream::Arrived(source),
