@@ -359,6 +359,10 @@ async fn a_revoked_right_does_not_come_back_over_an_endpoint_that_lags() {
     let chain = Arc::new(Chain::dev().await);
     let (deployment, honest) = chain.deploy().await;
     let (id, who) = shared_stream(&chain, &honest).await;
+    // Even who lags knows the stream and its first rights.
+    for _ in 0..2 {
+        chain.mine().await;
+    }
     let proxy = Proxy::start(chain_of(&chain), 11).await;
     proxy.set(Script { chance: 1.0, faults: vec![Fault::Lag(2)] });
     let registry = StreamRegistry::new(impatient(vec![proxy.url.clone()]), &deployment);

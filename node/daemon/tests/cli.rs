@@ -5,9 +5,11 @@
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -303,6 +305,7 @@ fn a_whole_walk_from_create_to_delete() {
     lends_its_name(&dev);
     reads_on_from_a_cursor(&dev);
     is_healthy(&dev);
+    leaves_no_connection_behind(&dev);
 
     check(&dev.run(&["stream", "delete", "/rooms"]), 0);
     let gone = dev.run(&["--json", "stream", "show", id]);
@@ -457,6 +460,26 @@ fn is_healthy(dev: &Dev) {
     for check in ["profile", "broker", "chain", "node", "clock", "data folder"] {
         let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
         assert_eq!(finding["status"], "ok", "{finding}");
+    }
+}
+
+/// Commands that end close their connection: the node need not find out by the silence of 15 seconds.
+fn leaves_no_connection_behind(dev: &Dev) {
+    check(&dev.run(&["stream", "resend", "last", "1", "/rooms"]), 0);
+    check(&dev.run_with(&["stream", "publish", "/rooms"], "1\n"), 0);
+    let profile = fs::read_to_string(dev.folder.path().join("dev/connection.json")).unwrap();
+    let profile: Value = serde_json::from_str(&profile).unwrap();
+    let address = profile["http"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let metrics = || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(socket, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        text
+    };
+    let until = Instant::now() + Duration::from_secs(8);
+    while !metrics().contains("\nmainstem_broker_sessions 0\n") {
+        assert!(Instant::now() < until, "{}", metrics());
     }
 }
 
