@@ -21,14 +21,11 @@ fail() {
 
 # --- what is missing
 
+# shellcheck source=tools/versions.sh
+. tools/versions.sh
+
 need_tools() {
-    if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
-        # shellcheck disable=SC1091
-        . "$HOME/.cargo/env"
-    fi
-    command -v cargo >/dev/null || fail "Rust is missing. Install it with
-    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
-and run this again"
+    need_rust
     command -v cc >/dev/null && return
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
         echo "installing a C compiler (build-essential)"

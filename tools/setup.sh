@@ -9,9 +9,16 @@ missing() {
     exit 1
 }
 
-command -v cargo >/dev/null || missing "Rust (cargo)" "install it from https://rustup.rs"
-command -v node >/dev/null || missing "Node.js 20 or newer (node, npm)" "install it from https://nodejs.org or your system's packages"
-command -v python3 >/dev/null || missing "Python 3.11 or newer" "install it from your system's packages"
+# shellcheck source=tools/versions.sh
+. tools/versions.sh
+
+need_tools() {
+    need_rust
+    need_version "Node.js (node)" "node --version" "$NODE_MIN" "install it from https://nodejs.org or your system's packages"
+    need_version "npm" "npm --version" 9 "it comes with Node.js; Debian and Ubuntu have it in a package npm of its own"
+    need_version "Python (python3)" "python3 --version" "$PYTHON_MIN" "install it from your system's packages"
+}
+need_tools
 
 if ! command -v capnp >/dev/null; then
     if command -v apt-get >/dev/null; then
@@ -29,6 +36,6 @@ for folder in contracts examples/foreign-signer; do
     [ -f "$folder/package-lock.json" ] || continue
     if [ ! -d "$folder/node_modules" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
         echo "installing the packages of $folder"
-        (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --silent)
+        (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
     fi
 done

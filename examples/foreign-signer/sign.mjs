@@ -1,11 +1,29 @@
 // Signs a batch as any wallet can, from the format's description alone (the tables in node/model/src/header.rs and event.rs).
-//   node sign.mjs request.json > batch.json      then POST batch.json to /streams/{id}/batches
-import { createHash } from 'node:crypto'
+//   node sign.mjs request.json --node http://127.0.0.1:7171 --stream 0x… --now > signed.json
+// then POST signed.json to /streams/{id}/batches. Without options it signs what request.json says, to the last bit.
+import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import { concatHex, keccak256, numberToHex } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
 
-const request = JSON.parse(readFileSync(process.argv[2] ?? 0, 'utf8'))
+const text = { type: 'string' }
+const { values: options, positionals: [file = 0] } = parseArgs({
+  allowPositionals: true,
+  options: { node: text, stream: text, partition: text, now: { type: 'boolean' } },
+})
+const request = JSON.parse(readFileSync(file, 'utf8'))
+if (options.node) {
+  const { network } = await (await fetch(new URL('/info', options.node))).json()
+  Object.assign(request, { chainId: network.chainId, registry: network.registry })
+}
+if (options.stream) Object.assign(request, { stream: options.stream, partition: 0 })
+if (options.partition) request.partition = Number(options.partition)
+if (options.now) {
+  const later = Date.now() - Math.max(...request.events.map((event) => event.timestamp))
+  request.events.forEach((event) => { event.timestamp += later })
+  request.series = BigInt('0x' + randomBytes(8).toString('hex')).toString()
+}
 const wallet = privateKeyToAccount(request.secretKey)
 
 const uint = (value, size, signed = false) => numberToHex(BigInt(value), { size, signed })

@@ -11,6 +11,8 @@ use std::{
 
 /// How long an answer about somebody's right to publish is good for.
 const RIGHT_AGE_MAX: Duration = Duration::from_secs(30);
+/// How long to wait for a chain whose head is below the first block to read.
+const VIEW_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Answers that are remembered; at one more all are forgotten.
 const RIGHTS_MAX: usize = 10_000;
 
@@ -74,7 +76,26 @@ impl Chain {
         let Some(follower) = slot.as_mut() else {
             return Err(ClientError::new(ErrorKind::Unknown, "the chain is not followed"));
         };
-        while !follower.step().await?.synced {}
+        let until = Instant::now() + VIEW_WAIT_MAX;
+        loop {
+            let step = follower.step().await?;
+            if step.synced {
+                break;
+            }
+            if step.waiting {
+                if Instant::now() >= until {
+                    let from = self.deployment.block;
+                    return Err(ClientError::new(
+                        ErrorKind::Chain,
+                        format!(
+                            "the chain's head is below block {from}, from which the registry is read: check `from_block`"
+                        ),
+                    ));
+                }
+                tracing::info!(from = self.deployment.block, "waiting for the chain's first block to follow");
+                tokio::time::sleep(Duration::from_millis(FollowerConfig::default().poll_ms)).await;
+            }
+        }
         Ok(ask(follower.view().registry()))
     }
 

@@ -325,7 +325,7 @@ impl Client {
         }
     }
 
-    /// Closes the connection and waits until that is done. What is not acked fails with `ClientClosed`: flush first.
+    /// Closes the connection and waits until the broker knows, for `close_timeout` at most. What is not acked fails with `ClientClosed`: flush first.
     pub async fn close(&self) {
         self.core().close();
         self.core().closed().await;

@@ -220,7 +220,8 @@ pub struct PublishConfig {
     /// Bytes of events that one partition's publisher holds until their acks; at it `publish` waits.
     pub buffer_bytes_max: usize,
     /// Acked but not yet durable bytes of one partition's publisher that are kept, to be sent again to a broker that lost
-    /// them in a crash.
+    /// them in a crash. What has become older than the broker's clock allows is not taken again: `flush` tells, and the
+    /// publisher goes on with another series.
     pub retained_bytes_max: usize,
     /// How long to wait before sending again what an overloaded broker refused.
     pub overload_backoff: Duration,
@@ -314,6 +315,13 @@ pub struct TransportConfig {
     pub socket_buffer_bytes: usize,
     /// Subscriptions at a time.
     pub subscriptions_max: u32,
+    /// Streams that the broker may open beyond those of open subscriptions and a quarter of them: those of subscriptions
+    /// that have just been left. Each may hold `stream_window_bytes` here.
+    pub streams_spare: u32,
+    /// When a broker's name has several addresses, the next one is tried if the ones before have not answered for so long.
+    pub address_stagger: Duration,
+    /// How long `close` waits until the broker knows; then it hears of it by silence.
+    pub close_timeout: Duration,
 }
 
 impl Default for TransportConfig {
@@ -330,6 +338,10 @@ impl Default for TransportConfig {
             udp_payload_bytes_max: 6500,
             socket_buffer_bytes: 4 << 20,
             subscriptions_max: 1024,
+            streams_spare: 16,
+            // RFC 8305, section 5.
+            address_stagger: Duration::from_millis(250),
+            close_timeout: Duration::from_secs(1),
         }
     }
 }

@@ -103,8 +103,12 @@ impl Core {
         let why = loop {
             let began = Instant::now();
             let lost = tokio::select! {
-                error = running.session.ended() => error,
-                () = asked(&mut close) => break ClientError::closed(),
+                error = running.session.ended() => Some(error),
+                () = asked(&mut close) => None,
+            };
+            let Some(lost) = lost else {
+                running.close(self.config.transport.close_timeout).await;
+                break ClientError::closed();
             };
             drop(running);
             if began.elapsed() >= GOOD_LIFE {

@@ -72,6 +72,8 @@ struct Received {
     received_at: i64,
     /// Leading events before it are had already.
     skip: usize,
+    /// Events from here on are more than was asked for.
+    end: usize,
     /// Set when some of the batch's events may lie outside the range of time that was asked for.
     times: Option<(i64, i64)>,
 }
@@ -82,7 +84,8 @@ impl EventBatch {
         let inside = filter.from <= header.timestamp_min && header.timestamp_max <= filter.to;
         let times = (!inside).then_some((filter.from, filter.to));
         let skip = usize::from(cursor.skip().min(header.count));
-        Self(Arc::new(Received { batch, cursor, fetched: false, received_at, skip, times }))
+        let end = usize::from(header.count);
+        Self(Arc::new(Received { batch, cursor, fetched: false, received_at, skip, end, times }))
     }
 
     /// A batch that fills a gap; `cursor` is where the subscription stands.
@@ -101,13 +104,30 @@ impl EventBatch {
 
     /// What is left of it behind the event at `index`.
     pub(crate) fn rest(&self, index: usize) -> Self {
-        let Received { batch, cursor, fetched, received_at, times, .. } = &*self.0;
+        let Received { batch, cursor, fetched, received_at, end, times, .. } = &*self.0;
         Self(Arc::new(Received {
             batch: batch.clone(),
             cursor: *cursor,
             fetched: *fetched,
             received_at: *received_at,
             skip: index,
+            end: *end,
+            times: *times,
+        }))
+    }
+
+    /// At most its first `count` wanted events.
+    pub(crate) fn first(self, count: u64) -> Self {
+        let cut = self.events().nth(usize::try_from(count).unwrap_or(usize::MAX)).map(|(index, _)| index);
+        let Some(end) = cut else { return self };
+        let Received { batch, cursor, fetched, received_at, skip, times, .. } = &*self.0;
+        Self(Arc::new(Received {
+            batch: batch.clone(),
+            cursor: *cursor,
+            fetched: *fetched,
+            received_at: *received_at,
+            skip: *skip,
+            end,
             times: *times,
         }))
     }
@@ -142,10 +162,11 @@ impl EventBatch {
         &self.0.batch
     }
 
-    /// The places in the batch that can hold wanted events: leading ones that were had already are left out. Where
+    /// The places in the batch that can hold wanted events: leading ones that were had already and last ones that are too
+    /// many are left out. Where
     /// [`EventBatch::has_time_filter`], look at each with [`EventBatch::wants`].
     pub fn wanted(&self) -> Range<usize> {
-        self.0.skip..usize::from(self.header().count)
+        self.0.skip..self.0.end
     }
 
     /// Whether some events within [`EventBatch::wanted`] may lie outside the range of time that was asked for.
@@ -160,7 +181,7 @@ impl EventBatch {
 
     /// The wanted events in series order, in place, each with its place in the batch.
     pub fn events(&self) -> impl Iterator<Item = (usize, EventRef<'_>)> {
-        let all = self.0.batch.events().enumerate().skip(self.0.skip);
+        let all = self.0.batch.events().enumerate().take(self.0.end).skip(self.0.skip);
         all.filter(|(_, event)| self.wants(event.timestamp))
     }
 
@@ -181,7 +202,7 @@ impl EventBatch {
 
     /// Where to go on behind the whole batch.
     pub fn cursor(&self) -> Cursor {
-        self.cursor_after(usize::from(self.header().count))
+        self.cursor_after(self.0.end.saturating_sub(1))
     }
 
     /// Where to go on behind the event at `index`.

@@ -25,6 +25,8 @@ const GROUP_BYTES_MAX: usize = 64 << 10;
 const PROVEN_HERE_BYTES_MAX: usize = 2 << 10;
 /// Wait before asking again what the broker could not do just now.
 const AGAIN: Duration = Duration::from_millis(250);
+/// The longest wait before asking a chain again that does not answer.
+const AGAIN_MAX: Duration = Duration::from_secs(5);
 /// Looked back when a cursor means nothing to the broker any more: twice what clocks may differ.
 const LOOK_BACK_MS: i64 = 600_000;
 
@@ -83,6 +85,8 @@ pub(crate) struct Feed {
     /// Wrong things in a row.
     bad: u32,
     events: u64,
+    /// This session's subscription goes on where another one's was lost.
+    resumed: bool,
     /// Events of the past that came in over this session's subscription, as the broker counts them.
     counted: u64,
 }
@@ -110,6 +114,7 @@ impl Feed {
             told_caught_up: false,
             bad: 0,
             events: 0,
+            resumed: false,
             counted: 0,
         }
     }
@@ -163,6 +168,10 @@ impl Feed {
 
     /// Reads over one session, for as long as it lasts.
     async fn read(&mut self, session: &Arc<Session>) -> Stop {
+        self.resumed = self.cursor.is_some();
+        if self.resumed && self.left() == Some(0) {
+            return Stop::Ended(Ok(true));
+        }
         let ask = Subscribe { start: self.cursor.map_or(self.ask.start, ReadStart::Cursor), ..self.ask };
         let mut subscribed = match session.subscribe(ask, self.is_shared()).await {
             Ok(subscribed) => subscribed,
@@ -176,11 +185,20 @@ impl Feed {
         let stop = match self.pump(session, &mut subscribed).await {
             Ok(stop) | Err(stop) => stop,
         };
-        let ended = matches!(stop, Stop::Ended(_));
+        let ended = matches!(stop, Stop::Ended(_)) && !(self.resumed && self.left() == Some(0));
         if !ended && !session.is_gone() {
             session.unsubscribe(subscribed.subscription);
         }
         stop
+    }
+
+    /// How many of the last n events are still to come, if so many were asked for. IMPORTANT: a cursor has no such bound, so
+    /// what resumes by one would bring what was published meanwhile as well.
+    const fn left(&self) -> Option<u64> {
+        if let (ReadStart::Last(count), false) = (self.ask.start, self.ask.live) {
+            return Some(count.saturating_sub(self.events));
+        }
+        None
     }
 
     fn is_shared(&self) -> bool {
@@ -360,7 +378,9 @@ impl Feed {
                     self.out.send(Item::Notice(Delivery::Gap(gap)))?;
                 }
                 self.guard.take(&header, id);
-                self.output(EventBatch::new(batch, cursor, received_at, &self.ask.filter)).await?;
+                if self.is_permitted(session, &header).await? {
+                    self.output(EventBatch::new(batch, cursor, received_at, &self.ask.filter)).await?;
+                }
             }
         }
         self.bad = 0;
@@ -380,28 +400,50 @@ impl Feed {
         if let Some(wrong) = wrong {
             return Err(self.reject(session, ClientError::new(ErrorKind::InvalidMessage, wrong)));
         }
-        if let (true, Some(chain)) = (self.check_publishers, &self.core.chain) {
-            match chain.may_publish(self.ask.at.stream, header.origin).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    let message = format!("{} may not publish to {}", header.origin, self.ask.at.stream);
-                    let error = ClientError::new(ErrorKind::MissingPermission, message);
-                    return Err(self.reject(session, error));
-                }
-                Err(error) => return Err(Stop::Ended(Err(error))),
-            }
-        }
         Ok(())
     }
 
+    /// Whether the chain lets a batch's origin publish; if not, that is told and the batch passed over. A chain that does not
+    /// answer is asked again.
+    ///
+    /// Only of what is live: today's rights say nothing about events of the past.
+    async fn is_permitted(&self, session: &Arc<Session>, header: &Header) -> Result<bool, Stop> {
+        let Some(chain) = self.core.chain.as_ref().filter(|_| self.check_publishers && self.told_caught_up)
+        else {
+            return Ok(true);
+        };
+        let mut stop = self.stop.clone();
+        let (mut gone, mut wait) = (std::pin::pin!(session.ended()), AGAIN);
+        loop {
+            match chain.may_publish(self.ask.at.stream, header.origin).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {
+                    let message = format!("{} may not publish to {}", header.origin, self.ask.at.stream);
+                    let error = ClientError::new(ErrorKind::MissingPermission, message);
+                    self.out.send(Item::Notice(Delivery::Rejected { at: self.ask.at, error }))?;
+                    return Ok(false);
+                }
+                Err(error) => tracing::warn!(%error, "the chain does not say who may publish; asking again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (2 * wait).min(AGAIN_MAX),
+                () = stopped(&mut stop) => return Err(Stop::Left),
+                _ = &mut gone => return Err(Stop::Again(Duration::ZERO)),
+            }
+        }
+    }
+
     async fn output(&mut self, batch: EventBatch) -> Result<(), Stop> {
+        let left = self.left().filter(|_| self.resumed);
+        let batch = left.map_or_else(|| batch.clone(), |left| batch.clone().first(left));
         let events = batch.len();
         self.latest = self.latest.max(Some(batch.header().timestamp_max));
         if events == 0 {
             return Ok(());
         }
         self.events += events as u64;
-        Ok(self.out.batch(batch).await?)
+        self.out.batch(batch).await?;
+        if left.is_some() && self.left() == Some(0) { Err(Stop::Ended(Ok(true))) } else { Ok(()) }
     }
 
     fn caught_up(&mut self, session: &Arc<Session>, cursor: Cursor, state: CaughtUp) -> Result<(), Stop> {

@@ -2,6 +2,7 @@
 //! are acked.
 
 mod linger;
+mod restart;
 mod state;
 
 use crate::{
@@ -151,6 +152,13 @@ impl Lane {
         self.publishing.sealer().run(move || lane.seal(&open, lane.writer()));
     }
 
+    /// When nothing is on its way any more, nothing waits.
+    fn cut_if_idle(self: &Arc<Self>, state: &mut State) {
+        if state.items.is_empty() && state.sealing == 0 && !state.open.events.is_empty() {
+            self.cut(state);
+        }
+    }
+
     fn writer(&self) -> MutexGuard<'_, SeriesWriter> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,9 +181,7 @@ impl Lane {
                 return self.fail(error);
             }
         };
-        let item =
-            Item { batch, ticket: Some(open.ticket.clone()), bytes: open.bytes, request: 0, acked: false };
-        state.items.push_back(item);
+        state.items.push_back(Item::new(batch, Some(open.ticket.clone()), open.bytes));
         self.enqueue(&mut state);
     }
 
@@ -192,7 +198,7 @@ impl Lane {
     }
 
     fn enqueue(self: &Arc<Self>, state: &mut State) {
-        if !state.queued && !state.rewinding && state.sent < state.items.len() {
+        if !state.queued && !state.is_held() && state.sent < state.items.len() {
             state.queued = true;
             self.publishing.enqueue(self.clone());
         }
@@ -211,7 +217,7 @@ impl Lane {
             // IMPORTANT: it stays queued, as who began the new session may have left it alone for that.
             return Sending::Stale;
         }
-        if state.rewinding {
+        if state.is_held() {
             state.queued = false;
             return Sending::Done;
         }
@@ -260,17 +266,9 @@ impl Lane {
             level,
         };
         let ticket = item.ticket.take();
-        while state.items.front().is_some_and(|item| item.acked) {
-            let Some(item) = state.items.pop_front() else { break };
-            state.first += 1;
-            state.sent = state.sent.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(item.bytes);
-            state.retain(item.batch, level, self.config.retained_bytes_max);
-        }
-        if state.items.is_empty() && state.sealing == 0 && !state.open.events.is_empty() {
-            // Nothing is on its way any more, so nothing waits.
-            self.cut(&mut state);
-        }
+        state.bring_back_next = 1;
+        state.settle(level, self.config.retained_bytes_max);
+        self.cut_if_idle(&mut state);
         self.end_rewind(&mut state);
         drop(state);
         if let Some(ticket) = ticket {
@@ -302,10 +300,21 @@ impl Lane {
             }
             // Another one before it was refused, or its answer is still to come.
             Some(Code::SeriesGap) if !is_first => state.rewinding = true,
-            // The broker has lost what it had acked: it gets all that is kept, duplicates and all.
+            // The broker has lost what it had acked: it gets the last of it again, then more of it.
             Some(Code::SeriesGap) if state.bring_back() => {
                 tracing::warn!(at = %self.at, "the broker has lost acked batches; they are sent again");
                 state.rewinding = true;
+            }
+            // What lies between is lost: it was too old to be taken again.
+            Some(Code::SeriesGap) if state.too_old => {
+                if let Some(item) = state.item(serial) {
+                    let series = item.batch.header().series;
+                    state.breaks(series);
+                }
+            }
+            Some(Code::InvalidTimestamp) => {
+                self.drop_refused(&mut state, serial, error);
+                self.cut_if_idle(&mut state);
             }
             // Nothing about the batch itself: the same on another connection, in a while.
             Some(
@@ -325,7 +334,15 @@ impl Lane {
 
     /// When everything that was sent is answered, it begins again at the first that is not acked.
     fn end_rewind(self: &Arc<Self>, state: &mut State) {
-        if !state.rewinding || state.outstanding > 0 {
+        if state.restarting || state.outstanding > 0 {
+            return;
+        }
+        if !state.broken.is_empty() {
+            state.restarting = true;
+            let lane = self.clone();
+            return self.publishing.sealer().run(move || lane.restart());
+        }
+        if !state.rewinding {
             return;
         }
         state.rewinding = false;
@@ -352,6 +369,7 @@ impl Lane {
         }
         (state.sent, state.outstanding) = (0, 0);
         (state.rewinding, state.delay) = (false, false);
+        self.end_rewind(&mut state);
         self.enqueue(&mut state);
     }
 
@@ -413,7 +431,7 @@ impl Lane {
                 }
                 let until = *until.get_or_insert(state.cut);
                 if state.first >= until {
-                    return Ok(());
+                    return state.refused.take().map_or(Ok(()), Err);
                 }
             }
             progress.await;

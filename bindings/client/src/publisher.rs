@@ -151,7 +151,8 @@ impl Publisher {
     /// Waits until everything handed in so far is acked. What waits for company goes at once.
     ///
     /// # Errors
-    /// An event was refused for good, also one whose receipt was dropped.
+    /// An event was refused for good, also one whose receipt was dropped. If it was refused for its timestamp alone, this
+    /// is told once and the publisher goes on.
     pub async fn flush(&self) -> Result<(), ClientError> {
         for lane in self.0.lanes.iter().filter_map(OnceLock::get) {
             lane.0.flush().await?;

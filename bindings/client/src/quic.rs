@@ -8,6 +8,7 @@ use crate::{
     tls,
 };
 use bytes::{Buf, Bytes};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use quinn::{
     AckFrequencyConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout,
     MtuDiscoveryConfig, RecvStream, SendStream, VarInt, congestion::CubicConfig,
@@ -15,10 +16,13 @@ use quinn::{
 };
 use rustls_pki_types::CertificateDer;
 use std::{
+    future::Future,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::timeout;
 
 /// What the node calls the protocol in the TLS handshake.
 const ALPN: &[u8] = b"mainstem/1";
@@ -34,6 +38,7 @@ const CHUNKS: usize = 32;
 /// A connection and its session stream.
 #[derive(Debug)]
 pub(crate) struct QuicLink {
+    pub(crate) endpoint: Endpoint,
     pub(crate) connection: Connection,
     pub(crate) up: SendStream,
     pub(crate) down: QuicFrames,
@@ -54,14 +59,45 @@ pub(crate) async fn connect(config: &ClientConfig) -> Result<QuicLink, ClientErr
     let addresses = tokio::net::lookup_host((host.as_str(), *port))
         .await
         .map_err(|error| ClientError::disconnected(format!("{host} has no address: {error}")))?;
-    let mut last = ClientError::disconnected(format!("{host} has no address"));
-    for address in addresses {
-        match connect_to(address, host, client.clone(), &config.transport).await {
-            Ok(link) => return Ok(link),
-            Err(error) => last = error,
+    let tries =
+        addresses.map(|address| connect_to(address, host, client.clone(), &config.transport)).collect();
+    match first_of(tries, config.transport.address_stagger).await {
+        Ok(link) => Ok(link),
+        Err(error) => {
+            Err(error.unwrap_or_else(|| ClientError::disconnected(format!("{host} has no address"))))
         }
     }
-    Err(last)
+}
+
+/// The first that works. One after the other, but the next one begins when those before have neither worked nor failed for
+/// a while ("happy eyeballs", RFC 8305): `localhost` is an IPv6 address first, and a node may listen on IPv4 only.
+async fn first_of<T>(
+    tries: Vec<impl Future<Output = Result<T, ClientError>>>,
+    stagger: Duration,
+) -> Result<T, Option<ClientError>> {
+    let mut tries = tries.into_iter();
+    let mut running = FuturesUnordered::new();
+    let mut last: Option<ClientError> = None;
+    loop {
+        let more = tries.next();
+        let is_last = more.is_none();
+        running.extend(more);
+        let wait =
+            async { if is_last { std::future::pending().await } else { tokio::time::sleep(stagger).await } };
+        tokio::select! {
+            done = running.next() => match done {
+                Some(Ok(done)) => return Ok(done),
+                // IMPORTANT: a broker that is another than expected says more than an address where nobody is.
+                Some(Err(error)) if last.as_ref().is_none_or(|last| last.kind == ErrorKind::Disconnected) => {
+                    last = Some(error);
+                }
+                Some(Err(_)) => {}
+                None if is_last => return Err(last),
+                None => {}
+            },
+            () = wait => {}
+        }
+    }
 }
 
 async fn connect_to(
@@ -78,7 +114,7 @@ async fn connect_to(
     let connection = connecting.await.map_err(|error| lost(&error))?;
     let (up, down) = connection.open_bi().await.map_err(|error| lost(&error))?;
     let audience = audience(&connection)?;
-    Ok(QuicLink { connection, up, down: QuicFrames::new(down), audience })
+    Ok(QuicLink { endpoint, connection, up, down: QuicFrames::new(down), audience })
 }
 
 /// `quic://` and SHA-256 of the key that the server proved in this handshake.
@@ -101,16 +137,37 @@ fn transport(config: &TransportConfig) -> quinn::TransportConfig {
         .ack_frequency_config(Some(AckFrequencyConfig::default()))
         .congestion_controller_factory(Arc::new(congestion))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(config.subscriptions_max))
+        .max_concurrent_uni_streams(VarInt::from_u32(streams_allowed(0, config)))
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(config.stream_window_bytes))
-        // IMPORTANT: no bound over all streams: subscriptions that nobody reads must not hold up acks. Memory is bounded
-        // by the streams' own windows.
-        .receive_window(VarInt::MAX)
+        .receive_window(window_allowed(0, config))
         .send_window(config.send_window_bytes)
         .max_idle_timeout(IdleTimeout::try_from(config.idle).ok())
         .keep_alive_interval(Some(config.keep_alive));
     transport
+}
+
+/// How many streams the broker may open while so many subscriptions are open here. A quarter is added, as quinn tells
+/// smaller raises of the bound late.
+fn streams_allowed(open: u32, config: &TransportConfig) -> u32 {
+    open.saturating_add(open / 4).saturating_add(config.streams_spare.max(1)).min(config.subscriptions_max)
+}
+
+/// What a broker may have on its way here. IMPORTANT: room for every stream's window and the session stream's, as
+/// subscriptions that nobody reads must not hold up acks.
+fn window_allowed(open: u32, config: &TransportConfig) -> VarInt {
+    let streams = u64::from(streams_allowed(open, config)) + 1;
+    VarInt::from_u64(streams * u64::from(config.stream_window_bytes)).unwrap_or(VarInt::MAX)
+}
+
+/// Lets the broker open streams as subscriptions are opened here, and not more.
+pub(crate) async fn allow(session: Arc<Session>, connection: Connection, config: TransportConfig) {
+    let mut open = session.open_streams();
+    while open.changed().await.is_ok() {
+        let count = *open.borrow_and_update();
+        connection.set_receive_window(window_allowed(count, &config));
+        connection.set_max_concurrent_uni_streams(VarInt::from_u32(streams_allowed(count, &config)));
+    }
 }
 
 fn endpoint(remote: SocketAddr, config: &TransportConfig) -> io::Result<Endpoint> {
@@ -246,7 +303,8 @@ pub(crate) async fn accept(session: Arc<Session>, connection: Connection) {
                 let session = session.clone();
                 tokio::spawn(async move {
                     let mut frames = QuicFrames::new(stream);
-                    match frames.next().await {
+                    let first = timeout(session.request_timeout(), frames.next()).await;
+                    match first.unwrap_or_else(|_| Err(ClientError::disconnected("it said nothing"))) {
                         Ok(Some(first)) => match subscription_of(&first) {
                             Some(subscription) => {
                                 session.arrived(subscription, DeliverySource::quic(frames, first));
@@ -255,9 +313,12 @@ pub(crate) async fn accept(session: Arc<Session>, connection: Connection) {
                                 "the broker opened a stream that is of no subscription",
                             )),
                         },
-                        // Ended before it began, or lost with the connection.
-                        Ok(None) => {}
-                        Err(error) => tracing::debug!(%error, "a subscription's stream was lost"),
+                        // Whose it was nobody knows: whoever waits for one asks again.
+                        Ok(None) => session.stream_lost(),
+                        Err(error) => {
+                            tracing::debug!(%error, "a subscription's stream was lost");
+                            session.stream_lost();
+                        }
                     }
                 });
             }
@@ -269,6 +330,12 @@ pub(crate) async fn accept(session: Arc<Session>, connection: Connection) {
 /// Ends a connection as its client wants.
 pub(crate) fn close(connection: &Connection) {
     connection.close(CLOSE_DONE, b"");
+}
+
+/// Waits until the broker knows, or for `limit`.
+pub(crate) async fn closed(endpoint: &Endpoint, limit: Duration) {
+    // Who does not answer hears of it by silence.
+    let _ = timeout(limit, endpoint.wait_idle()).await;
 }
 
 pub(crate) const fn subscription_of(told: &Told) -> Option<u32> {
@@ -283,5 +350,46 @@ pub(crate) const fn subscription_of(told: &Told) -> Option<u32> {
         | Told::Refused { .. }
         | Told::Unsubscribed { .. }
         | Told::Pong { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::pending, pin::Pin};
+
+    type Try = Pin<Box<dyn Future<Output = Result<u8, ClientError>>>>;
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_hold_up_the_next() {
+        let tries: Vec<Try> = vec![Box::pin(pending()), Box::pin(async { Ok(2) })];
+        assert_eq!(first_of(tries, Duration::from_millis(1)).await.unwrap(), 2);
+        let failed = || ClientError::disconnected("nobody");
+        let tries: Vec<Try> = vec![Box::pin(async move { Err(failed()) }), Box::pin(async { Ok(2) })];
+        assert_eq!(first_of(tries, Duration::from_secs(3600)).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn of_many_failures_the_telling_one_is_told() {
+        let pin = || ClientError::new(ErrorKind::InvalidSignIn, "another key");
+        let nobody = || ClientError::disconnected("nobody");
+        for wrong in [[pin(), nobody()], [nobody(), pin()]] {
+            let tries: Vec<Try> =
+                wrong.into_iter().map(|error| Box::pin(async { Err(error) }) as Try).collect();
+            assert_eq!(first_of(tries, Duration::ZERO).await.unwrap_err(), Some(pin()));
+        }
+        assert_eq!(first_of(Vec::<Try>::new(), Duration::ZERO).await.unwrap_err(), None);
+    }
+
+    #[test]
+    fn a_broker_may_open_only_a_few_streams_more_than_were_asked_for() {
+        let config = TransportConfig::default();
+        let bytes = |open| window_allowed(open, &config).into_inner();
+        assert_eq!(streams_allowed(0, &config), 16);
+        assert_eq!(bytes(0), 17 * (4 << 20));
+        for open in 0..=1000 {
+            assert!(streams_allowed(open, &config) > open && streams_allowed(open, &config) <= 1024);
+            assert!(bytes(open) > u64::from(open) * (4 << 20));
+        }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     request_timeout: Duration,
     /// Bytes that one subscription may have waiting on a shared socket.
     shared_bytes_max: usize,
+    /// Subscriptions that have, or will have, a stream of their own.
+    open_streams: watch::Sender<u32>,
     /// Bytes of batches on their way to their acks.
     pub(crate) publish_bytes: AtomicUsize,
     pub(crate) publishing: Arc<Publishing>,
@@ -53,13 +55,51 @@ pub(crate) struct Session {
 struct Answers {
     waiters: HashMap<u64, Waiter>,
     streams: HashMap<u32, Stream>,
+    /// Subscribe requests of a stream of their own that are not answered.
+    subscribing: usize,
     /// Shares of a WebSocket.
     sinks: HashMap<u32, SharedSink>,
+}
+
+/// Streams of subscriptions that were left which may come while an answer is awaited.
+const STRAY_MAX: usize = 64;
+
+impl Answers {
+    /// How many streams nobody has asked for, as far as is known.
+    fn stray(&self) -> usize {
+        self.streams.values().filter(|stream| matches!(stream, Stream::Early(_))).count()
+    }
+
+    /// When every answer is there, what none of them named is nobody's.
+    fn forget_stray(&mut self) {
+        if self.subscribing == 0 {
+            self.streams.retain(|_, stream| !matches!(stream, Stream::Early(_)));
+        }
+    }
+}
+
+/// Counts a subscription with a stream of its own, for as long as it lives.
+#[derive(Debug)]
+struct OpenStream(watch::Sender<u32>);
+
+impl OpenStream {
+    fn new(session: &Session) -> Self {
+        session.open_streams.send_modify(|open| *open += 1);
+        Self(session.open_streams.clone())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open = open.saturating_sub(1));
+    }
 }
 
 #[derive(Debug)]
 enum Waiter {
     Once(oneshot::Sender<Result<Told, ClientError>>),
+    /// A subscribe request that is answered by a stream as well.
+    Subscribe(oneshot::Sender<Result<Told, ClientError>>),
     /// A subscribe request over a shared socket.
     Shared(oneshot::Sender<Result<(u32, DeliverySource), ClientError>>),
     Publish {
@@ -73,6 +113,11 @@ enum Waiter {
 
 #[derive(Debug)]
 enum Stream {
+    /// It came before the answer that names it, if it ever is named.
+    Early(DeliverySource),
+    /// It was named; nobody has come for it yet.
+    Expected,
+    /// It is here, and was named.
     Arrived(DeliverySource),
     Awaited(oneshot::Sender<DeliverySource>),
 }
@@ -96,6 +141,7 @@ impl Session {
             gone: watch::Sender::new(None),
             request_timeout: config.transport.request_timeout,
             shared_bytes_max: config.subscribe.queue_bytes_max,
+            open_streams: watch::Sender::new(0),
             publish_bytes: AtomicUsize::new(0),
             publishing: publishing.clone(),
             ready: Notify::new(),
@@ -145,6 +191,7 @@ impl Session {
         let mut answers = self.answers();
         answers.waiters.clear();
         answers.streams.clear();
+        answers.subscribing = 0;
         answers.sinks.clear();
     }
 
@@ -194,15 +241,19 @@ impl Session {
             let (told, answer) = oneshot::channel();
             self.post(&Request::Subscribe(ask), Waiter::Shared(told));
             let (subscription, source) = self.answer(answer).await?;
-            return Ok(Subscribed { subscription, source: Source::Here(source) });
+            return Ok(Subscribed { subscription, source: Source::Here(source), _open: None });
         }
-        let Told::Subscribed { subscription, .. } = self.ask(&Request::Subscribe(ask)).await? else {
+        let open = OpenStream::new(self);
+        let (told, answer) = oneshot::channel();
+        self.answers().subscribing += 1;
+        self.post(&Request::Subscribe(ask), Waiter::Subscribe(told));
+        let Told::Subscribed { subscription, .. } = self.answer(answer).await? else {
             return Err(ClientError::protocol("a subscribe was answered with something else"));
         };
         let mut answers = self.answers();
         let source = match answers.streams.remove(&subscription) {
             Some(Stream::Arrived(source)) => Source::Here(source),
-            Some(Stream::Awaited(_)) | None => {
+            Some(Stream::Awaited(_) | Stream::Expected | Stream::Early(_)) | None => {
                 let (sender, source) = oneshot::channel();
                 // IMPORTANT: `fail` clears these under the same lock after `gone` is set.
                 if !self.is_gone() {
@@ -211,7 +262,17 @@ impl Session {
                 Source::Awaited(source)
             }
         };
-        Ok(Subscribed { subscription, source })
+        drop(answers);
+        Ok(Subscribed { subscription, source, _open: Some(open) })
+    }
+
+    /// How many subscriptions have, or will have, a stream of their own.
+    pub(crate) fn open_streams(&self) -> watch::Receiver<u32> {
+        self.open_streams.subscribe()
+    }
+
+    pub(crate) const fn request_timeout(&self) -> Duration {
+        self.request_timeout
     }
 
     /// Ends a subscription at the broker; waits for no answer.
@@ -286,6 +347,7 @@ impl Session {
             // Asked by nobody who still lives.
             None | Some(Waiter::Nobody) => {}
             Some(Waiter::Once(waiter)) => drop(waiter.send(answer)),
+            Some(Waiter::Subscribe(waiter)) => self.subscribed(waiter, answer),
             Some(Waiter::Shared(waiter)) => {
                 let answer = answer.and_then(|told| {
                     let Told::Subscribed { subscription, .. } = told else {
@@ -313,24 +375,68 @@ impl Session {
         }
     }
 
+    fn subscribed(
+        &self,
+        waiter: oneshot::Sender<Result<Told, ClientError>>,
+        answer: Result<Told, ClientError>,
+    ) {
+        let mut answers = self.answers();
+        answers.subscribing = answers.subscribing.saturating_sub(1);
+        let taken =
+            if let Ok(Told::Subscribed { subscription, .. }) = &answer { Some(*subscription) } else { None };
+        if let Some(subscription) = taken {
+            let named = match answers.streams.remove(&subscription) {
+                Some(Stream::Early(source)) => Stream::Arrived(source),
+                Some(stream) => stream,
+                // Whoever asked comes for it in a moment.
+                None => Stream::Expected,
+            };
+            answers.streams.insert(subscription, named);
+        }
+        answers.forget_stray();
+        drop(answers);
+        if waiter.send(answer).is_err()
+            && let Some(subscription) = taken
+        {
+            // Nobody wants it any more.
+            self.unsubscribe(subscription);
+        }
+    }
+
     /// A subscription's stream has said its first word.
     pub(crate) fn arrived(&self, subscription: u32, source: DeliverySource) {
         let mut answers = self.answers();
         match answers.streams.remove(&subscription) {
             Some(Stream::Awaited(waiter)) => drop(waiter.send(source)),
-            Some(Stream::Arrived(_)) => {
+            Some(Stream::Expected) => drop(answers.streams.insert(subscription, Stream::Arrived(source))),
+            Some(Stream::Arrived(_) | Stream::Early(_)) => {
                 drop(answers);
                 self.fail(ClientError::protocol("the broker opened two streams for one subscription"));
             }
-            None if self.is_gone() => {}
-            None => drop(answers.streams.insert(subscription, Stream::Arrived(source))),
+            // IMPORTANT: of a subscription that was left, unless an answer is still to come: kept, it would never be read
+            // and take from what the broker may open.
+            None if self.is_gone() || answers.subscribing == 0 => {}
+            None if answers.stray() >= answers.subscribing + STRAY_MAX => {
+                drop(answers);
+                self.fail(ClientError::protocol("the broker opened more streams than it was asked for"));
+            }
+            None => drop(answers.streams.insert(subscription, Stream::Early(source))),
         }
+    }
+
+    /// A stream ended before it had said whose it is: whoever waits for one asks again.
+    pub(crate) fn stream_lost(&self) {
+        self.answers().streams.retain(|_, stream| !matches!(stream, Stream::Awaited(_)));
     }
 
     fn share(&self, subscription: u32, told: Told) {
         let mut answers = self.answers();
         let Some(sink) = answers.sinks.get_mut(&subscription) else { return };
-        if !sink.put(told) {
+        let is_last = matches!(told, Told::Ended { .. });
+        let is_read = sink.put(told);
+        if is_last {
+            answers.sinks.remove(&subscription);
+        } else if !is_read {
             answers.sinks.remove(&subscription);
             drop(answers);
             self.post(&Request::Unsubscribe(subscription), Waiter::Nobody);
@@ -343,6 +449,7 @@ impl Session {
 pub(crate) struct Subscribed {
     pub(crate) subscription: u32,
     source: Source,
+    _open: Option<OpenStream>,
 }
 
 #[derive(Debug)]
@@ -406,5 +513,93 @@ impl Front {
                 _ = session.ended() => return false,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::Workers;
+    use mainstem_model::{Address, Cursor, Network, Partition, ReadFilter, ReadStart, StreamId};
+
+    const CURSOR: Cursor = Cursor::Arrival { log: 1, position: 1, skip: 0 };
+
+    fn session() -> Arc<Session> {
+        let network = Network { chain_id: 1, registry: Address([1; 20]) };
+        let sealer = Workers::start("test", 1).unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        let publishing = Arc::new(Publishing::new(network, None, 1, sealer, runtime));
+        let config = ClientConfig::new("quic://127.0.0.1".parse().unwrap(), network);
+        Session::new(&config, &publishing).0
+    }
+
+    fn ask() -> Subscribe {
+        let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
+        Subscribe { at, start: ReadStart::Now, filter: ReadFilter::ALL, live: true }
+    }
+
+    fn source() -> DeliverySource {
+        DeliverySource::Shared(delivery::shared(1).1)
+    }
+
+    /// The number of the only request that waits for its answer.
+    async fn only_request(session: &Session) -> u64 {
+        loop {
+            if let Some(request) = session.answers().waiters.keys().next() {
+                return *request;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_of_subscriptions_that_were_left_are_dropped() {
+        let session = session();
+        session.arrived(5, source());
+        assert!(session.answers().streams.is_empty());
+        let subscribing = tokio::spawn({
+            let session = session.clone();
+            async move { session.subscribe(ask(), false).await.map(|subscribed| subscribed.subscription) }
+        });
+        let request = only_request(&session).await;
+        // One of these is what is waited for; which one only the answer tells.
+        session.arrived(6, source());
+        session.arrived(7, source());
+        assert_eq!(session.answers().streams.len(), 2);
+        session.take(Told::Subscribed { request, subscription: 7 });
+        assert_eq!(subscribing.await.unwrap().unwrap(), 7);
+        assert!(session.answers().streams.is_empty());
+        assert_eq!(*session.open_streams.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_stream_hears_of_its_loss() {
+        let session = session();
+        let waiting = tokio::spawn({
+            let session = session.clone();
+            async move { session.subscribe(ask(), false).await?.next().await.map(drop) }
+        });
+        let request = only_request(&session).await;
+        session.take(Told::Subscribed { request, subscription: 7 });
+        while !matches!(session.answers().streams.get(&7), Some(Stream::Awaited(_))) {
+            tokio::task::yield_now().await;
+        }
+        session.stream_lost();
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind, ErrorKind::Disconnected);
+    }
+
+    #[tokio::test]
+    async fn the_share_of_an_ended_subscription_is_forgotten() {
+        let session = session();
+        let subscribing = tokio::spawn({
+            let session = session.clone();
+            async move { session.subscribe(ask(), true).await }
+        });
+        let request = only_request(&session).await;
+        session.take(Told::Subscribed { request, subscription: 7 });
+        let mut subscribed = subscribing.await.unwrap().unwrap();
+        session.take(Told::Ended { subscription: 7, cursor: Some(CURSOR), error: None });
+        assert!(session.answers().sinks.is_empty());
+        assert!(matches!(subscribed.next().await, Ok(Some(Told::Ended { .. }))));
     }
 }

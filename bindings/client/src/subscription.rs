@@ -33,7 +33,8 @@ pub enum Delivery {
     /// Batches are damaged at the broker and were left out. Whose they were cannot be told; a [`Gap`] follows where a series
     /// shows the hole.
     Damaged(Damage),
-    /// The broker sent something that does not hold; the client connects anew and reads on where it stood.
+    /// The broker sent something that does not hold; the client connects anew and reads on where it stood. Or, where
+    /// publishers are checked, a live batch of somebody who may not publish: it is passed over.
     Rejected {
         /// Which partition.
         at: StreamPartition,

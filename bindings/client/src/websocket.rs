@@ -67,7 +67,12 @@ fn refused(url: &str, error: &Error) -> ClientError {
         return ClientError::disconnected(format!("{url}: {error}"));
     };
     let status = response.status();
-    let kind = if status.is_client_error() { ErrorKind::MissingPermission } else { ErrorKind::Disconnected };
+    let kind = match status.as_u16() {
+        401 | 403 => ErrorKind::MissingPermission,
+        // The broker has enough to do: it is asked again.
+        408 | 425 | 429 | 503 => ErrorKind::Overloaded,
+        _ => ErrorKind::Disconnected,
+    };
     ClientError::new(kind, format!("{url} answers with status {}", status.as_u16()))
 }
 
@@ -134,6 +139,27 @@ pub(crate) async fn keep_alive(session: Arc<Session>, config: TransportConfig) {
         }
         if quiet >= config.keep_alive / 2 {
             session.ping();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_tungstenite::tungstenite::http::Response;
+
+    #[test]
+    fn only_a_missing_right_is_told_as_one() {
+        for (status, kind) in [
+            (401, ErrorKind::MissingPermission),
+            (403, ErrorKind::MissingPermission),
+            (404, ErrorKind::Disconnected),
+            (429, ErrorKind::Overloaded),
+            (500, ErrorKind::Disconnected),
+            (503, ErrorKind::Overloaded),
+        ] {
+            let response = Response::builder().status(status).body(None).unwrap();
+            assert_eq!(refused("ws://h", &Error::Http(response.into())).kind, kind, "{status}");
         }
     }
 }

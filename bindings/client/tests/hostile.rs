@@ -163,6 +163,24 @@ async fn a_dropped_batch_is_missed_and_fetched() {
 }
 
 #[tokio::test]
+async fn a_gap_larger_than_the_queue_of_a_socket_is_filled_all_the_same() {
+    let broker = Broker::start().await;
+    let mut config = config(&broker, 1);
+    config.broker = broker.web_socket();
+    config.subscribe.queue_bytes_max = 5_000;
+    let client = Client::connect(config).await.unwrap();
+    let publisher = connect(&broker, 1).await;
+    let mut events = client.subscribe(SubscribeOptions::new(at(OPEN))).await.unwrap();
+    let mut dropped = 0;
+    deliveries(&broker, move |_, delivered| {
+        dropped += 1;
+        if (3..=200).contains(&dropped) { vec![] } else { vec![delivered] }
+    });
+    publish(&publisher, 0..1_020).await;
+    assert_eq!(numbers(&mut events, 1_020).await, (0..1_020).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_batch_that_is_withheld_for_good_is_told_as_a_gap() {
     let broker = Broker::start().await;
     let (client, mut events) = live(&broker).await;

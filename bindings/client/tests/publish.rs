@@ -263,6 +263,78 @@ async fn a_broker_that_lost_more_than_is_kept_is_told_as_an_error() {
     assert!(publisher.publish(numbered(4)).await.is_err());
 }
 
+const HOUR_MS: i64 = 3_600_000;
+
+/// Event `n`, an hour later by its own and the broker's clock.
+fn later(n: u64) -> NewEvent {
+    NewEvent::binary(now_ms() + HOUR_MS, n.to_be_bytes().to_vec().into())
+}
+
+/// Publishes events 0..8 now and 8..10 in an hour, each alone; then a crash loses the last `lost`.
+async fn publish_slowly(broker: &Broker, client: &Client, lost: usize) -> mainstem_client::Publisher {
+    let publisher = client.publisher(at(OPEN)).unwrap();
+    for n in 0..8 {
+        soon(publisher.publish(numbered(n)).await.unwrap()).await.unwrap();
+    }
+    broker.set_ahead(HOUR_MS);
+    for n in 8..10 {
+        soon(publisher.publish(later(n)).await.unwrap()).await.unwrap();
+    }
+    broker.crash(lost).await;
+    client.reconnect();
+    publisher
+}
+
+#[tokio::test]
+async fn a_slow_publisher_outlives_a_crash_that_lost_its_last_batch_only() {
+    let broker = Broker::start().await;
+    let client = connect(&broker, 1).await;
+    let publisher = publish_slowly(&broker, &client, 1).await;
+    for n in 10..12 {
+        soon(publisher.publish(later(n)).await.unwrap()).await.unwrap();
+    }
+    soon(publisher.flush()).await.unwrap();
+    let resend = client.resend(ResendOptions::new(at(OPEN), ResendRange::From(0))).await.unwrap();
+    assert_eq!(all_numbers(resend).await, (0..12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn acked_events_too_old_to_be_sent_again_are_told_and_the_publisher_goes_on() {
+    let broker = Broker::start().await;
+    let client = connect(&broker, 1).await;
+    // Event 7 is gone, and an hour old.
+    let publisher = publish_slowly(&broker, &client, 3).await;
+    let first = soon(publisher.publish(later(10)).await.unwrap()).await.unwrap();
+    let error = soon(publisher.flush()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::InvalidTimestamp);
+    soon(publisher.flush()).await.unwrap();
+    let second = soon(publisher.publish(later(11)).await.unwrap()).await.unwrap();
+    assert_eq!(first.series, second.series);
+    let resend = client.resend(ResendOptions::new(at(OPEN), ResendRange::From(0))).await.unwrap();
+    assert_eq!(all_numbers(resend).await, [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_delayed_beyond_the_window_fails_alone() {
+    let broker = Broker::start().await;
+    let client = connect(&broker, 1).await;
+    let publisher = client.publisher(at(OPEN)).unwrap();
+    soon(publisher.publish(numbered(0)).await.unwrap()).await.unwrap();
+    broker.pause(true);
+    let delayed = publisher.publish(numbered(1)).await.unwrap();
+    let behind = publisher.publish(later(2)).await.unwrap();
+    broker.set_ahead(HOUR_MS);
+    broker.pause(false);
+    assert_eq!(soon(delayed).await.unwrap_err().kind, ErrorKind::InvalidTimestamp);
+    let published = soon(behind).await.unwrap();
+    assert_eq!(soon(publisher.flush()).await.unwrap_err().kind, ErrorKind::InvalidTimestamp);
+    let next = soon(publisher.publish(later(3)).await.unwrap()).await.unwrap();
+    assert_eq!((published.sequence, next.sequence), (0, 1));
+    assert_eq!(published.series, next.series);
+    let resend = client.resend(ResendOptions::new(at(OPEN), ResendRange::From(0))).await.unwrap();
+    assert_eq!(all_numbers(resend).await, [0, 2, 3]);
+}
+
 #[tokio::test]
 async fn time_that_goes_back_begins_another_series() {
     let broker = Broker::start().await;

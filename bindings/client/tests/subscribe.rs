@@ -54,6 +54,42 @@ async fn a_resend_ends_with_its_count() {
 }
 
 #[tokio::test]
+async fn a_resend_of_the_last_events_that_is_interrupted_brings_no_more() {
+    let broker = Broker::start().await;
+    let client = connect(&broker, 1).await;
+    let one_by_one = PublishConfig { batch_events_max: 7, ..PublishConfig::default() };
+    let publisher = client.publisher_with(at(OPEN), one_by_one).unwrap();
+    let large = |n: u64| {
+        let mut content = n.to_be_bytes().to_vec();
+        content.resize(20_000, 0);
+        NewEvent::binary(now_ms(), content.into())
+    };
+    for n in 0..60 {
+        publisher.publish(large(n)).await.unwrap();
+    }
+    soon(publisher.flush()).await.unwrap();
+    let mut config = config(&broker, 1);
+    config.subscribe.queue_bytes_max = 1;
+    config.subscribe.unproven_bytes_max = 1;
+    config.transport.stream_window_bytes = 32_000;
+    let reader = Client::connect(config).await.unwrap();
+    let mut resend = reader.resend(ResendOptions::new(at(OPEN), ResendRange::Last(50))).await.unwrap();
+    assert_eq!(numbers(&mut resend, 3).await, [10, 11, 12]);
+    for n in 60..65 {
+        publisher.publish(large(n)).await.unwrap();
+    }
+    soon(publisher.flush()).await.unwrap();
+    reader.reconnect();
+    let mut rest = Vec::new();
+    while let Some(event) = soon(resend.next()).await {
+        rest.push(number(&event.unwrap()));
+    }
+    assert_eq!(rest, (13..60).collect::<Vec<_>>());
+    let completion = resend.completion().unwrap();
+    assert!(completion.complete && completion.events == 50, "{completion:?}");
+}
+
+#[tokio::test]
 async fn a_range_of_time_holds_events_of_that_time_only() {
     let broker = Broker::start().await;
     let client = connect(&broker, 1).await;

@@ -13,6 +13,11 @@ pub struct RpcConfig {
     /// How many endpoints must give the same answer before the follower believes it. 0 is "two, or one if there is
     /// only one"; more than there are endpoints is an error.
     pub agree_min: usize,
+    /// How long the others may take to contradict once so many have answered alike. Slower ones are passed over, as those
+    /// that time out are, for `rest_ms`.
+    pub grace_ms: u64,
+    /// How long an endpoint that did not answer in time is not waited for, as long as enough others are left.
+    pub rest_ms: u64,
     /// For one request, connecting included. Public endpoints answer large log queries within a few seconds.
     pub timeout_ms: u64,
     /// Bytes of one answer; a longer one is cut off unread and counts as no answer.
@@ -29,6 +34,9 @@ impl Default for RpcConfig {
             urls: vec!["http://127.0.0.1:8545".to_owned()],
             chain_id: None,
             agree_min: 0,
+            // Twice a slow answer's way around the world.
+            grace_ms: 500,
+            rest_ms: 30_000,
             timeout_ms: 10_000,
             response_bytes_max: 16 * 1024 * 1024,
             retries: 2,

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// Follows the chain's streams and rights, through reorgs, lags and lies of its endpoints.
 ///
 /// The view shows the chain as of head minus [`FollowerConfig::confirmations`]. The newest blocks are read one by
-/// one, each by its hash; older ones in ranges of logs. Nothing an endpoint says is used while any names another chain
-/// id, or while two contradict each other.
+/// one, each by its hash; older ones in ranges of logs. Nothing an endpoint says is used while any that answers in time
+/// names another chain id, or while two contradict each other.
 ///
 /// A reorg that is deeper than [`FollowerConfig::undo_blocks`] is answered by building a second view from the first block;
 /// the old one stays until then, with [`Step::synced`] false.
@@ -43,6 +43,9 @@ pub struct Step {
     pub changes: Vec<RegistryChange>,
     /// Whether the view shows the newest block that it should. While it does not, no new right can be relied on.
     pub synced: bool,
+    /// The chain's head is lower than the first block to follow, or than all that is known: look again after
+    /// [`FollowerConfig::poll_ms`].
+    pub waiting: bool,
 }
 
 /// How far the view is, inside one step.
@@ -50,6 +53,8 @@ pub struct Step {
 enum Progress {
     Synced,
     More,
+    /// There is nothing to read until the chain has grown.
+    Waiting,
 }
 
 impl Follower {
@@ -81,7 +86,7 @@ impl Follower {
     }
 
     /// Looks at the chain once and takes in what is new, up to a bounded amount: step again at once while
-    /// [`Step::synced`] is false and there was no error, else after [`FollowerConfig::poll_ms`].
+    /// neither [`Step::synced`] nor [`Step::waiting`] is set and there was no error, else after [`FollowerConfig::poll_ms`].
     ///
     /// Cancel-safe: what was taken in is handed out by the next step.
     ///
@@ -96,6 +101,7 @@ impl Follower {
             head: self.view.head(),
             changes: std::mem::take(&mut self.pending),
             synced: progress == Ok(Progress::Synced),
+            waiting: progress == Ok(Progress::Waiting),
         })
     }
 
@@ -112,9 +118,10 @@ impl Follower {
         let Some(target) =
             height.checked_sub(self.config.confirmations).filter(|target| *target >= self.from)
         else {
-            return Ok(Progress::More);
+            tracing::debug!(height, from = self.from, "the chain's head is below the first block to follow");
+            return Ok(Progress::Waiting);
         };
-        let Some(base) = self.common_block(target).await? else { return Ok(Progress::More) };
+        let Some(base) = self.common_block(target).await? else { return Ok(Progress::Waiting) };
         let progress = match base {
             Base::Ahead => Progress::Synced,
             Base::On(base) => self.climb(base, target).await?,

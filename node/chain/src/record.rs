@@ -1,13 +1,14 @@
 //! A stream's record, straight from the chain.
 
 use crate::{
-    BlockTag, ChainError, Log, StreamRegistry,
+    ChainError, Log, StreamRegistry,
     contracts::{abi, topic},
     event::metadata,
     json,
     registry::{address, read},
 };
 use ethers_core::{abi::AbiEncode, types::H160};
+use mainstem_crypto::{Hash, keccak256_of};
 use mainstem_model::{StreamId, StreamRecord};
 use serde_json::json;
 
@@ -41,17 +42,49 @@ pub(crate) async fn read_record(
     }))
 }
 
+/// The metadata whose hash the contract names, looked for from the newest block backwards: at once if the endpoint gives so
+/// many blocks, else in ranges that are halved until it does.
 async fn newest_metadata(
     registry: &StreamRegistry,
     id: StreamId,
     from_block: u64,
 ) -> Result<String, ChainError> {
-    let filter = json!([{
-        "address": id.to_string(),
-        "topics": [json::hash(&topic::<abi::MetaFilter>())],
-        "fromBlock": json::quantity(from_block),
-        "toBlock": BlockTag::Latest.json(),
-    }]);
-    let logs: Vec<Log> = registry.rpc().read_as("eth_getLogs", filter).await?;
-    Ok(logs.iter().rev().find_map(metadata).unwrap_or_default())
+    let hash: Hash = read(&registry.ask_stream(id, abi::MetaHashCall.encode()).await?)?;
+    if hash == [0; 32] {
+        return Ok(String::new());
+    }
+    let mut last = registry.rpc().block_number().await?;
+    let mut span = u64::MAX;
+    while last >= from_block {
+        let first = last.saturating_sub(span - 1).max(from_block);
+        let filter = json!([{
+            "address": id.to_string(),
+            "topics": [json::hash(&topic::<abi::MetaFilter>())],
+            "fromBlock": json::quantity(first),
+            "toBlock": json::quantity(last),
+        }]);
+        let logs: Vec<Log> = match registry.rpc().read_as("eth_getLogs", filter).await {
+            // Providers have many words for it, not all of them known.
+            Err(error) if is_refused(&error) && last > first => {
+                span = (last - first).div_ceil(2);
+                tracing::debug!(%error, blocks = span, "asking for logs of fewer blocks");
+                continue;
+            }
+            logs => logs?,
+        };
+        let found =
+            logs.iter().rev().filter_map(metadata).find(|text| keccak256_of(&[text.as_bytes()]) == hash);
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let Some(before) = first.checked_sub(1) else { break };
+        last = before;
+    }
+    Err(ChainError::Disagreement(format!(
+        "the metadata of {id}: no log has the hash that the contract names"
+    )))
+}
+
+fn is_refused(error: &ChainError) -> bool {
+    error.is_too_many_results() || matches!(error, ChainError::Rpc { .. })
 }

@@ -7,7 +7,13 @@ use ethers_core::{
 };
 use mainstem_crypto::{Address, Hash, keccak256_of};
 use mainstem_model::{Grant, Network, Right, StreamId, StreamRecord};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// The contracts of streams: reads them directly and changes them with a wallet's transactions.
 ///
@@ -17,6 +23,9 @@ pub struct StreamRegistry {
     rpc: Rpc,
     network: Network,
     from_block: u64,
+    /// Block of the newest receipt of our own. Reads wait for it: an endpoint that lags would answer as if nothing had been
+    /// sent, and a right that was just revoked would be written back.
+    seen: Arc<AtomicU64>,
 }
 
 /// A stream to be created.
@@ -45,6 +54,13 @@ impl NewStream {
     }
 }
 
+/// How long an endpoint may take to have the block of our own last receipt.
+const LAG_MAX: Duration = Duration::from_secs(20);
+/// Wait between two looks whether it has.
+const LAG_POLL: Duration = Duration::from_millis(100);
+/// How often rights that others change at the same time are changed again.
+const CHANGES_MAX: u32 = 3;
+
 /// Longest metadata that the contract takes, in bytes.
 pub const METADATA_BYTES_MAX: usize = 4096;
 /// Longest path that the contract takes, in bytes.
@@ -52,8 +68,9 @@ pub const PATH_BYTES_MAX: usize = 256;
 
 impl StreamRegistry {
     /// The streams of a deployment.
-    pub const fn new(rpc: Rpc, deployment: &Deployment) -> Self {
-        Self { rpc, network: deployment.network(), from_block: deployment.block }
+    pub fn new(rpc: Rpc, deployment: &Deployment) -> Self {
+        let seen = Arc::new(AtomicU64::new(0));
+        Self { rpc, network: deployment.network(), from_block: deployment.block, seen }
     }
 
     /// The network of these streams.
@@ -73,7 +90,39 @@ impl StreamRegistry {
         stream: &NewStream,
     ) -> Result<(StreamId, Receipt), ChainError> {
         let (id, call) = self.prepare_stream(wallet.address(), stream).await?;
-        Ok((id, wallet.send(call).await?))
+        Ok((id, self.send(wallet, call).await?))
+    }
+
+    /// The record of a stream that was just created, from what was sent: no endpoint needs to know it yet. Where none tells
+    /// the block's time, it is this machine's.
+    pub async fn created(
+        &self,
+        owner: Address,
+        id: StreamId,
+        stream: &NewStream,
+        receipt: &Receipt,
+    ) -> StreamRecord {
+        let (partitions, storage_days) = StreamRecord::settings(&stream.metadata);
+        let told = receipt.logs.iter().find_map(|log| log.block_timestamp_s);
+        let created_at = match told {
+            Some(at_s) => Some(at_s),
+            None => match self.rpc.block(BlockTag::Number(receipt.block_number)).await {
+                Ok(Some(block)) => Some(block.timestamp_s),
+                Ok(None) | Err(_) => None,
+            },
+        };
+        StreamRecord {
+            id,
+            owner,
+            metadata: stream.metadata.clone(),
+            partitions,
+            storage_days,
+            path: stream.path.clone(),
+            key_epoch: 0,
+            created_at: created_at.unwrap_or_else(|| {
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+            }),
+        }
     }
 
     /// The id that a stream will have, and the call that creates it.
@@ -160,6 +209,76 @@ impl StreamRegistry {
         self.tell(wallet, id, abi::GrantManyCall { grants }.encode()).await
     }
 
+    /// Changes the rights of several accounts, each from what it has to what `change` makes of it, in one transaction.
+    ///
+    /// The contract keeps an account's rights as one. So they are read at or after the block of our own last receipt, and
+    /// again as they were before the transaction: had somebody else changed them meanwhile, that is taken in and sent again.
+    ///
+    /// # Errors
+    /// As [`StreamRegistry::grant`]; [`ChainError::Moved`] when others change them again and again.
+    pub async fn change(
+        &self,
+        wallet: &Wallet,
+        id: StreamId,
+        accounts: &[Address],
+        change: impl Fn(Address, Grant) -> Grant,
+    ) -> Result<Vec<(Address, Grant)>, ChainError> {
+        let changed = |bases: &[Grant]| -> Vec<(Address, Grant)> {
+            accounts.iter().zip(bases).map(|(who, base)| (*who, change(*who, *base))).collect()
+        };
+        let head = self.settled().await?;
+        let mut assumed = self.permissions_at(id, accounts, head).await?;
+        let mut wanted = changed(&assumed);
+        for _ in 0..CHANGES_MAX {
+            let receipt = match &wanted[..] {
+                [] => return Ok(wanted),
+                [(who, Grant::NONE)] => self.revoke(wallet, id, *who).await?,
+                [(who, grant)] => self.grant(wallet, id, *who, *grant).await?,
+                many => self.grant_many(wallet, id, many).await?,
+            };
+            // IMPORTANT: it was sent and mined: no failure of looking again may look as if it was not.
+            let before = match self.permissions_before(id, accounts, &receipt).await {
+                Ok(before) => before,
+                Err(error) => {
+                    tracing::warn!(%error, "could not look whether rights were changed meanwhile");
+                    return Ok(wanted);
+                }
+            };
+            let corrected = changed(&before);
+            if before == assumed || corrected == wanted {
+                return Ok(wanted);
+            }
+            tracing::info!(stream = %id, "rights were changed meanwhile; changing them again");
+            assumed = wanted.iter().map(|(_, grant)| *grant).collect();
+            wanted = corrected;
+        }
+        Err(ChainError::Moved(format!("the rights of {id} are changed by others again and again")))
+    }
+
+    /// As they were before a transaction.
+    async fn permissions_before(
+        &self,
+        id: StreamId,
+        accounts: &[Address],
+        receipt: &Receipt,
+    ) -> Result<Vec<Grant>, ChainError> {
+        self.settled().await?;
+        self.permissions_at(id, accounts, receipt.block_number.saturating_sub(1)).await
+    }
+
+    async fn permissions_at(
+        &self,
+        id: StreamId,
+        accounts: &[Address],
+        block: u64,
+    ) -> Result<Vec<Grant>, ChainError> {
+        let mut grants = Vec::with_capacity(accounts.len());
+        for who in accounts {
+            grants.push(self.permission_at(id, *who, BlockTag::Number(block)).await?);
+        }
+        Ok(grants)
+    }
+
     /// Takes all rights of an account. Everybody may drop their own.
     ///
     /// # Errors
@@ -227,7 +346,7 @@ impl StreamRegistry {
     pub async fn list(&self, wallet: &Wallet, id: StreamId, path: &str) -> Result<Receipt, ChainError> {
         check_path(path)?;
         let call = abi::ListCall { stream: H160(id.0.0), path: path.to_owned() };
-        wallet.send(Call::to(self.network.registry, call.encode())).await
+        self.send(wallet, Call::to(self.network.registry, call.encode())).await
     }
 
     /// Takes a stream's alias away.
@@ -236,7 +355,7 @@ impl StreamRegistry {
     /// As [`Wallet::send`].
     pub async fn unlist(&self, wallet: &Wallet, id: StreamId) -> Result<Receipt, ChainError> {
         let call = abi::UnlistCall { stream: H160(id.0.0) };
-        wallet.send(Call::to(self.network.registry, call.encode())).await
+        self.send(wallet, Call::to(self.network.registry, call.encode())).await
     }
 
     /// Revokes a delegation of the wallet, by [`Delegation::digest`](mainstem_model::Delegation::digest), for good.
@@ -245,7 +364,7 @@ impl StreamRegistry {
     /// As [`Wallet::send`].
     pub async fn revoke_delegation(&self, wallet: &Wallet, digest: Hash) -> Result<Receipt, ChainError> {
         let call = abi::RevokeDelegationCall { delegation: digest };
-        wallet.send(Call::to(self.network.registry, call.encode())).await
+        self.send(wallet, Call::to(self.network.registry, call.encode())).await
     }
 
     // ------------------------------------------------------------ reads
@@ -256,6 +375,7 @@ impl StreamRegistry {
     /// # Errors
     /// As [`Rpc::read`].
     pub async fn stream(&self, id: StreamId) -> Result<Option<StreamRecord>, ChainError> {
+        self.settle().await?;
         read_record(self, id, self.from_block).await
     }
 
@@ -264,6 +384,7 @@ impl StreamRegistry {
     /// # Errors
     /// As [`Rpc::read`].
     pub async fn alias(&self, owner: Address, path: &str) -> Result<Option<StreamId>, ChainError> {
+        self.settle().await?;
         let call = abi::StreamAtCall { owner: H160(owner.0), path: path.to_owned() };
         let found = address(read(&self.ask(call.encode()).await?)?);
         Ok((found != Address::ZERO).then_some(StreamId(found)))
@@ -274,7 +395,13 @@ impl StreamRegistry {
     /// # Errors
     /// As [`Rpc::read`].
     pub async fn permission(&self, id: StreamId, who: Address) -> Result<Grant, ChainError> {
-        let output = self.ask_stream(id, abi::PermissionCall { who: H160(who.0) }.encode()).await?;
+        self.settle().await?;
+        self.permission_at(id, who, BlockTag::Latest).await
+    }
+
+    async fn permission_at(&self, id: StreamId, who: Address, block: BlockTag) -> Result<Grant, ChainError> {
+        let call = abi::PermissionCall { who: H160(who.0) }.encode();
+        let output = self.rpc.call(id.0, &call, block).await?;
         let (subscribe_until, publish_until, flags): (u64, u64, u8) = read(&output)?;
         Ok(Grant { subscribe_until, publish_until, flags })
     }
@@ -284,6 +411,7 @@ impl StreamRegistry {
     /// # Errors
     /// As [`Rpc::read`].
     pub async fn can(&self, id: StreamId, who: Address, right: Right) -> Result<bool, ChainError> {
+        self.settle().await?;
         let call = abi::CanCall { who: H160(who.0), right: right as u8 };
         read(&self.ask_stream(id, call.encode()).await?)
     }
@@ -322,7 +450,37 @@ impl StreamRegistry {
     }
 
     async fn tell(&self, wallet: &Wallet, id: StreamId, data: Vec<u8>) -> Result<Receipt, ChainError> {
-        wallet.send(Call::to(id.0, data)).await
+        self.send(wallet, Call::to(id.0, data)).await
+    }
+
+    async fn send(&self, wallet: &Wallet, call: Call) -> Result<Receipt, ChainError> {
+        let receipt = wallet.send(call).await?;
+        self.seen.fetch_max(receipt.block_number, Ordering::Relaxed);
+        Ok(receipt)
+    }
+
+    /// Waits until the chain has the block of our own last receipt, if there is one.
+    async fn settle(&self) -> Result<(), ChainError> {
+        if self.seen.load(Ordering::Relaxed) > 0 {
+            self.settled().await?;
+        }
+        Ok(())
+    }
+
+    /// The same; gives the newest block.
+    async fn settled(&self) -> Result<u64, ChainError> {
+        let seen = self.seen.load(Ordering::Relaxed);
+        let until = Instant::now() + LAG_MAX;
+        loop {
+            let head = self.rpc.block_number().await?;
+            if head >= seen {
+                return Ok(head);
+            }
+            if Instant::now() >= until {
+                return Err(ChainError::Moved(format!("it had block {seen} and now ends at {head}")));
+            }
+            tokio::time::sleep(LAG_POLL).await;
+        }
     }
 }
 

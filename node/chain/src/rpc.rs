@@ -3,13 +3,18 @@ use crate::{
     http::Endpoint,
     json::{self, Data, Quantity, Quantity64},
 };
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use mainstem_crypto::{Address, Hash};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
+use tokio::time::sleep;
 
 /// A chain, asked over JSON-RPC. Clones share connections.
 ///
@@ -24,6 +29,8 @@ struct Inner {
     endpoints: Vec<Endpoint>,
     /// For each endpoint, whether it named the right chain since the last failure.
     checked: Vec<AtomicBool>,
+    /// For each endpoint, until when it is not waited for.
+    resting: Mutex<Vec<Option<Instant>>>,
     chain_id: OnceLock<u64>,
     preferred: AtomicUsize,
     next_id: AtomicU64,
@@ -61,11 +68,13 @@ impl Rpc {
             )));
         }
         let chain_id = config.chain_id.map(OnceLock::from).unwrap_or_default();
+        let resting = Mutex::new(vec![None; endpoints.len()]);
         let checked = endpoints.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Self(Arc::new(Inner {
             config,
             endpoints,
             checked,
+            resting,
             chain_id,
             preferred: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
@@ -121,7 +130,7 @@ impl Rpc {
             if attempt >= self.0.config.retries {
                 return Err(failure.unwrap_or_else(|| ChainError::Config("no RPC urls".to_owned())));
             }
-            tokio::time::sleep(self.0.config.backoff(attempt)).await;
+            sleep(self.0.config.backoff(attempt)).await;
             attempt += 1;
         }
     }
@@ -201,7 +210,7 @@ impl Rpc {
         for checked in &self.0.checked {
             checked.store(false, Ordering::Relaxed);
         }
-        let mut heights = self.agreed::<Quantity64>("eth_blockNumber", &json!([])).await?;
+        let mut heights = self.agreed::<Quantity64>("eth_blockNumber", &json!([]), <[_]>::len).await?;
         heights.sort_unstable_by_key(|height| std::cmp::Reverse(height.0));
         let height = heights.get(self.agree_min() - 1).map(|height| height.0);
         height.ok_or_else(|| ChainError::Disagreement("the newest block".to_owned()))
@@ -211,7 +220,9 @@ impl Rpc {
     pub(crate) async fn agreed_block(&self, number: u64) -> Result<Option<BlockHeader>, ChainError> {
         let params = json!([json::quantity(number), false]);
         let answers: Vec<BlockHeader> = self
-            .agreed::<Option<BlockHeader>>("eth_getBlockByNumber", &params)
+            .agreed("eth_getBlockByNumber", &params, |blocks: &[Option<BlockHeader>]| {
+                alike(blocks.iter().flatten())
+            })
             .await?
             .into_iter()
             .flatten()
@@ -230,10 +241,18 @@ impl Rpc {
 
     /// Logs that as many endpoints as must agree give alike.
     pub(crate) async fn agreed_logs(&self, filter: &Value) -> Result<Vec<Log>, ChainError> {
-        let mut answers = self.agreed::<Vec<Log>>("eth_getLogs", &json!([filter])).await?;
+        // Not every node says when its block was.
+        let untimed = |mut logs: Vec<Log>| {
+            logs.iter_mut().for_each(|log| log.block_timestamp_s = None);
+            logs
+        };
+        let enough = |answers: &[Vec<Log>]| match answers {
+            [_] => 1,
+            _ => alike(answers.iter().cloned().map(untimed)),
+        };
+        let mut answers = self.agreed("eth_getLogs", &json!([filter]), enough).await?;
         if answers.len() > 1 {
-            // Not every node says it.
-            answers.iter_mut().flatten().for_each(|log| log.block_timestamp_s = None);
+            answers = answers.into_iter().map(untimed).collect();
         }
         if answers.len() < self.agree_min() || answers.windows(2).any(|pair| pair[0] != pair[1]) {
             return Err(ChainError::Disagreement("the logs of the same blocks".to_owned()));
@@ -241,19 +260,57 @@ impl Rpc {
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
-    /// What each endpoint that answers says; at least as many as must agree.
-    async fn agreed<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<Vec<T>, ChainError> {
+    /// What the endpoints that answer say; at least as many answers as must agree.
+    ///
+    /// All are asked at once. When `agreeing` counts as many answers as must agree, the others get only `grace_ms` more to
+    /// contradict: an endpoint that has died costs no step its timeout.
+    async fn agreed<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &Value,
+        agreeing: impl Fn(&[T]) -> usize,
+    ) -> Result<Vec<T>, ChainError> {
         let mut attempt = 0;
         loop {
             let mut answers = Vec::new();
             let mut failure = None;
-            for at in 0..self.0.endpoints.len() {
-                match self.ask_as(at, method, params).await {
+            let mut waiting = self.awaited(attempt > 0);
+            let ask = |at: usize| async move { (at, self.ask_as(at, method, params).await) };
+            let mut asked: FuturesUnordered<_> = waiting.iter().copied().map(ask).collect();
+            let mut answered = Vec::new();
+            let mut grace = None;
+            loop {
+                let in_time = async {
+                    match grace {
+                        Some(until) => tokio::time::sleep_until(until).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let next = tokio::select! {
+                    biased;
+                    next = asked.next() => next,
+                    () = in_time => break,
+                };
+                let Some((at, answer)) = next else { break };
+                answered.push(at);
+                match answer {
                     Ok(answer) => answers.push(answer),
                     Err(error @ ChainError::WrongChain { .. }) => return Err(error),
-                    Err(error) => failure = Some(error),
+                    Err(error) => {
+                        if matches!(error, ChainError::Timeout { .. }) {
+                            self.rest(at);
+                        }
+                        failure = Some(error);
+                    }
+                }
+                if grace.is_none() && agreeing(&answers) >= self.agree_min() {
+                    let wait = Duration::from_millis(self.0.config.grace_ms);
+                    grace = Some(tokio::time::Instant::now() + wait);
                 }
             }
+            drop(asked);
+            waiting.retain(|at| !answered.contains(at));
+            waiting.into_iter().for_each(|at| self.rest(at));
             match failure {
                 Some(error) if answers.len() < self.agree_min() => {
                     let again = error.is_no_answer() && !error.is_too_many_results();
@@ -263,9 +320,26 @@ impl Rpc {
                 }
                 _ => return Ok(answers),
             }
-            tokio::time::sleep(self.0.config.backoff(attempt)).await;
+            sleep(self.0.config.backoff(attempt)).await;
             attempt += 1;
         }
+    }
+
+    /// Whom to ask: all but those that rest, unless too few are left or `all` are wanted.
+    fn awaited(&self, all: bool) -> Vec<usize> {
+        let now = Instant::now();
+        let count = self.0.endpoints.len();
+        let resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let awake: Vec<usize> =
+            (0..count).filter(|at| resting[*at].is_none_or(|until| until <= now)).collect();
+        if all || awake.len() < self.agree_min() { (0..count).collect() } else { awake }
+    }
+
+    /// An endpoint did not answer in time.
+    fn rest(&self, at: usize) {
+        tracing::debug!(endpoint = self.0.endpoints[at].name(), "too slow; not waited for a while");
+        let until = Instant::now() + Duration::from_millis(self.0.config.rest_ms);
+        self.0.resting.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(until);
     }
 
     /// How many endpoints must give the same answer.
@@ -333,6 +407,13 @@ impl Rpc {
         }
         Ok(reply.result.unwrap_or_default())
     }
+}
+
+/// How many are like the one that most are like.
+fn alike<T: PartialEq>(answers: impl Iterator<Item = T>) -> usize {
+    let answers: Vec<T> = answers.collect();
+    let of = |one: &T| answers.iter().filter(|other| *other == one).count();
+    answers.iter().map(of).max().unwrap_or(0)
 }
 
 fn refusal(error: ReplyError) -> ChainError {

@@ -20,6 +20,7 @@ use mainstem_chain::{
 use mainstem_crypto::Address;
 use mainstem_model::{Grant, Registry, StreamId};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 const FAULTS: [Fault; 20] = [
@@ -276,6 +277,37 @@ async fn t22_two_endpoints_that_contradict_each_other_are_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_of_three_that_answers_nothing_costs_no_step_its_timeout() {
+    let mut bench = Bench::new(7).await;
+    let proxies = [
+        Proxy::start(chain_of(&bench.chain), 7).await,
+        Proxy::start(chain_of(&bench.chain), 8).await,
+        Proxy::start(chain_of(&bench.chain), 9).await,
+    ];
+    proxies[0].set(Script { chance: 1.0, faults: vec![Fault::Silent] });
+    let rpc = Rpc::new(RpcConfig {
+        urls: proxies.iter().map(|proxy| proxy.url.clone()).collect(),
+        timeout_ms: 3_600_000,
+        grace_ms: 50,
+        ..RpcConfig::default()
+    })
+    .unwrap();
+    let mut follower = Follower::new(rpc, FollowerConfig::default(), &bench.deployment).unwrap();
+    let mut copy = Registry::default();
+    // The silent one keeps each request for 5 s.
+    let steps = async {
+        for _ in 0..20 {
+            bench.happen().await;
+            bench.settle(&mut follower, &mut copy, "one is silent").await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(4), steps).await.unwrap();
+    // Whoever contradicts is still heard.
+    proxies[2].set(Script { chance: 1.0, faults: vec![Fault::OtherChain] });
+    assert!(matches!(follower.step().await, Err(ChainError::WrongChain { found: 1, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_fail_over_to_the_next_endpoint() {
     let bench = Bench::new(6).await;
     let proxy = Proxy::start(chain_of(&bench.chain), 6).await;
@@ -288,6 +320,105 @@ async fn reads_fail_over_to_the_next_endpoint() {
             _ => assert!(rpc.block_number().await.is_ok(), "{fault:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_read_in_ranges_where_all_blocks_are_too_many_and_is_proven_by_its_hash() {
+    let chain = Chain::dev().await;
+    let (deployment, honest) = chain.deploy().await;
+    let new = NewStream { metadata: metadata(3, "first"), path: Some("a".into()), ..NewStream::default() };
+    let wallet = chain.wallet(0);
+    let (id, receipt) = honest.create_stream(&wallet, &new).await.unwrap();
+    let record = honest.stream(id).await.unwrap().unwrap();
+    assert_eq!(honest.created(wallet.address(), id, &new, &receipt).await, record);
+    for _ in 0..40 {
+        chain.mine().await;
+    }
+    let proxy = Proxy::start(chain_of(&chain), 10).await;
+    let registry = StreamRegistry::new(impatient(vec![proxy.url.clone()]), &deployment);
+    proxy.set(Script { chance: 1.0, faults: vec![Fault::BlocksMax(3)] });
+    assert_eq!(registry.stream(id).await.unwrap().unwrap(), record);
+    proxy.set(Script { chance: 1.0, faults: vec![Fault::ForgedLogs] });
+    let forged = registry.stream(id).await;
+    assert!(matches!(forged, Err(ChainError::Disagreement(_))), "{forged:?}");
+}
+
+/// A stream of the first wallet, and somebody who may publish and edit there.
+async fn shared_stream(chain: &Chain, registry: &StreamRegistry) -> (StreamId, Address) {
+    let (id, _) = registry
+        .create_stream(&chain.wallet(0), &NewStream { metadata: metadata(1, "a"), ..NewStream::default() })
+        .await
+        .unwrap();
+    let grant = Grant { subscribe_until: 0, publish_until: Grant::FOREVER, flags: Grant::EDIT };
+    registry.grant(&chain.wallet(0), id, Address([7; 20]), grant).await.unwrap();
+    (id, Address([7; 20]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_right_does_not_come_back_over_an_endpoint_that_lags() {
+    let chain = Arc::new(Chain::dev().await);
+    let (deployment, honest) = chain.deploy().await;
+    let (id, who) = shared_stream(&chain, &honest).await;
+    // Even who lags knows the stream and its first rights.
+    for _ in 0..2 {
+        chain.mine().await;
+    }
+    let proxy = Proxy::start(chain_of(&chain), 11).await;
+    proxy.set(Script { chance: 1.0, faults: vec![Fault::Lag(2)] });
+    let registry = StreamRegistry::new(impatient(vec![proxy.url.clone()]), &deployment);
+    let mining = tokio::spawn({
+        let chain = chain.clone();
+        async move {
+            loop {
+                chain.mine().await;
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+    });
+    let wallet = chain.wallet(0);
+    let no_publish = |_, grant| Grant { publish_until: 0, ..grant };
+    let subscribe = |_, grant| Grant { subscribe_until: 99, ..grant };
+    registry.change(&wallet, id, &[who], no_publish).await.unwrap();
+    registry.change(&wallet, id, &[who], subscribe).await.unwrap();
+    mining.abort();
+    let expected = Grant { subscribe_until: 99, publish_until: 0, flags: Grant::EDIT };
+    assert_eq!(honest.permission(id, who).await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_somebody_else_revokes_meanwhile_does_not_come_back() {
+    let chain = Chain::dev().await;
+    let (deployment, registry) = chain.deploy().await;
+    let (id, who) = shared_stream(&chain, &registry).await;
+    let other = StreamRegistry::new(chain.rpc(), &deployment);
+    let (wallet, others) = (chain.wallet(0), chain.wallet(0));
+    let mut meanwhile = std::cell::RefCell::new(Some((other, others)));
+    let subscribe = |_, grant| {
+        if let Some((other, wallet)) = meanwhile.borrow_mut().take() {
+            // The rights were read; before ours is sent, another program takes them all.
+            let revoke = async move { other.revoke(&wallet, id, who).await.map(drop) };
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(revoke)).unwrap();
+        }
+        Grant { subscribe_until: 99, ..grant }
+    };
+    registry.change(&wallet, id, &[who], subscribe).await.unwrap();
+    assert!(meanwhile.get_mut().is_none());
+    let expected = Grant { subscribe_until: 99, publish_until: 0, flags: 0 };
+    assert_eq!(registry.permission(id, who).await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_has_not_come_so_far_is_waited_for() {
+    let chain = Chain::dev().await;
+    let (mut deployment, _) = chain.deploy().await;
+    deployment.block = chain.rpc().block_number().await.unwrap() + 2;
+    let mut follower = Follower::new(chain.rpc(), FollowerConfig::default(), &deployment).unwrap();
+    let step = follower.step().await.unwrap();
+    assert!(step.waiting && !step.synced && step.head.is_none());
+    chain.mine().await;
+    chain.mine().await;
+    let step = follower.step().await.unwrap();
+    assert!(step.synced && !step.waiting);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,17 @@
 //! `mainstem dev`: a chain, the contracts, a broker and funded keys, in one process.
 
-use crate::{cli::profile::Profile, config::Config, node};
+use crate::{
+    cli::{failure::Failure, profile::Profile},
+    config::Config,
+    node,
+};
 use anyhow::Context;
 use mainstem_chain::{Deployment, Rpc, RpcConfig, Wallet, WalletConfig, deploy};
 use mainstem_crypto::{SecretKey, sha256};
 use mainstem_devchain::{SharedDevChain, dev_accounts};
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -40,8 +45,11 @@ pub(crate) struct DevArgs {
 /// # Errors
 /// A port is taken, the data folder cannot be used, the store fails.
 pub(crate) async fn run(args: DevArgs, data_dir: &Path) -> anyhow::Result<()> {
+    // IMPORTANT: before anything is removed or written, and until the end: another one may be running here.
+    let _lock = lock(data_dir)?;
     let data_dir = data_dir.join("dev");
     if args.reset && data_dir.exists() {
+        let _store = lock_file(&data_dir.join("store").join("lock"))?;
         fs::remove_dir_all(&data_dir).with_context(|| format!("cannot remove {}", data_dir.display()))?;
     }
     fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
@@ -96,6 +104,38 @@ pub(crate) async fn run(args: DevArgs, data_dir: &Path) -> anyhow::Result<()> {
     stop_chain.send_replace(true);
     drop(serving.await);
     ended
+}
+
+/// Held as long as a `mainstem dev` uses its folder. Beside the folder, so that `--reset` does not remove it.
+fn lock(data_dir: &Path) -> anyhow::Result<Option<File>> {
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    let path = data_dir.join("dev.lock");
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    lock_file(&path)
+}
+
+/// Takes the lock of a file that is there; whoever runs holds it.
+fn lock_file(path: &Path) -> anyhow::Result<Option<File>> {
+    let unusable = || format!("cannot lock {}", path.display());
+    let file = match File::options().write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(unusable),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Failure::io(format!(
+            "a node is running with this folder (it holds {}); end it first, or name another folder with --data-dir",
+            path.display()
+        ))
+        .into()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(unusable),
+    }
 }
 
 /// The contracts of this chain, deployed at the first start.

@@ -73,7 +73,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     // The view of the chain first: without it every request would be refused.
     let rpc = Rpc::new(config.chain.rpc.clone())?;
     let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
-    let (changes, head) = first_view(&mut follower).await?;
+    let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
+    let (changes, head) = first_view(&mut follower, poll).await?;
 
     let network = deployment.network();
     let registry = Arc::new(RwLock::new(Registry::default()));
@@ -109,7 +110,6 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
 
     let operator =
         Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, config.manage.running_max, viewed);
-    let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let helpers = vec![
         tokio::spawn(follow(follower, poll, tell, seen, removed.clone())),
         tokio::spawn(operator.run(managed)),
@@ -282,13 +282,17 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
 }
 
 /// Follows the chain from the beginning to its head.
-async fn first_view(follower: &mut Follower) -> anyhow::Result<(Vec<RegistryChange>, u64)> {
+async fn first_view(follower: &mut Follower, poll: Duration) -> anyhow::Result<(Vec<RegistryChange>, u64)> {
     let mut changes = Vec::new();
     loop {
         let step = follower.step().await.context("the chain cannot be followed")?;
         changes.extend(step.changes);
         if step.synced {
             return Ok((changes, step.head.map_or(0, |head| head.number)));
+        }
+        if step.waiting {
+            tracing::warn!("the chain's head is below the block of the contracts; waiting for it");
+            tokio::time::sleep(poll).await;
         }
     }
 }

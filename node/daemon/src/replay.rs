@@ -72,6 +72,12 @@ pub(crate) struct ReplayArgs {
 /// Replays until the feed, the limit or an interrupt ends it. The exit code is 65 if some lines were no events.
 pub(crate) async fn run(args: ReplayArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let context = Context::load(globals)?;
+    let done = replay(args, &context).await;
+    context.close().await;
+    done
+}
+
+async fn replay(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode> {
     context.need_key()?;
     // Before anything is created for it.
     let feed = Feed::open(&args.file).await?;

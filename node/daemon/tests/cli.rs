@@ -5,9 +5,11 @@
 use serde_json::Value;
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -315,11 +317,13 @@ fn a_whole_walk_from_create_to_delete() {
 
     shows_and_finds(&dev, id);
     publishes_and_resends(&dev, id);
+    bad_times_spare_the_lines_beside_them(&dev);
     chooses_partitions_by_key(&dev);
     shares(&dev, id);
     lends_its_name(&dev);
     reads_on_from_a_cursor(&dev);
     is_healthy(&dev);
+    leaves_no_connection_behind(&dev);
 
     check(&dev.run(&["stream", "delete", "/rooms"]), 0);
     let gone = dev.run(&["--json", "stream", "show", id]);
@@ -367,6 +371,27 @@ fn publishes_and_resends(dev: &Dev, id: &str) {
     check(&dev.run(&publish), 0);
     assert_eq!(check(&dev.run(&["stream", "resend", "last", "1", "/rooms#1", "-b"]), 0), "aGk=\n");
     assert_eq!(check(&dev.run(&["stream", "resend", "last", "1", "/rooms", "-p", "1", "-r"]), 0), "hi\n");
+}
+
+fn bad_times_spare_the_lines_beside_them(dev: &Dev) {
+    check(&dev.run(&["stream", "create", "/timed"]), 0);
+    let lines = "{\"content\":1}\n{\"content\":2,\"metadata\":{\"timestamp\":5}}\n{\"content\":3}\n";
+    let output = dev.run_with(&["stream", "publish", "/timed", "-m", "--json"], lines);
+    let told = json(&check(&output, 65)).remove(0);
+    assert_eq!((&told["published"], &told["refused"]), (&Value::from(2), &Value::from(1)));
+    assert_eq!(json(&err(&output))[0]["error"]["line"], 2);
+    assert_eq!(check(&dev.run(&["stream", "resend", "last", "10", "/timed"]), 0), "1\n3\n");
+}
+
+#[test]
+fn the_folder_of_a_running_node_is_not_reset() {
+    let dev = Dev::start();
+    check(&dev.run(&["stream", "create", "/kept"]), 0);
+    let ports = ["dev", "--reset", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"];
+    let output = dev.run(&ports);
+    check(&output, 74);
+    assert!(err(&output).contains("is running"), "{}", err(&output));
+    check(&dev.run(&["stream", "show", "/kept"]), 0);
 }
 
 fn chooses_partitions_by_key(dev: &Dev) {
@@ -456,6 +481,26 @@ fn is_healthy(dev: &Dev) {
     }
 }
 
+/// Commands that end close their connection: the node need not find out by the silence of 15 seconds.
+fn leaves_no_connection_behind(dev: &Dev) {
+    check(&dev.run(&["stream", "resend", "last", "1", "/rooms"]), 0);
+    check(&dev.run_with(&["stream", "publish", "/rooms"], "1\n"), 0);
+    let profile = fs::read_to_string(dev.folder.path().join("dev/connection.json")).unwrap();
+    let profile: Value = serde_json::from_str(&profile).unwrap();
+    let address = profile["http"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let metrics = || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        write!(socket, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        text
+    };
+    let until = Instant::now() + Duration::from_secs(8);
+    while !metrics().contains("\nmainstem_broker_sessions 0\n") {
+        assert!(Instant::now() < until, "{}", metrics());
+    }
+}
+
 #[test]
 fn doctor_checks_the_store_of_a_node_that_has_stopped() {
     let mut dev = Dev::start();
@@ -519,7 +564,7 @@ fn a_node_says_that_it_is_up_and_how_it_is_reached_and_a_second_signal_ends_it_a
     assert!(!info.is_empty());
     // Half a request holds the listener up for the whole of its patience.
     let address = profile["http"].as_str().unwrap().trim_start_matches("http://");
-    let mut held = std::net::TcpStream::connect(address).unwrap();
+    let mut held = TcpStream::connect(address).unwrap();
     held.write_all(b"GET /info HTTP/1.1\r\nHost: local").unwrap();
     check(&run(&data, &["stream", "search"]), 0);
     signal(&child, "-TERM");

@@ -8,7 +8,7 @@ use crate::{
     quic::{self, QuicLink},
     websocket::{self, WebSocketLink},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
 /// A session and what keeps it going. Dropping it ends the connection.
@@ -22,15 +22,29 @@ pub(crate) struct Running {
 
 #[derive(Debug)]
 enum Link {
-    Quic(quinn::Connection),
+    Quic(quinn::Connection, quinn::Endpoint),
     WebSocket,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.session.fail(ClientError::disconnected("the connection was closed"));
-        if let Link::Quic(connection) = &self.link {
+        if let Link::Quic(connection, _) = &self.link {
             quic::close(connection);
+        }
+    }
+}
+
+impl Running {
+    /// Ends the connection and waits a while until the broker knows.
+    pub(crate) async fn close(self, limit: Duration) {
+        let endpoint = match &self.link {
+            Link::Quic(_, endpoint) => Some(endpoint.clone()),
+            Link::WebSocket => None,
+        };
+        drop(self);
+        if let Some(endpoint) = endpoint {
+            quic::closed(&endpoint, limit).await;
         }
     }
 }
@@ -57,11 +71,12 @@ async fn open_patiently(config: &ClientConfig, publishing: &Arc<Publishing>) -> 
     session.post(&Request::Ping, Waiter::Nobody);
     let (link, audience) = match &config.broker.url {
         BrokerUrl::Quic { .. } => {
-            let QuicLink { connection, up, down, audience } = quic::connect(config).await?;
+            let QuicLink { endpoint, connection, up, down, audience } = quic::connect(config).await?;
             tasks.spawn(quic::write(session.clone(), front, up));
             tasks.spawn(quic::read(session.clone(), down));
             tasks.spawn(quic::accept(session.clone(), connection.clone()));
-            (Link::Quic(connection), audience)
+            tasks.spawn(quic::allow(session.clone(), connection.clone(), config.transport.clone()));
+            (Link::Quic(connection, endpoint), audience)
         }
         BrokerUrl::WebSocket(url) => {
             let WebSocketLink { sink, stream, audience } = websocket::connect(url, config).await?;

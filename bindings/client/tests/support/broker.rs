@@ -124,6 +124,11 @@ impl Broker {
         wait.await.unwrap()
     }
 
+    /// Sets the broker's clock ahead of ours.
+    pub fn set_ahead(&self, ahead_ms: i64) {
+        self.commands.send(Command::Clock(ahead_ms)).unwrap();
+    }
+
     pub fn pause(&self, paused: bool) {
         self.commands.send(Command::Pause(paused)).unwrap();
     }

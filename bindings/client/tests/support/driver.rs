@@ -11,9 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 
 pub enum Command {
     Apply(RegistryChange),
-    Crash { lost: usize, done: oneshot::Sender<()> },
+    Crash {
+        lost: usize,
+        done: oneshot::Sender<()>,
+    },
     Count(oneshot::Sender<usize>),
     Pause(bool),
+    /// The broker's clock is so many milliseconds ahead of ours.
+    Clock(i64),
 }
 
 /// The one loop that the daemon has, with everything done at once.
@@ -27,6 +32,7 @@ pub struct Driver {
     registry: Arc<RwLock<Registry>>,
     outboxes: BTreeMap<SessionId, mpsc::UnboundedSender<ServerMessage>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    ahead_ms: i64,
 }
 
 impl Driver {
@@ -40,6 +46,7 @@ impl Driver {
             registry,
             outboxes: BTreeMap::new(),
             hook,
+            ahead_ms: 0,
         }
     }
 
@@ -66,6 +73,7 @@ impl Driver {
                     }
                     Some(Command::Count(done)) => drop(done.send(self.appended.len())),
                     Some(Command::Pause(pause)) => paused = pause,
+                    Some(Command::Clock(ahead_ms)) => self.ahead_ms = ahead_ms,
                     None => return,
                 },
                 input = inputs.recv(), if !paused => match input {
@@ -104,7 +112,7 @@ impl Driver {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut out = Vec::new();
-            self.node.handle(event, Now { unix_ms: now_ms() }, &mut out);
+            self.node.handle(event, Now { unix_ms: now_ms() + self.ahead_ms }, &mut out);
             for out in out {
                 events.extend(self.perform(out));
             }

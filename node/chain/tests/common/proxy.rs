@@ -44,6 +44,10 @@ pub enum Fault {
     Error(i64),
     /// Every query for logs is too much.
     TooManyLogs,
+    /// A query for logs of more blocks than this is refused, in words of its own.
+    BlocksMax(u64),
+    /// Logs say something else than was logged.
+    ForgedLogs,
     /// Another chain id.
     OtherChain,
     /// The head, and all that is asked about later blocks, is so many blocks behind.
@@ -193,12 +197,26 @@ async fn answer(
         {
             reply(json!({ "error": { "code": -32005, "message": "query returned more than 10000 results" } }))
         }
+        Some(Fault::BlocksMax(max))
+            if method == "eth_getLogs"
+                && number(&request["params"][0]["toBlock"]) - number(&request["params"][0]["fromBlock"])
+                    >= max =>
+        {
+            reply(json!({ "error": { "code": -32602, "message": "your plan allows less at once" } }))
+        }
+        Some(Fault::ForgedLogs) if method == "eth_getLogs" => {
+            let mut answer = ask(chain, method, &request["params"]);
+            for log in answer["result"].as_array_mut().into_iter().flatten() {
+                log["data"] = log["data"].as_str().unwrap().replace("7d", "20").into();
+            }
+            reply(answer)
+        }
         Some(Fault::OtherChain) if method == "eth_chainId" => reply(json!({ "result": "0x1" })),
         Some(Fault::Lag(blocks)) => reply(lag(chain, method, &request["params"], blocks)),
         Some(fault @ (Fault::Fork | Fault::ForkWithLogs)) => {
             reply(fork(chain, method, &request["params"], fault))
         }
-        Some(Fault::TooManyLogs | Fault::OtherChain) => honest(),
+        Some(Fault::TooManyLogs | Fault::OtherChain | Fault::BlocksMax(_) | Fault::ForgedLogs) => honest(),
     };
     respond(stream, 200, &body).await
 }
@@ -229,6 +247,7 @@ fn lag(chain: &SharedDevChain, method: &str, params: &Value, blocks: u64) -> Val
     let head = height(chain).saturating_sub(blocks);
     match method {
         "eth_blockNumber" => json!({ "result": format!("{head:#x}") }),
+        "eth_call" if params[1] == "latest" => ask(chain, method, &json!([params[0], format!("{head:#x}")])),
         "eth_getBlockByNumber" if number(&params[0]) > head => json!({ "result": null }),
         "eth_getLogs" => {
             let mut answer = ask(chain, method, params);

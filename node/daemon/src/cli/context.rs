@@ -9,6 +9,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) key: Option<SecretKey>,
     delegation: Option<Delegation>,
     pub(crate) out: Output,
+    /// What was connected, to be closed.
+    clients: Mutex<Vec<Client>>,
 }
 
 impl Context {
@@ -48,7 +51,15 @@ impl Context {
         }
         let key = secret_key(globals, Some(&profile))?;
         let delegation = globals.delegation.as_deref().map(read_delegation).transpose()?;
-        Ok(Self { profile, key, delegation, out: globals.output() })
+        Ok(Self { profile, key, delegation, out: globals.output(), clients: Mutex::default() })
+    }
+
+    /// Closes what was connected, so that the broker need not find out by silence.
+    pub(crate) async fn close(&self) {
+        let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
+        for client in clients {
+            client.close().await;
+        }
     }
 
     /// The key, for what cannot be done without.
@@ -117,7 +128,9 @@ impl Context {
         config.chain =
             self.rpc_config().map(|rpc| ChainConfig { rpc, wallet: WalletConfig::default(), from_block });
         let broker = &self.profile.broker;
-        Client::connect(config).await.with_context(|| format!("connecting to {broker}"))
+        let client = Client::connect(config).await.with_context(|| format!("connecting to {broker}"))?;
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+        Ok(client)
     }
 
     /// The node's HTTP listener.

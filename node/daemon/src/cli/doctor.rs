@@ -134,12 +134,14 @@ async fn broker(context: &Context) -> Finding {
     let Ok(connected) = connecting.await else {
         return Finding::fail(format!("{url} does not answer within {} s", BROKER_TIMEOUT.as_secs()));
     };
-    Finding::of(connected.map(|client| {
+    let finding = Finding::of(connected.map(|client| {
         let who = client
             .address()
             .map_or_else(|| "nobody, as no key was given".to_owned(), |address| address.to_string());
         format!("{url} took the sign-in of {who} in {} ms", begun.elapsed().as_millis())
-    }))
+    }));
+    context.close().await;
+    finding
 }
 
 async fn chain(context: &Context) -> Finding {

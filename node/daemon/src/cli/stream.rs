@@ -116,17 +116,23 @@ pub(crate) struct SearchArgs {
 
 pub(crate) async fn run(command: StreamCommand, globals: &Globals) -> anyhow::Result<ExitCode> {
     let context = Context::load(globals)?;
+    let done = perform(command, &context).await;
+    context.close().await;
+    done
+}
+
+async fn perform(command: StreamCommand, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
-        StreamCommand::Create(args) => create(args, &context).await?,
-        StreamCommand::Show { stream } => show(&stream, &context).await?,
-        StreamCommand::Search(args) => search(args, &context).await?,
-        StreamCommand::Publish(args) => return publish::run(args, &context).await,
-        StreamCommand::Subscribe(args) => read::subscribe(args, &context).await?,
-        StreamCommand::Resend { what } => read::resend(what, &context).await?,
-        StreamCommand::GrantPermission(args) => rights::grant(args, &context).await?,
-        StreamCommand::RevokePermission(args) => rights::revoke(args, &context).await?,
-        StreamCommand::ListPermissions { stream } => rights::list(&stream, &context).await?,
-        StreamCommand::Delete { stream } => delete(&stream, &context).await?,
+        StreamCommand::Create(args) => create(args, context).await?,
+        StreamCommand::Show { stream } => show(&stream, context).await?,
+        StreamCommand::Search(args) => search(args, context).await?,
+        StreamCommand::Publish(args) => return publish::run(args, context).await,
+        StreamCommand::Subscribe(args) => read::subscribe(args, context).await?,
+        StreamCommand::Resend { what } => read::resend(what, context).await?,
+        StreamCommand::GrantPermission(args) => rights::grant(args, context).await?,
+        StreamCommand::RevokePermission(args) => rights::revoke(args, context).await?,
+        StreamCommand::ListPermissions { stream } => rights::list(&stream, context).await?,
+        StreamCommand::Delete { stream } => delete(&stream, context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 use crate::cli::{
     context::{Context, StreamName, parse_partition},
     failure::{DATA, Failure},
-    progress, time,
+    http, progress, time,
 };
 use crate::replay::LAST_ACKS;
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use mainstem_model::{
     AckLevel, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, StreamId,
     limits::CONTENT_BYTES_MAX,
 };
+use mainstem_protocol::Config;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -53,6 +54,9 @@ pub(crate) struct PublishArgs {
     /// Read this file instead of stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// How far a timestamp may be from now, as the node says; no bound before it was asked.
+    #[arg(skip)]
+    window_ms: Option<u64>,
 }
 
 /// A line of input with its number, from 1.
@@ -62,7 +66,7 @@ struct Line {
     is_cut: bool,
 }
 
-pub(super) async fn run(args: PublishArgs, context: &Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(mut args: PublishArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let out = context.out;
     context.need_key()?;
     let partition = args.stream.partition(args.partition)?;
@@ -73,6 +77,9 @@ pub(super) async fn run(args: PublishArgs, context: &Context) -> anyhow::Result<
         None => 1,
     };
     let client = context.connect(PublishConfig { ack: args.ack, ..PublishConfig::default() }).await?;
+    if args.with_metadata {
+        args.window_ms = Some(window_ms(context).await);
+    }
     let mut publishers = Publishers { client: &client, stream, by_partition: BTreeMap::new() };
 
     // The reader may wait for a terminal for ever; when this function ends, nobody waits for it.
@@ -239,6 +246,7 @@ fn read_event(
         if args.with_metadata {
             if let Some(ms) = value.get("metadata").and_then(|metadata| metadata.get("timestamp")) {
                 timestamp = ms.as_i64().ok_or("its metadata.timestamp is not milliseconds")?;
+                check_timestamp(timestamp, args.window_ms)?;
             }
             value = value.get_mut("content").map(Value::take).ok_or("it has no field \"content\"")?;
             text = value.to_string().into_bytes();
@@ -250,6 +258,29 @@ fn read_event(
         (ContentType::JSON, text)
     };
     check_length(partition, timestamp, content_type, content)
+}
+
+/// How far from its clock the node takes timestamps; its default where there is no listener to ask.
+async fn window_ms(context: &Context) -> u64 {
+    let told = match context.http() {
+        Ok(base) => http::get_json(base, "/info").await.ok(),
+        Err(_) => None,
+    };
+    let told = told.and_then(|info| info.pointer("/limits/broker/timestamp_window_ms")?.as_u64());
+    told.unwrap_or(Config::default().timestamp_window_ms.unsigned_abs())
+}
+
+/// IMPORTANT: before it is handed in: the broker refuses whole batches, and with them the lines beside this one.
+fn check_timestamp(timestamp: i64, window_ms: Option<u64>) -> Result<(), String> {
+    let apart = time::now_ms().abs_diff(timestamp);
+    match window_ms {
+        Some(window_ms) if apart > window_ms => Err(format!(
+            "its metadata.timestamp is {} s from now, the broker takes at most {}",
+            apart / 1000,
+            window_ms / 1000
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_length(
@@ -313,6 +344,18 @@ mod tests {
         let (_, timestamp, content) =
             event(r#"{"content":[1],"metadata":{"timestamp":5}}"#, &["-m"]).unwrap();
         assert_eq!((timestamp, content.as_str()), (5, "[1]"));
+    }
+
+    #[test]
+    fn a_time_that_the_broker_would_refuse_is_the_lines_own_fault() {
+        let now = time::now_ms();
+        for (timestamp, window, is_good) in
+            [(now, 60_000, true), (now - 120_000, 60_000, false), (now + 120_000, 60_000, false)]
+        {
+            assert_eq!(check_timestamp(timestamp, Some(window)).is_ok(), is_good, "{timestamp}");
+        }
+        assert!(check_timestamp(i64::MIN, Some(60_000)).is_err());
+        assert!(check_timestamp(5, None).is_ok());
     }
 
     #[test]

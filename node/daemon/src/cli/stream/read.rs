@@ -1,13 +1,13 @@
 use crate::cli::{
     context::{Context, StreamName, parse_partition},
-    failure::Failure,
+    failure::{Failure, UNAVAILABLE},
     progress, time,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use mainstem_client::{
-    Delivery, EventBatch, PublishConfig, ResendOptions, ResendRange, Start, SubscribeOptions,
+    Completion, Delivery, EventBatch, PublishConfig, ResendOptions, ResendRange, Start, SubscribeOptions,
 };
 use mainstem_model::{Address, ContentType, Cursor, EventRef, Partition};
 use serde_json::{Value, json};
@@ -181,7 +181,10 @@ async fn read(name: &StreamName, begin: Begin, args: &ReadingArgs, context: &Con
                 bar.inc(count);
             }
             Some(Ok(Delivery::CaughtUp { .. })) => {}
-            Some(Ok(Delivery::Completed(_))) => break,
+            Some(Ok(Delivery::Completed(completion))) => {
+                bar.finish_and_clear();
+                return whole(completion);
+            }
             Some(Ok(Delivery::Gap(gap))) => {
                 let text =
                     format!("events {} to {} of series {} are missing", gap.from, gap.to - 1, gap.series);
@@ -209,6 +212,18 @@ async fn read(name: &StreamName, begin: Begin, args: &ReadingArgs, context: &Con
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// A part of the past that has holes is no success: a script would take it for all there was.
+fn whole(completion: Completion) -> anyhow::Result<()> {
+    if completion.complete {
+        return Ok(());
+    }
+    let text = format!(
+        "the broker's history is damaged or has holes there: {} events came, others are missing",
+        completion.events
+    );
+    Err(Failure::new(UNAVAILABLE, "DAMAGED_HISTORY", text).into())
 }
 
 /// How many events will come, if that is known.
@@ -290,6 +305,13 @@ fn metadata(batch: &EventBatch, index: usize, event: &EventRef<'_>) -> Value {
 mod tests {
     use super::*;
     use mainstem_model::EncryptionType;
+
+    #[test]
+    fn a_past_with_holes_is_a_failure_of_its_own() {
+        assert!(whole(Completion { events: 3, complete: true }).is_ok());
+        let failure = Failure::of(&whole(Completion { events: 3, complete: false }).unwrap_err()).unwrap();
+        assert_eq!((failure.exit, failure.code.as_str()), (UNAVAILABLE, "DAMAGED_HISTORY"));
+    }
 
     #[test]
     fn every_content_has_a_json_form() {

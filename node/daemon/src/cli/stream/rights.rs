@@ -126,15 +126,13 @@ async fn change(
     let wallet = context.wallet()?;
     let id = context.resolve(name).await?;
     let registry = context.registry()?;
-    let mut grant = existing(&registry, id, user).await?;
-    for right in rights {
-        set(&mut grant, *right, until);
-    }
-    if grant == Grant::NONE {
-        registry.revoke(&wallet, id, user.0).await?;
-    } else {
-        registry.grant(&wallet, id, user.0, grant).await?;
-    }
+    existing(&registry, id).await?;
+    let changed = |_, mut grant: Grant| {
+        rights.iter().for_each(|right| set(&mut grant, *right, until));
+        grant
+    };
+    let written = registry.change(&wallet, id, &[user.0], changed).await?;
+    let grant = written.first().map_or(Grant::NONE, |(_, grant)| *grant);
     let now_s = u64::try_from(time::now_ms() / 1000).unwrap_or(0);
     let held: Vec<&str> =
         Right::ALL.into_iter().filter(|right| grant.allows(*right, now_s)).map(Right::as_str).collect();
@@ -149,11 +147,11 @@ async fn change(
     Ok(context.out.result(&object, &format!("{} may now: {held}", user.text()))?)
 }
 
-async fn existing(registry: &StreamRegistry, id: StreamId, user: User) -> anyhow::Result<Grant> {
+async fn existing(registry: &StreamRegistry, id: StreamId) -> anyhow::Result<()> {
     if registry.stream(id).await?.is_none() {
         return Err(super::not_found(id).into());
     }
-    Ok(registry.permission(id, user.0).await?)
+    Ok(())
 }
 
 /// The words in `granted.permissions`, in the contract's order.
