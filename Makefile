@@ -1,8 +1,8 @@
 # What a person runs. CI runs `make test` and nothing else.
-.PHONY: run test bench fmt lint help
+.PHONY: run test bench fuzz-http fmt lint help
 
 help: ## Show what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: ## Chain, contracts, broker and two recorded feeds on this machine
 	@tools/run.sh
@@ -12,6 +12,9 @@ test: ## Everything that CI checks
 
 bench: ## Throughput and latency of a broker of its own, beside NATS JetStream
 	@cargo run --release --quiet --package mainstem --features flamegraph -- bench
+
+fuzz-http: ## Schemathesis against a node of its own (CASES, SEED)
+	@tools/fuzz-http.sh
 
 fmt: ## Format the code
 	@cargo fmt --all
