@@ -36,9 +36,10 @@ impl Chain {
             chain_id,
             block: chain.from_block,
             stream_registry: registry,
-            // Neither is asked for by anything here.
+            // None of them is asked for by anything here.
             data_coin: Address::ZERO,
             event_verifier: Address::ZERO,
+            network_coordinator: Address::ZERO,
         };
         let wallet = match &config.identity {
             Identity::Wallet(key) => Some(Wallet::new(rpc.clone(), key.clone(), chain.wallet.clone())),

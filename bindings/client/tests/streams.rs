@@ -8,7 +8,9 @@
 
 mod support;
 
-use mainstem_chain::{Deployment, Follower, FollowerConfig, Rpc, RpcConfig, Wallet, WalletConfig, deploy};
+use mainstem_chain::{
+    Deployment, Follower, FollowerConfig, NetworkRules, Rpc, RpcConfig, Wallet, WalletConfig, deploy,
+};
 use mainstem_client::{
     ChainConfig, Client, ErrorKind, Identity, PermissionAssignment, PublishOptions, ResendOptions,
     ResendRange, Start, StreamDefinition, StreamName, StreamSearch, SubscribeOptions,
@@ -37,7 +39,10 @@ impl World {
         let chain = SharedDevChain::in_memory(Config::default());
         tokio::spawn(async move { serve(listener, chain, std::future::pending()).await.unwrap() });
         let rpc = Rpc::new(RpcConfig::one(&url)).unwrap();
-        let deployment = deploy(&Wallet::new(rpc.clone(), secret(0), WalletConfig::default())).await.unwrap();
+        let deployment =
+            deploy(&Wallet::new(rpc.clone(), secret(0), WalletConfig::default()), &NetworkRules::default())
+                .await
+                .unwrap();
         let setup = Setup { network: Some(deployment.network()), ..Setup::default() };
         let broker = Arc::new(Broker::with(setup).await);
         let mut follower = Follower::new(rpc, FollowerConfig::default(), &deployment).unwrap();

@@ -1,7 +1,7 @@
 use crate::{Call, ChainError, Receipt, Wallet};
 use ethers_contract::EthEvent;
 use ethers_core::{
-    abi::{Token, encode, ethabi::AbiError},
+    abi::{AbiEncode, Token, encode, ethabi::AbiError},
     types::H160,
 };
 use mainstem_crypto::{Address, Hash};
@@ -25,6 +25,7 @@ pub(crate) mod abi {
         Stream, "../../contracts/artifacts/Stream.json";
         StreamRegistry, "../../contracts/artifacts/StreamRegistry.json";
         EventVerifier, "../../contracts/artifacts/EventVerifier.json";
+        NetworkCoordinator, "../../contracts/artifacts/NetworkCoordinator.json";
     );
 }
 
@@ -45,6 +46,9 @@ pub struct Deployment {
     /// `EventVerifier`.
     #[serde(with = "address_text")]
     pub event_verifier: Address,
+    /// `NetworkCoordinator`.
+    #[serde(with = "address_text")]
+    pub network_coordinator: Address,
 }
 
 impl Deployment {
@@ -52,28 +56,94 @@ impl Deployment {
     pub const fn network(&self) -> Network {
         Network { chain_id: self.chain_id, registry: self.stream_registry }
     }
+
+    /// The call by which the sender gives `amount`, in 10^-18 DATA.
+    pub fn transfer(&self, to: Address, amount: u128) -> Call {
+        let call = abi::data_coin::TransferCall { to: H160(to.0), value: amount.into() };
+        Call::to(self.data_coin, call.encode())
+    }
 }
 
 /// The whole supply of DATA: the 987,154,514 coins of the white paper's time, with 18 decimals.
 pub const DATA_SUPPLY: u128 = 987_154_514 * 10_u128.pow(18);
 
-/// Puts the contracts on a chain, with four transactions. The wallet gets the whole supply of DATA; apart from that it has no
-/// power over them.
+/// What a network of brokers is made with, for good. The contract says what each rule is for and within which bounds
+/// (`contracts/src/interfaces/INetworkCoordinator.sol`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkRules {
+    /// Source of randomness; [`Address::ZERO`] for the chain's own.
+    pub random_source: Address,
+    /// Least stake of a broker, in 10^-18 DATA.
+    pub stake_min: u128,
+    /// Most that one rebalance pays, in 10^-18 DATA.
+    pub pay_max: u128,
+    /// Least length of an epoch.
+    pub epoch_seconds: u32,
+    /// How long a claim can be challenged after its epoch's end.
+    pub challenge_seconds: u32,
+    /// K: brokers that carry a shard.
+    pub replicas: u8,
+    /// L: shards split while there are fewer than this many replicas for each active broker.
+    pub slots_per_broker: u8,
+    /// R: epochs after which a shard gets another seed, and the number of shards at first; a power of two.
+    pub rotation_epochs: u16,
+}
+
+/// One DATA.
+const DATA: u128 = 10_u128.pow(18);
+
+impl Default for NetworkRules {
+    /// For networks that people try things out in: epochs of a minute, a stake of one DATA.
+    fn default() -> Self {
+        Self {
+            random_source: Address::ZERO,
+            stake_min: DATA,
+            pay_max: DATA,
+            epoch_seconds: 60,
+            challenge_seconds: 600,
+            replicas: 3,
+            slots_per_broker: 8,
+            rotation_epochs: 8,
+        }
+    }
+}
+
+impl NetworkRules {
+    fn encode(&self, coin: Address) -> Vec<u8> {
+        let number = |value: u128| Token::Uint(value.into());
+        encode(&[
+            Token::Address(H160(coin.0)),
+            Token::Address(H160(self.random_source.0)),
+            number(self.stake_min),
+            number(self.pay_max),
+            number(self.epoch_seconds.into()),
+            number(self.challenge_seconds.into()),
+            number(self.replicas.into()),
+            number(self.slots_per_broker.into()),
+            number(self.rotation_epochs.into()),
+        ])
+    }
+}
+
+/// Puts the contracts on a chain, one transaction each; the stream template is part of the registry's. The wallet gets the
+/// whole supply of DATA; apart from that it has no power over them.
 ///
 /// # Errors
-/// As [`Wallet::send`].
-pub async fn deploy(wallet: &Wallet) -> Result<Deployment, ChainError> {
+/// As [`Wallet::send`]; [`ChainError::Revert`] named `CoordinatorRules` for a rule out of its bounds.
+pub async fn deploy(wallet: &Wallet, rules: &NetworkRules) -> Result<Deployment, ChainError> {
     let holder = Token::Address(H160(wallet.address().0));
     let coin_arguments = encode(&[holder, Token::Uint(DATA_SUPPLY.into())]);
     let coin = create(wallet, &abi::DATACOIN_BYTECODE, &coin_arguments).await?;
     let registry = create(wallet, &abi::STREAMREGISTRY_BYTECODE, &[]).await?;
     let verifier = create(wallet, &abi::EVENTVERIFIER_BYTECODE, &[]).await?;
+    let network = create(wallet, &abi::NETWORKCOORDINATOR_BYTECODE, &rules.encode(coin.0)).await?;
     Ok(Deployment {
         chain_id: wallet.rpc().chain_id().await?,
         block: registry.1.block_number,
         stream_registry: registry.0,
         data_coin: coin.0,
         event_verifier: verifier.0,
+        network_coordinator: network.0,
     })
 }
 
@@ -93,14 +163,20 @@ pub(crate) fn topic<E: EthEvent>() -> Hash {
 pub(crate) fn errors() -> &'static BTreeMap<[u8; 4], AbiError> {
     static ERRORS: OnceLock<BTreeMap<[u8; 4], AbiError>> = OnceLock::new();
     ERRORS.get_or_init(|| {
-        [&abi::DATACOIN_ABI, &abi::STREAM_ABI, &abi::STREAMREGISTRY_ABI, &abi::EVENTVERIFIER_ABI]
-            .into_iter()
-            .flat_map(|abi| abi.errors())
-            .map(|error| {
-                let hash = error.signature().0;
-                ([hash[0], hash[1], hash[2], hash[3]], error.clone())
-            })
-            .collect()
+        [
+            &abi::DATACOIN_ABI,
+            &abi::STREAM_ABI,
+            &abi::STREAMREGISTRY_ABI,
+            &abi::EVENTVERIFIER_ABI,
+            &abi::NETWORKCOORDINATOR_ABI,
+        ]
+        .into_iter()
+        .flat_map(|abi| abi.errors())
+        .map(|error| {
+            let hash = error.signature().0;
+            ([hash[0], hash[1], hash[2], hash[3]], error.clone())
+        })
+        .collect()
     })
 }
 
@@ -136,6 +212,27 @@ pub(crate) fn sentence(error: &str) -> Option<&'static str> {
         "VerifierIndex" => "the batch has no event at this place",
         "VerifierPath" => "the event is not part of this batch",
         "VerifierSignature" => "the batch was not signed by its origin",
+        "CoordinatorRules" => "a rule of the network is out of its bounds",
+        "CoordinatorAlreadyRegistered" => {
+            "the wallet is a broker already, or was one and has not taken its stake back yet"
+        }
+        "CoordinatorNotRegistered" => "the wallet is no broker, or is about to leave",
+        "CoordinatorStakeTooLow" => "the stake is below the network's least",
+        "CoordinatorWeight" => "a weight is 32 to 255, and another than before",
+        "CoordinatorPublicKey" => "the public key is not the wallet's",
+        "CoordinatorEndpointTooLong" => {
+            "a broker has at most 8 peer addresses of 1 to 128 bytes and 1024 bytes of metadata"
+        }
+        "CoordinatorTooEarly" => "claims that this depends on can still be challenged; try again later",
+        "CoordinatorNothingToWithdraw" => "there is nothing to withdraw",
+        "CoordinatorEpoch" => "the epoch has not begun, or ended too long ago to be judged",
+        "CoordinatorNoStake" => "who signed the claim has no stake",
+        "CoordinatorProofForm" => {
+            "a proof names exactly as many brokers as carry a shard, by ascending address"
+        }
+        "CoordinatorNotBetter" => {
+            "a broker of the proof was not active or does not rank before the challenged one"
+        }
         "ERC20InsufficientBalance" => "the account has less DATA than that",
         "ERC20InsufficientAllowance" => "less DATA than that was approved",
         _ => return None,
@@ -162,7 +259,9 @@ mod tests {
     #[test]
     fn every_error_of_our_own_contracts_has_a_sentence() {
         for error in errors().values() {
-            let ours = ["Stream", "Registry", "Verifier"].iter().any(|word| error.name.starts_with(word));
+            let ours = ["Stream", "Registry", "Verifier", "Coordinator"]
+                .iter()
+                .any(|word| error.name.starts_with(word));
             assert!(!ours || sentence(&error.name).is_some(), "{} has no sentence", error.name);
         }
         assert!(errors().len() > 30);

@@ -12,7 +12,7 @@
 //! let rpc = Rpc::new(RpcConfig::one("http://127.0.0.1:8545"))?;
 //! let key = SecretKey::from_bytes(&[7; 32]).expect("7…7 is below the curve order");
 //! let wallet = Wallet::new(rpc.clone(), key, WalletConfig::default());
-//! let deployment = deploy(&wallet).await?;
+//! let deployment = deploy(&wallet, &NetworkRules::default()).await?;
 //! let registry = StreamRegistry::new(rpc.clone(), &deployment);
 //! let stream = NewStream { metadata: r#"{"partitions":3}"#.to_owned(), ..NewStream::default() };
 //! let (id, _receipt) = registry.create_stream(&wallet, &stream).await?;
@@ -25,6 +25,7 @@
 mod block;
 mod config;
 mod contracts;
+mod coordinator;
 mod error;
 mod event;
 mod follower;
@@ -42,7 +43,8 @@ mod wallet;
 
 pub use block::{BlockHeader, BlockTag, Log, Receipt};
 pub use config::{FollowerConfig, RpcConfig, WalletConfig};
-pub use contracts::{DATA_SUPPLY, Deployment, deploy};
+pub use contracts::{DATA_SUPPLY, Deployment, NetworkRules, deploy};
+pub use coordinator::{Epoch, NetworkCoordinator};
 pub use error::ChainError;
 pub use event::RegistryEvent;
 pub use follower::{Follower, Step};

@@ -84,10 +84,16 @@ impl PublicKey {
         bytes
     }
 
+    /// x and y, 32 bytes each, big-endian: SEC1, uncompressed, without its tag.
+    pub fn coordinates(&self) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(&self.0.to_encoded_point(false).as_bytes()[1..]);
+        bytes
+    }
+
     /// The last 20 bytes of the Keccak-256 of the uncompressed point (yellow paper, appendix F).
     pub fn address(&self) -> Address {
-        let point = self.0.to_encoded_point(false);
-        let hash = keccak256(&point.as_bytes()[1..]);
+        let hash = keccak256(&self.coordinates());
         let mut address = [0; 20];
         address.copy_from_slice(&hash[12..]);
         Address(address)

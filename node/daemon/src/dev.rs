@@ -6,7 +6,7 @@ use crate::{
     node,
 };
 use anyhow::Context;
-use mainstem_chain::{Deployment, Rpc, RpcConfig, Wallet, WalletConfig, deploy};
+use mainstem_chain::{Deployment, NetworkRules, Rpc, RpcConfig, Wallet, WalletConfig, deploy};
 use mainstem_crypto::{SecretKey, sha256};
 use mainstem_devchain::{SharedDevChain, dev_accounts};
 use std::{
@@ -150,7 +150,7 @@ async fn contracts(rpc_url: &str, file: &Path) -> anyhow::Result<Deployment> {
     }
     let key = SecretKey::from_hex(dev_accounts()[0].secret_key)?;
     let wallet = Wallet::new(rpc, key, WalletConfig { receipt_interval_ms: 10, ..WalletConfig::default() });
-    let deployment = deploy(&wallet).await?;
+    let deployment = deploy(&wallet, &NetworkRules::default()).await?;
     fs::write(file, serde_json::to_vec_pretty(&deployment)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(deployment)

@@ -149,7 +149,7 @@ fn refused_as(name: &str) -> Code {
 mod tests {
     use super::*;
     use mainstem_api::AddedRights;
-    use mainstem_chain::{RpcConfig, deploy};
+    use mainstem_chain::{NetworkRules, RpcConfig, deploy};
     use mainstem_devchain::{SharedDevChain, dev_accounts};
     use mainstem_model::Grant;
     use tokio::{net::TcpListener, sync::oneshot};
@@ -179,7 +179,7 @@ mod tests {
             let config = WalletConfig { receipt_interval_ms: 5, ..WalletConfig::default() };
             let key = SecretKey::from_hex(dev_accounts()[0].secret_key).unwrap();
             let wallet = Wallet::new(rpc.clone(), key.clone(), config.clone());
-            let deployment = deploy(&wallet).await.unwrap();
+            let deployment = deploy(&wallet, &NetworkRules::default()).await.unwrap();
             let registry = StreamRegistry::new(rpc.clone(), &deployment);
             let new = NewStream { metadata: "{}".into(), path: None, grants: Vec::new(), salt: None };
             let (stream, _) = registry.create_stream(&wallet, &new).await.unwrap();

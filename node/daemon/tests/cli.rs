@@ -223,7 +223,8 @@ fn a_dead_broker_and_a_dead_chain_exit_with_69() {
     let profile = r#"{"broker":"quic://127.0.0.1:9","pin":"1111111111111111111111111111111111111111111111111111111111111111",
         "rpc":"http://127.0.0.1:9","http":"http://127.0.0.1:9","deployment":{"chain_id":31337,"block":0,
         "stream_registry":"0x0000000000000000000000000000000000000001","data_coin":"0x0000000000000000000000000000000000000002",
-        "event_verifier":"0x0000000000000000000000000000000000000003"}}"#;
+        "event_verifier":"0x0000000000000000000000000000000000000003",
+        "network_coordinator":"0x0000000000000000000000000000000000000004"}}"#;
     fs::write(folder.path().join("connection.json"), profile).unwrap();
     let stream = "0x00000000000000000000000000000000000000ff";
     check(&run(folder.path(), &["stream", "show", stream]), 69);
@@ -536,11 +537,12 @@ fn a_node_says_that_it_is_up_and_how_it_is_reached_and_a_second_signal_ends_it_a
     let text = format!(
         "http_listen = '0.0.0.0:0'\npublic_name = 'localhost'\ndata_dir = 'of-the-file'\n\
          [quic]\nlisten = '127.0.0.1:0'\n[http]\nhosts = []\n[chain.rpc]\nurls = ['{}']\n[chain.contracts]\nchain_id = 31337\n\
-         block = 0\nstream_registry = '{}'\ndata_coin = '{}'\nevent_verifier = '{}'\n",
+         block = 0\nstream_registry = '{}'\ndata_coin = '{}'\nevent_verifier = '{}'\nnetwork_coordinator = '{}'\n",
         profile["rpc"].as_str().unwrap(),
         contract("stream_registry"),
         contract("data_coin"),
         contract("event_verifier"),
+        contract("network_coordinator"),
     );
     fs::write(&file, text).unwrap();
     let mut child = program(folder.path(), &["node", "--config", file.to_str().unwrap(), "--data-dir"])

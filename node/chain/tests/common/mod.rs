@@ -4,7 +4,9 @@
 
 pub mod proxy;
 
-use mainstem_chain::{Deployment, Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig, deploy};
+use mainstem_chain::{
+    Deployment, NetworkRules, Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig, deploy,
+};
 use mainstem_crypto::SecretKey;
 use mainstem_devchain::{Config, SharedDevChain, dev_accounts, serve};
 use serde_json::json;
@@ -91,7 +93,7 @@ impl Chain {
     }
 
     pub async fn deploy(&self) -> (Deployment, StreamRegistry) {
-        let deployment = deploy(&self.wallet(0)).await.unwrap();
+        let deployment = deploy(&self.wallet(0), &NetworkRules::default()).await.unwrap();
         let registry = StreamRegistry::new(self.rpc(), &deployment);
         (deployment, registry)
     }

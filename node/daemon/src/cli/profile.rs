@@ -96,7 +96,8 @@ mod tests {
     const TEXT: &str = r#"{"broker":"quic://127.0.0.1:7172","rpc":"http://127.0.0.1:8545","deployment":{
         "chain_id":31337,"block":1,"stream_registry":"0x0000000000000000000000000000000000000001",
         "data_coin":"0x0000000000000000000000000000000000000002",
-        "event_verifier":"0x0000000000000000000000000000000000000003"},"privateKey":"0x07"}"#;
+        "event_verifier":"0x0000000000000000000000000000000000000003",
+        "network_coordinator":"0x0000000000000000000000000000000000000004"},"privateKey":"0x07"}"#;
 
     #[test]
     fn reads_what_it_saves_and_keeps_the_key_to_its_owner() {
