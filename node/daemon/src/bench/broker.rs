@@ -193,7 +193,9 @@ fn new_folder() -> anyhow::Result<PathBuf> {
 }
 
 fn spawn(folder: &Path) -> anyhow::Result<Child> {
+    let log = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
     Command::new(std::env::current_exe()?)
+        .env("RUST_LOG", log)
         .args(["--data-dir"])
         .arg(folder)
         .args(["dev", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"])

@@ -13,7 +13,7 @@ use crate::{StoreError, tables};
 use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -109,7 +109,9 @@ impl Folder {
         // fjall numbers its own table 0.
         for table in 0..=tables::TABLES {
             let folder = log.join("keyspaces").join(table.to_string());
-            check_version(&folder).map_err(|why| self.unopenable(format!("log/keyspaces/{table}: {why}")))?;
+            check_version(&folder)
+                .and_then(|()| check_contents(&folder.join("tables")))
+                .map_err(|why| self.unopenable(format!("log/keyspaces/{table}: {why}")))?;
         }
         Ok(log_id)
     }
@@ -147,6 +149,55 @@ fn check_version(folder: &Path) -> Result<(), String> {
     let name = format!("v{version}");
     let list = fs::read(folder.join(&name)).map_err(|error| format!("{name}: {error}"))?;
     if xxh3_128(&list) == sum { Ok(()) } else { Err(format!("{name} or current is damaged")) }
+}
+
+/// Bytes behind the table of contents of a table file: `SFA!`, version, kind of checksum, checksum 16, place of the table of
+/// contents u64 (little-endian), its length u64.
+const TRAILER: u64 = 38;
+/// Least bytes of an entry in it: place, length, length of the name.
+const ENTRY: u64 = 18;
+
+/// Whether every table file's table of contents can have as many entries as it says. fjall makes room for them before it
+/// checks anything, and the process would end. Everything else in these files it checks itself; files that were not
+/// finished when the power failed it throws away, so what is no table of contents is not looked at here.
+fn check_contents(tables: &Path) -> Result<(), String> {
+    let entries = match fs::read_dir(tables) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("tables: {error}")),
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| format!("tables: {error}"))?.path();
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        let (count, room) = match contents(&path) {
+            Ok(Some(contents)) => contents,
+            Ok(None) => continue,
+            Err(error) => return Err(format!("tables/{name}: {error}")),
+        };
+        if count.saturating_mul(ENTRY) > room {
+            return Err(format!(
+                "tables/{name} is damaged: its table of contents cannot have {count} entries"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How many entries a table file's table of contents says it has, and the bytes that there are for them.
+fn contents(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let Some(end) = length.checked_sub(TRAILER) else { return Ok(None) };
+    let (mut trailer, mut head) = ([0; TRAILER as usize], [0; 8]);
+    file.seek(SeekFrom::Start(end))?;
+    file.read_exact(&mut trailer)?;
+    let [.., p0, p1, p2, p3, p4, p5, p6, p7, _, _, _, _, _, _, _, _] = trailer;
+    let at = u64::from_le_bytes([p0, p1, p2, p3, p4, p5, p6, p7]);
+    let Some(room) = end.checked_sub(at).and_then(|bytes| bytes.checked_sub(8)) else { return Ok(None) };
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(&mut head)?;
+    let [b'T', b'O', b'C', b'!', count @ ..] = head else { return Ok(None) };
+    Ok(Some((u32::from_le_bytes(count).into(), room)))
 }
 
 fn unopenable(path: &Path, why: impl fmt::Display) -> StoreError {

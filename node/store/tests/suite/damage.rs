@@ -199,6 +199,21 @@ fn l3_a_flipped_bit_anywhere_is_never_served_and_nothing_is_deleted() {
 }
 
 #[test]
+fn a_table_file_that_claims_more_contents_than_it_has_room_for_is_refused_by_name() {
+    let Filled { folder, .. } = filled();
+    let file = table_files(folder.path(), 1).pop().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(4).rposition(|word| word == b"TOC!").unwrap();
+    // The highest bit of the count: 2^31 entries, whose room no machine has.
+    bytes[at + 7] ^= 0x80;
+    fs::write(&file, &bytes).unwrap();
+    let refused = DiskLog::open(folder.path(), &tiny(), 7).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("table of contents"), "{refused}");
+    assert!(refused.contains(file.file_name().unwrap().to_str().unwrap()), "{refused}");
+    assert_eq!(fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
 fn a_damaged_index_of_history_is_read_around_without_missing_a_batch() {
     let Filled { folder, appends, .. } = filled();
     // Table 3 is `history`: the first byte of its files is in their first block of rows.
