@@ -20,7 +20,8 @@ pub struct Config {
     /// Bytes of batches on their way to the journal, of all sessions. A batch over it is refused with `OVERLOADED`.
     pub write_queue_bytes_max: usize,
     /// Bytes of batches handed to one subscription and not yet taken by its transport. At the bound the subscription is
-    /// read from the store instead, at its own speed; nothing is lost.
+    /// read from the store instead, at its own speed; nothing is lost. It is less when `delivery_queue_bytes_max` is nearly
+    /// used: a 64th of what is left of that, and one batch always.
     pub subscription_queue_bytes_max: usize,
     /// The same over all subscriptions of one session, with the room for pages that are being read for them (the greatest
     /// batch each). At the bound they are read for in turn, as the transport takes what it has. A session that has nothing

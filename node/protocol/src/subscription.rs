@@ -333,8 +333,7 @@ impl Delivery {
     fn read_on(&mut self, key: Key, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         let reads = matches!(subscription.mode, Mode::Reading { .. }) && subscription.reading.is_none();
-        let max = cx.config.subscription_queue_bytes_max;
-        let full = subscription.queue_bytes > 0 && subscription.queue_bytes > max / 2;
+        let full = subscription.queue_bytes > 0 && subscription.queue_bytes > self.room.share(cx.config) / 2;
         if !reads || full || subscription.place != Place::Nowhere {
             return;
         }
@@ -366,7 +365,7 @@ impl Delivery {
             };
             subscription.place = Place::Nowhere;
             subscription.reading = Some(Reading::Page);
-            let room = cx.config.subscription_queue_bytes_max.saturating_sub(subscription.queue_bytes);
+            let room = self.room.share(cx.config).saturating_sub(subscription.queue_bytes).max(1);
             let read = cx.read_token();
             self.reads.insert(read, key);
             let (at, filter) = (subscription.at, subscription.filter);
@@ -393,8 +392,8 @@ impl Delivery {
                 continue;
             }
             let cursor = Cursor::Arrival { log: self.log, position: *position, skip: 0 };
-            let full = subscription.queue_bytes > 0
-                && subscription.queue_bytes + bytes > cx.config.subscription_queue_bytes_max;
+            let full =
+                subscription.queue_bytes > 0 && subscription.queue_bytes + bytes > self.room.share(cx.config);
             if full || !self.room.hand_out(key.0, bytes, cx) {
                 let cursor = Cursor::Arrival { log: self.log, position: next, skip: 0 };
                 subscription.mode = Mode::Reading { cursor };

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 /// Room that a page takes while it is read: it is within what was asked for, or one batch.
 pub(super) const PAGE_ROOM: usize = BATCH_BYTES_MAX;
 
+/// A subscription may hold the free room divided by this. Of n that take nothing each comes to hold 1/(n + 64) of the room,
+/// and 64/(n + 64) of it stay free.
+const SHARES: usize = 64;
+
 /// A place in a queue; smaller is earlier.
 pub(super) type Ticket = u64;
 
@@ -39,6 +43,14 @@ impl Room {
 
     const fn fits(&self, bytes: usize, config: &Config) -> bool {
         self.used == 0 || self.used + bytes <= config.delivery_queue_bytes_max
+    }
+
+    /// How many bytes one subscription may hold now, besides one batch: its bound, or less as the room fills up. So readers
+    /// that take nothing, however many, never hold all of it, and who reads does not wait for them (dynamic thresholds:
+    /// Choudhury and Hahne, 1998).
+    pub(super) const fn share(&self, config: &Config) -> usize {
+        let free = config.delivery_queue_bytes_max.saturating_sub(self.used) / SHARES;
+        if free < config.subscription_queue_bytes_max { free } else { config.subscription_queue_bytes_max }
     }
 
     fn fits_session(&self, id: SessionId, bytes: usize, cx: &mut Context<'_>) -> bool {

@@ -95,6 +95,34 @@ fn a_thousand_readers_of_large_batches_share_the_nodes_room_and_each_gets_its_tu
 }
 
 #[test]
+fn a_newcomer_reads_at_once_beside_a_thousand_readers_that_take_nothing() {
+    let mut desk = Desk::new(Config { delivery_queue_bytes_max: 64 * MIB, ..Config::default() });
+    let small = PastBatch { bytes: vec![0; 16 << 10].into(), cursor: HERE, count: 1, received_at: START_MS };
+    let mut reads = VecDeque::new();
+    let asked = |out: &[OutEvent]| -> Vec<_> {
+        let page = |output: &OutEvent| match output {
+            OutEvent::ReadPage { read, bytes_max, .. } => Some((*read, *bytes_max)),
+            _ => None,
+        };
+        out.iter().filter_map(page).collect()
+    };
+    for n in 0..1_000 {
+        desk.open(SessionId(10 + n));
+        reads.extend(asked(&subscribe(&mut desk, SessionId(10 + n)).1));
+    }
+    // As the store reads: as much as may be, at least one batch. Nobody flushes anything.
+    while let Some((read, bytes_max)) = reads.pop_front() {
+        let batches = vec![small.clone(); (bytes_max / small.bytes.len()).max(1)];
+        let page = Page { batches, next: HERE, at_end: false, damaged: 0 };
+        reads.extend(asked(&desk.handle(InEvent::PageRead { read, result: Ok(page) })));
+    }
+    let held = desk.node.counters().delivery_queue_bytes;
+    assert!(held < 62 * MIB as u64, "{held} bytes are held by readers that take nothing");
+    desk.open(SessionId(2));
+    assert_eq!(pages(&subscribe(&mut desk, SessionId(2)).1).len(), 1, "the newcomer waits");
+}
+
+#[test]
 fn a_session_at_its_bound_does_not_keep_others_waiting() {
     let mut desk = Desk::new(Config { session_queue_bytes_max: 2 * BATCH_BYTES_MAX, ..Config::default() });
     let reads: usize = (0..10).map(|_| pages(&subscribe(&mut desk, SESSION).1).len()).sum();
