@@ -35,6 +35,7 @@ pub(crate) async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(length) => length,
             Err(Broken::Closed) => return DisconnectReason::Closed,
             Err(Broken::Refused(code)) => {
+                directory.condemn(&peer, session, code);
                 refuse(stream, code).await;
                 return DisconnectReason::Misbehaved(code);
             }

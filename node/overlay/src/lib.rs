@@ -45,6 +45,8 @@ mod peer;
 mod queue;
 mod substreams;
 mod swarm;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod wanted;
 

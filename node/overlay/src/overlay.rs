@@ -6,14 +6,20 @@ use crate::{
     metrics::Metrics,
     peer::Directory,
     swarm::{Driver, Listening},
+    transport,
 };
 use bytes::Bytes;
 use mainstem_crypto::{Address, SecretKey};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+/// How often a stopped overlay looks whether its ports are free, and for how long.
+const PORT_CHECK: Duration = Duration::from_millis(5);
+const PORT_WAIT: Duration = Duration::from_secs(1);
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +117,18 @@ impl Overlay {
         listening.addresses().map(|address| PeerAddress(address.clone())).collect()
     }
 
-    /// Ends every session and connection, and returns when the sockets are closed.
+    /// Ends every session and connection, and returns when the listeners' ports are free, or after a second.
     pub async fn stop(mut self) {
+        let addresses: Vec<_> = self.listening.borrow().addresses().cloned().collect();
         self.task.abort();
         let _ = (&mut self.task).await;
+        // QUIC sockets stay until their connections have told their peers that they end, and nothing reports that.
+        let free = async {
+            while addresses.iter().any(|address| transport::is_free(address).is_err()) {
+                tokio::time::sleep(PORT_CHECK).await;
+            }
+        };
+        let _ = timeout(PORT_WAIT, free).await;
     }
 }
 

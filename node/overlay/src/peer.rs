@@ -1,7 +1,7 @@
 use crate::{
     Incoming, SendError,
     config::Config,
-    frame::Lane,
+    frame::{Lane, RefusalCode},
     inbox::{DisconnectReason, Frame, InboxSender},
     metrics::{Counters, LaneCounters, LaneMetrics, PeerMetrics},
     overlay::{Direction, Transport},
@@ -45,6 +45,8 @@ struct Session {
     direction: Direction,
     transport: Transport,
     queues: [Arc<Queue>; 2],
+    /// What the peer is being told before it is cut off; it may hang up first.
+    verdict: Option<RefusalCode>,
 }
 
 impl Directory {
@@ -102,18 +104,28 @@ impl Directory {
         let mut state = peer.state.lock();
         state.sessions += 1;
         let queue = || Arc::new(Queue::new(self.queue_bytes_max));
-        state.session = Some(Session { direction, transport, queues: [queue(), queue()] });
+        state.session = Some(Session { direction, transport, queues: [queue(), queue()], verdict: None });
         // IMPORTANT: under the lock, here and in `end` and `deliver`, so that what comes out is in the order of what happened.
         self.inbox.session(Incoming::Connected { peer: peer.address, direction, rtt: state.rtt });
         state.sessions
     }
 
-    /// Ends the session there is, and says so.
-    pub(crate) fn end(&self, peer: &Peer, reason: DisconnectReason) {
+    /// Ends the session there is, and says so. Gives the reason back that it had in the end, or none if there was no session.
+    pub(crate) fn end(&self, peer: &Peer, reason: DisconnectReason) -> Option<DisconnectReason> {
         let mut state = peer.state.lock();
-        if let Some(Session { direction, .. }) = state.session.take() {
-            let rtt = state.rtt;
-            self.inbox.session(Incoming::Disconnected { peer: peer.address, direction, rtt, reason });
+        let Session { direction, verdict, .. } = state.session.take()?;
+        let (rtt, reason) = (state.rtt, verdict.map_or(reason, DisconnectReason::Misbehaved));
+        self.inbox.session(Incoming::Disconnected { peer: peer.address, direction, rtt, reason });
+        Some(reason)
+    }
+
+    /// Notes why the session is about to end.
+    pub(crate) fn condemn(&self, peer: &Peer, session: u64, code: RefusalCode) {
+        let mut state = peer.state.lock();
+        if state.sessions == session
+            && let Some(current) = &mut state.session
+        {
+            current.verdict = Some(code);
         }
     }
 

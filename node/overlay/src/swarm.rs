@@ -18,7 +18,7 @@ use libp2p::{
     core::transport::ListenerId,
     identify, kad,
     multiaddr::Protocol,
-    relay,
+    ping, relay,
     swarm::{
         self, ConnectionId, Stream, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -27,6 +27,7 @@ use libp2p::{
 use mainstem_crypto::{Address, SecretKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -34,6 +35,15 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
+
+fn failed(address: &Multiaddr, error: &(dyn Error + 'static)) -> OverlayError {
+    let (mut why, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        why = format!("{why}: {error}");
+        cause = error.source();
+    }
+    OverlayError::Listen { address: address.to_string(), why }
+}
 
 /// A session that lasted so long shows that the broker is well, so the next wait is the shortest again.
 const SOUND_SESSION: Duration = Duration::from_secs(10);
@@ -108,18 +118,12 @@ impl Driver {
         }
         let mut listening = Listening::default();
         for PeerAddress(address) in &config.listen {
-            let listener = swarm.listen_on(address.clone()).map_err(|error| OverlayError::Listen {
-                address: address.to_string(),
-                why: error.to_string(),
-            })?;
-            listening.asked.push(listener);
+            transport::is_free(address).map_err(|error| failed(address, &error))?;
+            listening.asked.push(swarm.listen_on(address.clone()).map_err(|error| failed(address, &error))?);
         }
         for PeerAddress(relay) in &config.relays {
             let address = relay.clone().with(Protocol::P2pCircuit);
-            swarm.listen_on(address).map_err(|error| OverlayError::Listen {
-                address: relay.to_string(),
-                why: error.to_string(),
-            })?;
+            swarm.listen_on(address).map_err(|error| failed(relay, &error))?;
         }
         let (listening, listening_out) = watch::channel(listening);
         let driver = Self {
@@ -411,7 +415,9 @@ impl Driver {
                         wanted.peer.measured(rtt);
                     }
                 }
-                Err(error) => {
+                // A stranger may do without.
+                Err(ping::Failure::Unsupported) => {}
+                Err(error @ (ping::Failure::Timeout | ping::Failure::Other { .. })) => {
                     tracing::debug!(peer = %ping.peer, %error, "connection is dead");
                     self.swarm.close_connection(ping.connection);
                 }
@@ -630,21 +636,22 @@ impl Driver {
     fn end(&mut self, broker: Address, reason: DisconnectReason, keep: Option<ConnectionId>, now: Instant) {
         let yields = self.yields_to(broker);
         let Some(wanted) = self.wanted.get_mut(&broker) else { return };
-        if let DisconnectReason::Misbehaved(code) = reason {
-            tracing::warn!(%broker, %code, "broker cut off");
-            self.directory.counters.peers_misbehaved.fetch_add(1, Ordering::Relaxed);
-        }
         let sound = wanted
             .session
             .is_some_and(|session| now.saturating_duration_since(session.began) >= SOUND_SESSION);
-        if wanted.session.take().is_some() {
-            tracing::info!(%broker, ?reason, "broker disconnected");
-        }
+        wanted.session = None;
         wanted.outgoing = [Outgoing::Closed(now), Outgoing::Closed(now)];
         wanted.readers = [None, None];
         wanted.outgoing_on = None;
         wanted.incoming_on = None;
-        self.directory.end(&wanted.peer, reason);
+        match self.directory.end(&wanted.peer, reason) {
+            Some(DisconnectReason::Misbehaved(code)) => {
+                tracing::warn!(%broker, %code, "broker cut off");
+                self.directory.counters.peers_misbehaved.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(reason) => tracing::info!(%broker, ?reason, "broker disconnected"),
+            None => {}
+        }
         let closed: Vec<_> = wanted.connections.extract_if(.., |id, _| Some(*id) != keep).collect();
         if sound {
             wanted.dials.reset();

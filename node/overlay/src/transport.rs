@@ -1,20 +1,40 @@
 use crate::{
     OverlayError,
+    address::ip_of,
     config::Config,
     limiter::Rate,
     muxer::{Limited, Yamux},
     peer::Directory,
 };
 use libp2p::{
-    PeerId, Transport as _,
+    Multiaddr, PeerId, Transport as _,
     core::{
         muxing::StreamMuxerBox,
         transport::{Boxed, upgrade::Version},
     },
     identity::Keypair,
+    multiaddr::Protocol,
     noise, quic, relay, tcp,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Whether nobody else listens there.
+///
+/// libp2p sets `SO_REUSEPORT` on its TCP listeners, so two nodes would get every other connection each, and neither a word.
+pub(crate) fn is_free(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let (ip, port) = (ip_of(address), parts.nth(1));
+    match (ip, port) {
+        (Some(ip), Some(Protocol::Tcp(port))) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        (Some(ip), Some(Protocol::Udp(port))) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
 
 /// QUIC; TCP with noise and yamux; and the same over a relay.
 pub(crate) fn build(

@@ -1,0 +1,9 @@
+//! Overlays over real sockets on loopback.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod discovery;
+mod lanes;
+mod limits;
+mod sessions;
+mod support;
