@@ -13,6 +13,13 @@ import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 
+// Node.js 20 has not got it yet, and these packages want it.
+Promise.withResolvers ??= function () {
+  const parts = {}
+  parts.promise = new this((resolve, reject) => Object.assign(parts, { resolve, reject }))
+  return parts
+}
+
 const PATIENCE = 10_000
 const LANES = ['/mainstem/live/1', '/mainstem/bulk/1']
 
@@ -24,18 +31,23 @@ const within = (what, promise) => {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
-// The acceptor's answer: u32 length, then text. Then whether the acceptor closed the substream.
-const answer = async (stream) => {
+// The acceptor's answer: u32 length, then text; and whether the acceptor then closed its side in order. By events, because
+// iterating over a stream that the other side has closed already never ends.
+const answer = (stream) => new Promise((resolve) => {
   let bytes = Buffer.alloc(0)
-  for await (const chunk of stream) {
-    bytes = Buffer.concat([bytes, chunk.subarray()])
-    if (bytes.length >= 4 && bytes.length >= 4 + bytes.readUInt32BE(0)) {
-      const text = bytes.subarray(4, 4 + bytes.readUInt32BE(0)).toString()
-      if (text === 'READY') return { text, closed: false }
-    }
+  const look = () => {
+    if (bytes.length < 4 || bytes.length < 4 + bytes.readUInt32BE(0)) return
+    const text = bytes.subarray(4, 4 + bytes.readUInt32BE(0)).toString()
+    const closed = stream.remoteWriteStatus === 'closed'
+    if (text === 'READY' || closed) resolve({ text, closed })
   }
-  return { text: bytes.subarray(4).toString(), closed: bytes.length === 4 + bytes.readUInt32BE(0) }
-}
+  stream.addEventListener('message', ({ data }) => {
+    bytes = Buffer.concat([bytes, data.subarray()])
+    look()
+  })
+  stream.addEventListener('remoteCloseWrite', look)
+  stream.addEventListener('close', look)
+})
 
 const frame = (text) => {
   const bytes = Buffer.from(text)

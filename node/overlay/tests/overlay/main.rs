@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod discovery;
+mod foreign;
 mod lanes;
 mod limits;
 mod sessions;
