@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -50,15 +50,10 @@ impl Gate {
             strangers: BTreeMap::new(),
         }
     }
+}
 
-    fn deny(&self, why: Denied) -> ConnectionDenied {
-        self.directory.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
-        ConnectionDenied::new(why)
-    }
-
-    fn is_stranger(&self, peer: &PeerId) -> bool {
-        broker_of(peer).is_none_or(|broker| !self.directory.knows(broker))
-    }
+fn is_stranger(directory: &Directory, peer: &PeerId) -> bool {
+    broker_of(peer).is_none_or(|broker| !directory.knows(broker))
 }
 
 /// What one customer of an internet provider has.
@@ -82,7 +77,11 @@ impl NetworkBehaviour for Gate {
         let Some(ip) = ip_of(remote).filter(|_| !is_relayed(remote)) else {
             return Ok(());
         };
-        if self.dials.take(customer(ip), Instant::now()) { Ok(()) } else { Err(self.deny(Denied::Rate)) }
+        if self.dials.take(customer(ip), Instant::now()) {
+            Ok(())
+        } else {
+            Err(ConnectionDenied::new(Denied::Rate))
+        }
     }
 
     fn handle_established_inbound_connection(
@@ -92,17 +91,14 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.is_stranger(&peer) {
+        if is_stranger(&self.directory, &peer) {
             if self.strangers.len() >= self.strangers_max {
                 // Some may have become brokers.
-                let (known, directory) = (std::mem::take(&mut self.strangers), &self.directory);
-                self.strangers = known
-                    .into_iter()
-                    .filter(|(_, peer)| broker_of(peer).is_none_or(|broker| !directory.knows(broker)))
-                    .collect();
+                let directory = &self.directory;
+                self.strangers.retain(|_, peer| is_stranger(directory, peer));
             }
             if self.strangers.len() >= self.strangers_max {
-                return Err(self.deny(Denied::Strangers));
+                return Err(ConnectionDenied::new(Denied::Strangers));
             }
             self.strangers.insert(connection, peer);
         }

@@ -329,14 +329,9 @@ impl Driver {
                     self.dial_failed(broker, &error.to_string());
                 }
             }
-            SwarmEvent::IncomingConnectionError { error, .. } => {
-                if let swarm::ListenError::Denied { cause } = error {
-                    tracing::debug!(%cause, "connection refused");
-                    // The gate counts its own.
-                    if cause.downcast_ref::<libp2p::connection_limits::Exceeded>().is_some() {
-                        self.directory.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
+            SwarmEvent::IncomingConnectionError { error: swarm::ListenError::Denied { cause }, .. } => {
+                tracing::debug!(%cause, "connection refused");
+                self.directory.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "overlay listens");

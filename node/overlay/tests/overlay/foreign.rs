@@ -36,7 +36,7 @@ async fn n8_js_libp2p_connects_over_quic_and_tcp_identifies_and_is_refused_until
         let lines = stranger(&addresses, key).await;
         assert_eq!(lines.len(), 2, "{lines:?}");
         for (line, address) in lines.iter().zip(&addresses) {
-            println!("{line}");
+            eprintln!("{line}");
             let has = |text: &str| assert!(line.contains(text), "{text} is not in {line}");
             has(address);
             has(r#""protocolVersion":"/mainstem/1""#);

@@ -15,7 +15,7 @@ fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
 
 fn seed() -> u64 {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("SEED={seed}");
+    eprintln!("SEED={seed}");
     seed
 }
 
@@ -38,7 +38,7 @@ async fn frames_arrive_whole_and_in_order_on_each_lane() {
         let mut number = numbers(seed);
         let sent: Vec<(Lane, Bytes)> = (0..2_000)
             .map(|_| {
-                let lane = if number() % 3 == 0 { Lane::Bulk } else { Lane::Live };
+                let lane = if number().is_multiple_of(3) { Lane::Bulk } else { Lane::Live };
                 let size = match number() % 10 {
                     0 => number() % 300_000,
                     1..=3 => number() % 20_000,
