@@ -83,3 +83,19 @@ async fn a_flood_of_substreams_waits_at_the_stranger_and_delays_no_broker() {
         assert!(metrics.peers[&key(2).address()].connected);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_peer_has_n_connections_and_not_one_more() {
+    let node = Node::start(1, &Config { connections_per_peer_max: 2, ..config() }).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::broker(2, &node.at[0]).await;
+        soon("identify", raw.identified.recv()).await.expect("it tells");
+        connections.push(raw);
+    }
+    assert_eq!(node.overlay.metrics().connections_refused, 0);
+    let mut raw = Raw::broker(2, &node.at[0]).await;
+    soon("its end", raw.closed.recv()).await;
+    assert_eq!(node.overlay.metrics().connections_refused, 1);
+    assert_eq!(node.overlay.metrics().connections, 2);
+}

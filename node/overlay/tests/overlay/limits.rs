@@ -123,3 +123,18 @@ async fn refuses_a_port_in_use(over: Over) {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_bound_of_memory_new_connections_are_refused() {
+    let node = Node::start(1, &Config { memory_bytes_max: 1, ..config(Over::Quic) }).await;
+    let other = Node::start(2, &config(Over::Quic)).await;
+    node.wants_at(&[(other.address, Vec::new())]);
+    other.wants(&[&node]);
+    soon("a refusal", async {
+        while node.overlay.metrics().connections_refused == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(node.overlay.metrics().connections, 0);
+}
