@@ -52,7 +52,7 @@ async fn measure(listen: &str) {
     second.set_peers([(first.address(), first.listening().await)].into());
     connected(&mut first_inbox).await;
     connected(&mut second_inbox).await;
-    println!("{listen}: two connected overlays hold {} KiB", memory_kib() - empty);
+    println!("{listen}: two connected overlays more: {} KiB more", memory_kib().saturating_sub(empty));
 
     let (to, back) = (second.address(), first.address());
     for (size, count) in [(200, 500_000_u32), (4_096, 100_000), (65_536, 15_000)] {
