@@ -32,7 +32,7 @@ if ! command -v capnp >/dev/null; then
     fi
 fi
 
-for folder in contracts examples/foreign-signer; do
+for folder in contracts examples/foreign-signer node/overlay/tests/js; do
     [ -f "$folder/package-lock.json" ] || continue
     if [ ! -d "$folder/node_modules" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
         echo "installing the packages of $folder"

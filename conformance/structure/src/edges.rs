@@ -30,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-store", &["mainstem-model"]),
     ("mainstem-chain", &["mainstem-model", "mainstem-crypto"]),
     ("mainstem-devchain", &[]),
+    ("mainstem-overlay", &["mainstem-crypto"]),
     ("mainstem-api", &["mainstem-protocol", "mainstem-crypto", "mainstem-model", "mainstem-schema"]),
     ("mainstem-client", &["mainstem-model", "mainstem-crypto", "mainstem-schema", "mainstem-chain"]),
     ("mainstem-structure", &[]),
@@ -49,6 +50,9 @@ const PLACES: &[(&str, &[&str])] = &[
     ("ethers-*", &["mainstem-chain"]),
     ("quinn", &["mainstem-api", "mainstem-client"]),
     ("fjall", &["mainstem-store"]),
+    ("libp2p", &["mainstem-overlay"]),
+    ("libp2p-*", &["mainstem-overlay"]),
+    ("yamux", &["mainstem-overlay"]),
     ("revm", &["mainstem-devchain"]),
     ("revm-*", &["mainstem-devchain"]),
 ];
