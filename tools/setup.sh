@@ -36,6 +36,7 @@ for folder in contracts examples/foreign-signer node/overlay/tests/js; do
     [ -f "$folder/package-lock.json" ] || continue
     if [ ! -d "$folder/node_modules" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
         echo "installing the packages of $folder"
-        (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+        # npm ci takes no lock file that leaves out packages of other systems; npm install takes the same versions from it.
+        (cd "$folder" && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error)
     fi
 done
