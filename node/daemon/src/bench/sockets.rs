@@ -10,7 +10,7 @@ use super::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use mainstem_client::PublishConfig;
+use mainstem_client::{Client, PublishConfig};
 use mainstem_model::{AckLevel, ContentType, EncryptionType, NewEvent, StreamPartition};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -102,20 +102,15 @@ pub(crate) async fn idle(broker: &Broker, count: usize) -> anyhow::Result<Row> {
 pub(crate) async fn stalled(broker: &Broker, count: usize) -> anyhow::Result<Vec<Row>> {
     let client = broker.client(PublishConfig::default()).await?;
     let at = broker.stream(&client).await?;
+    // The disk has as much to do behind the one measurement as behind the other.
+    fill(&client, at).await?;
     let alone = latency::run_at(broker, at, AckLevel::Stored, 1_000, LATENCY_EVENTS).await?;
     let mut sockets = Vec::with_capacity(count);
     for _ in 0..count {
         // As little room as the system gives: they stall at once.
         sockets.push(subscribe(broker, at, Some(4096)).await?);
     }
-    // So much for each that nothing more fits on its way.
-    let publisher = client.publisher(at)?;
-    let content = Bytes::from(vec![0x5a; 1024]);
-    for _ in 0..FILL_EVENTS {
-        publisher.publish(NewEvent::binary(unix_ms(), content.clone())).await?;
-    }
-    publisher.flush().await?;
-    tokio::time::sleep(REST).await;
+    fill(&client, at).await?;
     let beside = latency::run_at(broker, at, AckLevel::Stored, 1_000, LATENCY_EVENTS).await?;
     let ratio = |figure| beside.figure(figure) / alone.figure(figure);
     let compared = Row::new(format!("{count} stalled subscribers"))
@@ -124,6 +119,18 @@ pub(crate) async fn stalled(broker: &Broker, count: usize) -> anyhow::Result<Vec
         .with("broker_rss_mb", broker.rss() as f64 / 1e6);
     drop(sockets);
     Ok(vec![alone.named("latency before"), beside.named("latency beside stalled subscribers"), compared])
+}
+
+/// Publishes more than fits on the way to a subscriber that does not read, and gives the broker time to come to rest.
+async fn fill(client: &Client, at: StreamPartition) -> anyhow::Result<()> {
+    let publisher = client.publisher(at)?;
+    let content = Bytes::from(vec![0x5a; 1024]);
+    for _ in 0..FILL_EVENTS {
+        publisher.publish(NewEvent::binary(unix_ms(), content.clone())).await?;
+    }
+    publisher.flush().await?;
+    tokio::time::sleep(REST).await;
+    Ok(())
 }
 
 /// Opens a socket and subscribes to what comes from now on.
