@@ -102,8 +102,7 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
         report.add(sockets::idle(&broker, args.sockets).await?);
     }
     if args.wants("stalled") {
-        let broker = Broker::start().await?;
-        for row in sockets::stalled(&broker, args.stalled).await? {
+        for row in sockets::stalled(args.stalled).await? {
             report.add(row);
         }
     }

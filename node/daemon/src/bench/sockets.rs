@@ -21,8 +21,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 const JSON_EVENTS_PER_S: u64 = 50_000;
 /// What an idle broker is given to come to rest.
 const REST: Duration = Duration::from_secs(2);
-/// Events of 1 KiB that stall who takes none: 20 MB in JSON, above what the kernel holds for a socket, and not so much that
-/// the store writes out a table meanwhile, which is another thing to measure.
+/// Events of 1 KiB that stall who takes none: 20 MB in JSON, above what the kernel holds for a socket.
 const FILL_EVENTS: usize = 8 << 10;
 /// Events of each latency run beside stalled subscribers.
 const LATENCY_EVENTS: usize = 10_000;
@@ -98,27 +97,34 @@ pub(crate) async fn idle(broker: &Broker, count: usize) -> anyhow::Result<Row> {
         .with("rss_mb_with_sockets", broker.rss() as f64 / 1e6))
 }
 
-/// Latency alone, then beside `count` subscribers of the same stream that have stopped reading.
-pub(crate) async fn stalled(broker: &Broker, count: usize) -> anyhow::Result<Vec<Row>> {
-    let client = broker.client(PublishConfig::default()).await?;
-    let at = broker.stream(&client).await?;
-    // The disk has as much to do behind the one measurement as behind the other.
-    fill(&client, at).await?;
-    let alone = latency::run_at(broker, at, AckLevel::Stored, 1_000, LATENCY_EVENTS).await?;
-    let mut sockets = Vec::with_capacity(count);
-    for _ in 0..count {
-        // As little room as the system gives: they stall at once.
-        sockets.push(subscribe(broker, at, Some(4096)).await?);
-    }
-    fill(&client, at).await?;
-    let beside = latency::run_at(broker, at, AckLevel::Stored, 1_000, LATENCY_EVENTS).await?;
+/// Latency beside `count` subscribers of the same stream that have stopped reading, and at a broker that did all the same
+/// without them.
+pub(crate) async fn stalled(count: usize) -> anyhow::Result<Vec<Row>> {
+    let (alone, _) = beside(0).await?;
+    let (beside, rss) = beside(count).await?;
     let ratio = |figure| beside.figure(figure) / alone.figure(figure);
     let compared = Row::new(format!("{count} stalled subscribers"))
         .with("p50_ratio", ratio("publish_to_deliver_ms_p50"))
         .with("p99_ratio", ratio("publish_to_deliver_ms_p99"))
-        .with("broker_rss_mb", broker.rss() as f64 / 1e6);
+        .with("broker_rss_mb", rss as f64 / 1e6);
+    Ok(vec![alone.named("latency alone"), beside.named("latency beside stalled subscribers"), compared])
+}
+
+/// Latency at a new broker with so many stalled subscribers, and the broker's memory then.
+async fn beside(count: usize) -> anyhow::Result<(Row, u64)> {
+    let broker = Broker::start().await?;
+    let client = broker.client(PublishConfig::default()).await?;
+    let at = broker.stream(&client).await?;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        // As little room as the system gives: they stall at once.
+        sockets.push(subscribe(&broker, at, Some(4096)).await?);
+    }
+    fill(&client, at).await?;
+    let row = latency::run_at(&broker, at, AckLevel::Stored, 1_000, LATENCY_EVENTS).await?;
+    let rss = broker.rss();
     drop(sockets);
-    Ok(vec![alone.named("latency before"), beside.named("latency beside stalled subscribers"), compared])
+    Ok((row, rss))
 }
 
 /// Publishes more than fits on the way to a subscriber that does not read, and gives the broker time to come to rest.
