@@ -20,8 +20,6 @@ step "vectors are fresh" python3 conformance/vectors/generate.py --check
 step "contracts" contracts/tools/test.sh
 step "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "tests" cargo test --workspace --quiet
-step "the development chain against anvil" cargo test --package mainstem-devchain --test anvil --quiet -- --ignored
-step "a libp2p of another language" cargo test --package mainstem-overlay --test overlay --quiet -- --ignored
 if command -v cargo-deny >/dev/null; then
     step "dependencies" cargo deny --log-level error check bans licenses sources
 else

@@ -22,5 +22,5 @@ pub use handle::{AddedRights, Input, Manage, ManageAction, NodeHandle};
 pub use http::{HttpConfig, NodeInfo};
 pub use publisher::{Identities, IdentityError, NodePublisher, Published, PublisherConfig, Submitted};
 pub use quic::{CLOSE_DONE, CLOSE_REFUSED, QuicListener};
-pub use tls::{ALPN, TlsIdentity, new_key_pem};
+pub use tls::{ALPN, TlsIdentity, new_key_pem, write_secret};
 pub use workers::{Answer, Workers, prove};

@@ -128,7 +128,11 @@ fn read(path: &Path) -> Result<Vec<u8>, ApiError> {
     fs::read(path).map_err(|source| ApiError::File { path: PathBuf::from(path), source })
 }
 
-fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file that only its owner may read, and that was not there before.
+///
+/// # Errors
+/// It is there already, or cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

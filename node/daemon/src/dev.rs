@@ -72,7 +72,7 @@ pub(crate) async fn run(args: DevArgs, data_dir: &Path) -> anyhow::Result<()> {
 
     let key_file = data_dir.join("account-0.key");
     if !key_file.exists() {
-        node::write_secret(&key_file, dev_accounts()[0].secret_key)?;
+        mainstem_api::write_secret(&key_file, dev_accounts()[0].secret_key)?;
     }
     let mut config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
     config.data_dir = data_dir.clone();

@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Context, bail};
 use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
 use mainstem_api::{
-    Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http,
+    Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http, write_secret,
 };
 use mainstem_chain::{ChainError, Deployment, Follower, Rpc};
 use mainstem_crypto::{Address, SecretKey};
@@ -22,7 +22,6 @@ use mainstem_store::{DiskLog, EventLog, Writer};
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
-    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{Arc, RwLock},
@@ -249,17 +248,6 @@ pub(crate) fn random_key() -> SecretKey {
             return key;
         }
     }
-}
-
-/// Writes a file that only its owner may read, and that was not there before.
-pub(crate) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {

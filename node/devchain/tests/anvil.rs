@@ -1,12 +1,13 @@
 //! The same transactions and calls here and on anvil, which must answer alike.
 //!
-//! `MAINSTEM_ANVIL=path/to/anvil cargo test -p mainstem-devchain --test anvil -- --ignored`
+//! `tools/setup.sh` installs anvil; `MAINSTEM_ANVIL` names another one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use common::{
@@ -29,7 +30,10 @@ struct Anvil {
 
 impl Anvil {
     fn spawn() -> Self {
-        let path = std::env::var("MAINSTEM_ANVIL").expect("MAINSTEM_ANVIL names the binary");
+        let installed = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../../contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
+        let path = std::env::var_os("MAINSTEM_ANVIL").map_or(installed, PathBuf::from);
+        assert!(path.exists(), "anvil is not installed: run tools/setup.sh, or let MAINSTEM_ANVIL name it");
         let mut process = Command::new(path)
             .args(["--port", "0", "--hardfork", "cancun", "--base-fee", "0", "--gas-price", "0"])
             .stdout(Stdio::piped())
@@ -150,7 +154,6 @@ fn lower(value: &Value) -> String {
 }
 
 #[tokio::test]
-#[ignore = "needs anvil: set MAINSTEM_ANVIL to its path"]
 async fn receipts_gas_logs_calls_and_reverts_are_those_of_anvil() {
     let mut pair = Pair { ours: Bench::new(), anvil: Anvil::spawn() };
     let mut contracts = Vec::new();

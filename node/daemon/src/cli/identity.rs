@@ -76,7 +76,7 @@ fn generate(file: Option<&Path>, globals: &Globals) -> anyhow::Result<()> {
 }
 
 fn write_key(path: &Path, text: &str) -> Result<(), Failure> {
-    crate::node::write_secret(path, text).map_err(|error| {
+    mainstem_api::write_secret(path, text).map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             return Failure::io(format!("{} exists and stays as it is; name another file", path.display()));
         }

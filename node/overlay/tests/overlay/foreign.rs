@@ -8,7 +8,11 @@ use tokio::process::Command;
 /// What the script prints, a line for each address.
 async fn stranger(addresses: &[String], key: Option<&str>) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
-    assert!(folder.join("node_modules").is_dir(), "run tools/setup.sh, or npm ci in {}", folder.display());
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "run tools/setup.sh: it installs the packages of {}",
+        folder.display()
+    );
     let mut command = Command::new("node");
     command.arg("stranger.mjs").args(addresses).current_dir(folder).env_remove("KEY").kill_on_drop(true);
     if let Some(key) = key {
@@ -20,7 +24,6 @@ async fn stranger(addresses: &[String], key: Option<&str>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "wants Node.js and the packages of tests/js"]
 async fn n8_js_libp2p_connects_over_quic_and_tcp_identifies_and_is_refused_until_it_is_a_broker() {
     let mut node = Node::start(1, &config(Over::Both)).await;
     let addresses: Vec<_> = node.at.iter().map(ToString::to_string).collect();

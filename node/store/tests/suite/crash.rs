@@ -10,6 +10,7 @@ use mainstem_store::{Append, Completion, DiskLog, EventLog, Write, Writer, Write
 use std::{
     env,
     io::{BufRead, BufReader, Write as _},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -17,13 +18,17 @@ use std::{
 /// L6. The process dies at a random acknowledgement, in the middle of a write more often than not.
 #[test]
 fn l6_what_was_acknowledged_outlives_kill_9() {
+    // This test again, as the process that is killed.
+    if let Some(folder) = env::var_os("MAINSTEM_STORE_CHILD") {
+        return write_until_killed(folder.as_ref());
+    }
     let folder = tempfile::tempdir().unwrap();
     drop(DiskLog::open(folder.path(), &tiny(), 7).unwrap());
     // Batches, not positions: those leap at every opening.
     let (mut kept, mut torn) = (0_u64, 0);
     for round in 0..20_u64 {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["crash::child", "--exact", "--ignored", "--nocapture"])
+            .args(["crash::l6_what_was_acknowledged_outlives_kill_9", "--exact", "--nocapture"])
             .env("MAINSTEM_STORE_CHILD", folder.path())
             .env("MAINSTEM_STORE_ROUND", round.to_string())
             .stdout(Stdio::piped())
@@ -52,12 +57,9 @@ fn l6_what_was_acknowledged_outlives_kill_9() {
     println!("{kept} batches kept over 20 kills; more than acknowledged were kept {torn} times");
 }
 
-#[test]
-#[ignore = "the process that the test above kills"]
-fn child() {
-    let Some(folder) = env::var_os("MAINSTEM_STORE_CHILD") else { return };
+fn write_until_killed(folder: &Path) {
     let round: u64 = env::var("MAINSTEM_STORE_ROUND").unwrap().parse().unwrap();
-    let log = Arc::new(DiskLog::open(folder.as_ref(), &tiny(), 7).unwrap());
+    let log = Arc::new(DiskLog::open(folder, &tiny(), 7).unwrap());
     let writer = Writer::spawn(log, WriterConfig::default(), |done| {
         if let Completion::Stored(writes) = done {
             let mut out = std::io::stdout().lock();
