@@ -51,6 +51,8 @@ struct Leaving {
 #[derive(Debug, Default)]
 struct Readers {
     keys: BTreeSet<Key>,
+    /// Those of them that are live: a batch costs nothing for the others.
+    live: BTreeSet<Key>,
     /// Position behind the last batch that was offered to them live; 0 before the first.
     end: u64,
 }
@@ -308,10 +310,11 @@ impl Delivery {
     fn go_live(&mut self, key: Key, cursor: Cursor, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         let Cursor::Arrival { position, .. } = cursor else { return };
-        let offered = self.by_partition.get(&subscription.at).map_or(0, |readers| readers.end);
-        if position < offered {
+        let readers = self.by_partition.entry(subscription.at).or_default();
+        if position < readers.end {
             return;
         }
+        readers.live.insert(key);
         subscription.mode = Mode::Live { next: position };
         if !subscription.told_caught_up {
             subscription.told_caught_up = true;
@@ -381,7 +384,7 @@ impl Delivery {
         let Some(readers) = self.by_partition.get_mut(&header.stream_partition) else { return };
         readers.end = position + 1;
         let mut lagging = Vec::new();
-        for key in &readers.keys {
+        for key in &readers.live {
             let Some(subscription) = self.subscriptions.get_mut(key) else { continue };
             let Mode::Live { next } = subscription.mode else { continue };
             if *position < next {
@@ -412,6 +415,9 @@ impl Delivery {
                 batch: batch.bytes().clone(),
             };
             cx.out.push(OutEvent::Send { session: key.0, message });
+        }
+        for key in &lagging {
+            readers.live.remove(key);
         }
         for key in lagging {
             self.read_on(key, cx);
@@ -514,6 +520,7 @@ impl Delivery {
         self.expiries.remove(&(subscription.until, key));
         if let Some(readers) = self.by_partition.get_mut(&subscription.at) {
             readers.keys.remove(&key);
+            readers.live.remove(&key);
             if readers.keys.is_empty() {
                 self.by_partition.remove(&subscription.at);
             }
