@@ -17,6 +17,9 @@ use std::{
 /// How long the broker may take to start.
 const START: Duration = Duration::from_secs(60);
 
+/// All clients come from one address here, and one address has a share of the connections.
+const CONFIG: &str = "[http]\nconnections_per_address_max = 10000\n";
+
 /// By which transport a client comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
@@ -189,6 +192,7 @@ impl Drop for Broker {
 fn new_folder() -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("mainstem-bench-{:016x}", rand::random::<u64>()));
     std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("bench.toml"), CONFIG)?;
     Ok(folder)
 }
 
@@ -198,7 +202,8 @@ fn spawn(folder: &Path) -> anyhow::Result<Child> {
         .env("RUST_LOG", log)
         .args(["--data-dir"])
         .arg(folder)
-        .args(["dev", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0"])
+        .args(["dev", "--quic-port", "0", "--http-port", "0", "--rpc-port", "0", "--config"])
+        .arg(folder.join("bench.toml"))
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()
