@@ -336,7 +336,10 @@ impl Session {
                 match result {
                     Ok(batch) => {
                         let session = self.open.id;
-                        self.open.handle.event(InEvent::Publish { session, request, ack, batch }).await
+                        self.open
+                            .handle
+                            .event(InEvent::Publish { session, request, ack: ack.into(), batch })
+                            .await
                     }
                     Err(refusal) => self.refuse_batch(request, refusal).await,
                 }

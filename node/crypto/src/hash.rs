@@ -1,4 +1,4 @@
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 use sha3::Keccak256;
 
 /// A 32-byte digest.
@@ -6,7 +6,23 @@ pub type Hash = [u8; 32];
 
 /// SHA-256 of `bytes` (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> Hash {
-    Sha256::digest(bytes).into()
+    sha2::Sha256::digest(bytes).into()
+}
+
+/// SHA-256 of what comes piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Sha256(sha2::Sha256);
+
+impl Sha256 {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all pieces.
+    pub fn finish(self) -> Hash {
+        self.0.finalize().into()
+    }
 }
 
 /// Keccak-256 of `bytes`, as Ethereum uses it (not NIST SHA3-256).

@@ -22,7 +22,7 @@ mod signature;
 
 pub use address::Address;
 pub use error::CryptoError;
-pub use hash::{Hash, keccak256, keccak256_of, personal_message_digest, sha256};
+pub use hash::{Hash, Sha256, keccak256, keccak256_of, personal_message_digest, sha256};
 pub use key::{PublicKey, SecretKey, recover};
 pub use prepared::PreparedKey;
 pub use signature::Signature;

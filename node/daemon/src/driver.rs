@@ -174,7 +174,7 @@ impl Driver {
 
     fn perform(&mut self, output: OutEvent) {
         match output {
-            OutEvent::Append { write, batch, received_at, durable } => {
+            OutEvent::Append { write, batch, received_at, durable, .. } => {
                 self.writer.submit(Write { token: write.0, batch, received_at, durable });
             }
             OutEvent::Sync { write } => self.writer.sync(write.0),
@@ -185,6 +185,13 @@ impl Driver {
             OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
                 self.reader.page(read, at, cursor, filter, bytes_max);
             }
+            // The parts of a network of brokers; they come with it.
+            OutEvent::ReadSeries { .. }
+            | OutEvent::ListPartitions { .. }
+            | OutEvent::DigestHeads { .. }
+            | OutEvent::SummarizeHeads { .. }
+            | OutEvent::Tell { .. }
+            | OutEvent::Drop { .. } => {}
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.sessions.get(&session) {
                     // A closed outbox is a session whose end is on its way here.

@@ -280,43 +280,6 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// What a publisher waits for. Ordered: a higher level includes the lower ones.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum AckLevel {
-    /// Proven and in order; may be lost with the process.
-    Accepted,
-    /// Written to the journal: outlives kill -9 of the process.
-    #[default]
-    Stored,
-    /// fsync returned: outlives power loss.
-    Durable,
-}
-
-impl AckLevel {
-    /// The word used in text.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Stored => "stored",
-            Self::Durable => "durable",
-        }
-    }
-}
-
-impl FromStr for AckLevel {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<Self, Refusal> {
-        match text {
-            "accepted" => Ok(Self::Accepted),
-            "stored" => Ok(Self::Stored),
-            "durable" => Ok(Self::Durable),
-            _ => Err(Refusal::new(Code::InvalidArgument, "an ack level is accepted, stored or durable")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@
 //! assert_eq!(verified.header().count, 1);
 //! ```
 
+mod ack;
 mod assignment;
 mod batch;
 mod challenge;
@@ -27,6 +28,7 @@ mod equivocation;
 mod error;
 mod event;
 mod header;
+mod heads;
 mod ids;
 pub mod limits;
 mod proof;
@@ -34,6 +36,7 @@ mod registry;
 mod series;
 mod verify;
 
+pub use ack::{Ack, AckLevel};
 pub use assignment::{
     Assignment, AssignmentClaim, Candidate, EpochNumber, Member, Score, Seed, Shard, ShardCount, assigned,
     drawn_at,
@@ -47,9 +50,9 @@ pub use equivocation::Equivocation;
 pub use error::BatchError;
 pub use event::{ContentType, EncryptionType, EventRef, NewEvent};
 pub use header::{Header, SignatureType};
+pub use heads::{HeadsDigest, HeadsDigester, HeadsSummary, SeriesRange};
 pub use ids::{
-    AckLevel, BatchId, Network, NetworkId, Origin, Partition, PartitionKey, SeriesId, StreamId,
-    StreamPartition,
+    BatchId, Network, NetworkId, Origin, Partition, PartitionKey, SeriesId, StreamId, StreamPartition,
 };
 pub use mainstem_crypto::Address;
 pub use proof::EventProof;

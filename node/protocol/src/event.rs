@@ -1,7 +1,8 @@
+use crate::{PeerFault, PeerMessage, SeriesFrom};
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Address, BatchId, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, RegistryChange,
-    SeriesHead, SeriesKey, StreamPartition, VerifiedBatch,
+    Ack, Address, Assignment, BatchId, Cursor, Equivocation, HeadsDigest, HeadsSummary, ReadFilter,
+    ReadStart, Refusal, RegistryChange, SeriesHead, SeriesKey, SeriesRange, StreamPartition, VerifiedBatch,
 };
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ pub enum InEvent {
     /// A client proved an address against its connection's challenge.
     SignedIn { session: SessionId, request: u64, address: Address },
     /// A proven batch. It needs no sign-in: the batch itself says who made it.
-    Publish { session: SessionId, request: u64, ack: AckLevel, batch: Arc<VerifiedBatch> },
+    Publish { session: SessionId, request: u64, ack: Ack, batch: Arc<VerifiedBatch> },
     /// A client wants to read.
     Subscribe { session: SessionId, request: u64, subscribe: Subscribe },
     /// A client has read enough.
@@ -83,6 +84,24 @@ pub enum InEvent {
     PageRead { read: ReadToken, result: Result<Page, Refusal> },
     /// One step of the view of streams and rights.
     Registry(RegistryChange),
+    /// Who carries what from now on. Before the first one the node carries everything and knows no other broker.
+    Assigned(Arc<Assignment>),
+    /// A session with another broker began.
+    PeerUp { peer: Address },
+    /// It ended. What was on its way may be lost.
+    PeerDown { peer: Address },
+    /// Another broker says something.
+    Peer { peer: Address, message: PeerMessage },
+    /// Another broker sent what no honest one sends.
+    PeerFaulty { peer: Address, fault: PeerFault },
+    /// Answer to [`OutEvent::ReadSeries`].
+    SeriesRead { read: ReadToken, result: Result<SeriesPage, Refusal> },
+    /// Answer to [`OutEvent::ListPartitions`].
+    PartitionsListed { read: ReadToken, result: Result<Vec<StreamPartition>, Refusal> },
+    /// Answer to [`OutEvent::DigestHeads`]: one for each, in order.
+    HeadsDigested { read: ReadToken, result: Result<Vec<HeadsDigest>, Refusal> },
+    /// Answer to [`OutEvent::SummarizeHeads`].
+    HeadsSummarized { read: ReadToken, result: Result<HeadsSummary, Refusal> },
     /// Time passes; sent a few times a second.
     Tick,
 }
@@ -90,8 +109,9 @@ pub enum InEvent {
 /// Everything a node can ask for. The driver performs these in order and reports back as [`InEvent`]s.
 #[derive(Clone, Debug)]
 pub enum OutEvent {
-    /// Write to the journal, in the order of these; report `Stored`, and with `durable` also `Durable`.
-    Append { write: WriteToken, batch: Arc<VerifiedBatch>, received_at: i64, durable: bool },
+    /// Write to the journal, in the order of these; report `Stored`, and with `durable` also `Durable`. One that is `past` fills
+    /// up history: it lies before what the series has here already, or readers are not to be told of it.
+    Append { write: WriteToken, batch: Arc<VerifiedBatch>, received_at: i64, durable: bool, past: bool },
     /// Report `Durable` for this write once everything appended before has been fsynced.
     Sync { write: WriteToken },
     /// Read how far a series has come.
@@ -104,6 +124,19 @@ pub enum OutEvent {
     ResolveStart { read: ReadToken, at: StreamPartition, start: ReadStart, filter: ReadFilter },
     /// Read stored batches from a cursor on.
     ReadPage { read: ReadToken, at: StreamPartition, cursor: Cursor, filter: ReadFilter, bytes_max: usize },
+    /// Read stored batches of a series, from the one that holds `from` up to before `until`, about `bytes_max` bytes of them and
+    /// at least one if there is one.
+    ReadSeries { read: ReadToken, series: SeriesKey, from: SeriesFrom, until: u64, bytes_max: usize },
+    /// List at most `max` partitions behind `after` that have a series, in order.
+    ListPartitions { read: ReadToken, after: Option<StreamPartition>, max: usize },
+    /// Digest the heads of each of these partitions.
+    DigestHeads { read: ReadToken, partitions: Vec<StreamPartition> },
+    /// The heads in a range if they are at most `heads_max`, else the digests of that many `parts`.
+    SummarizeHeads { read: ReadToken, range: SeriesRange, heads_max: usize, parts: usize },
+    /// Tell another broker. What cannot be sent is lost, as with a session that ends.
+    Tell { peer: Address, message: PeerMessage },
+    /// End the session with a broker and have none with it for so long: why, in one sentence.
+    Drop { peer: Address, for_ms: u64, why: &'static str },
     /// Tell a client.
     Send { session: SessionId, message: ServerMessage },
 }
@@ -134,13 +167,24 @@ pub struct PastBatch {
     pub received_at: i64,
 }
 
+/// Stored batches of one series, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesPage {
+    /// As signed.
+    pub batches: Vec<Bytes>,
+    /// The first sequence that is kept at all; the head's when nothing is.
+    pub base: u64,
+    /// There is more before what was asked for ends.
+    pub more: bool,
+}
+
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerMessage {
     /// The sign-in holds.
     SignedIn { request: u64 },
-    /// A batch reached `level`.
-    Ack { request: u64, batch: BatchId, level: AckLevel, duplicate: bool },
+    /// A batch reached what was asked for, or more.
+    Ack { request: u64, batch: BatchId, ack: Ack, duplicate: bool },
     /// The subscription stands; what follows carries its number.
     Subscribed { request: u64, subscription: SubscriptionId },
     /// A batch.

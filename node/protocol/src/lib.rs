@@ -10,6 +10,7 @@ mod config;
 mod counters;
 mod event;
 mod node;
+mod peer;
 mod publish;
 mod series;
 mod session;
@@ -18,7 +19,8 @@ mod subscription;
 pub use config::Config;
 pub use counters::Counters;
 pub use event::{
-    InEvent, Now, OutEvent, Page, PastBatch, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId,
-    WriteToken,
+    InEvent, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, ServerMessage, SessionId, Subscribe,
+    SubscriptionId, WriteToken,
 };
 pub use node::Node;
+pub use peer::{Lane, PeerFault, PeerMessage, PullEnd, SeriesFrom};

@@ -115,7 +115,16 @@ impl Node {
             InEvent::StartResolved { read, result } => delivery.handle_start(read, result, cx),
             InEvent::PageRead { read, result } => delivery.handle_page(read, result, cx),
             InEvent::Tick => delivery.handle_tick(cx),
-            InEvent::Registry(_) => {}
+            InEvent::Registry(_)
+            | InEvent::Assigned(_)
+            | InEvent::PeerUp { .. }
+            | InEvent::PeerDown { .. }
+            | InEvent::Peer { .. }
+            | InEvent::PeerFaulty { .. }
+            | InEvent::SeriesRead { .. }
+            | InEvent::PartitionsListed { .. }
+            | InEvent::HeadsDigested { .. }
+            | InEvent::HeadsSummarized { .. } => {}
         }
     }
 }

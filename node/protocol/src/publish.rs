@@ -7,8 +7,8 @@ use crate::{
 };
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Batch, BatchId, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead, SeriesKey,
-    SeriesVerdict, VerifiedBatch,
+    Ack, AckLevel, Batch, BatchId, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead,
+    SeriesKey, SeriesVerdict, VerifiedBatch,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) struct Publish {
     pub(crate) session: SessionId,
     pub(crate) request: u64,
-    pub(crate) ack: AckLevel,
+    pub(crate) ack: Ack,
     pub(crate) batch: Arc<VerifiedBatch>,
 }
 
@@ -59,7 +59,7 @@ struct Freezing {
 struct Waiter {
     session: SessionId,
     request: u64,
-    ack: AckLevel,
+    ack: Ack,
     bytes: usize,
     duplicate: bool,
     told: bool,
@@ -260,15 +260,21 @@ impl Ingest {
         cx.counters.batches_accepted += 1;
         cx.counters.events_accepted += u64::from(batch.header().count);
         cx.counters.bytes_accepted += bytes as u64;
-        let told = ack == AckLevel::Accepted;
+        let told = ack.level == AckLevel::Accepted;
         if told {
-            send_ack(cx, session, request, &batch, ack, false);
+            send_ack(cx, session, request, &batch, ack.level, false);
         }
         let received_at = cx.now.unix_ms;
         let waiters = vec![Waiter { session, request, ack, bytes, duplicate: false, told }];
         self.writes
             .insert(write, Write { series: key, batch: batch.clone(), received_at, stored: false, waiters });
-        cx.out.push(OutEvent::Append { write, batch, received_at, durable: ack == AckLevel::Durable });
+        cx.out.push(OutEvent::Append {
+            write,
+            batch,
+            received_at,
+            durable: ack.level == AckLevel::Durable,
+            past: false,
+        });
     }
 
     /// The batch's place is taken: by itself, or by another.
@@ -293,7 +299,7 @@ impl Ingest {
         let bytes = batch.bytes().len();
         let stored = self.writes.get(&write).is_none_or(|write| write.stored);
         let reached = if stored { AckLevel::Stored } else { AckLevel::Accepted };
-        if ack <= reached {
+        if ack.level <= reached {
             cx.release(session, bytes);
             return send_ack(cx, session, request, &batch, reached, true);
         }
@@ -301,7 +307,7 @@ impl Ingest {
         match self.writes.get_mut(&write) {
             Some(first) if !first.stored => {
                 first.waiters.push(waiter);
-                if ack == AckLevel::Durable {
+                if ack.level == AckLevel::Durable {
                     cx.out.push(OutEvent::Sync { write });
                 }
             }
@@ -433,7 +439,8 @@ impl Ingest {
     fn tell(&mut self, token: WriteToken, level: AckLevel, cx: &mut Context<'_>) {
         let Some(write) = self.writes.get_mut(&token) else { return };
         let batch = write.batch.clone();
-        let (done, left): (Vec<_>, Vec<_>) = write.waiters.drain(..).partition(|waiter| waiter.ack <= level);
+        let (done, left): (Vec<_>, Vec<_>) =
+            write.waiters.drain(..).partition(|waiter| waiter.ack.level <= level);
         write.waiters = left;
         if write.waiters.is_empty() && write.stored {
             self.writes.remove(&token);
@@ -480,7 +487,7 @@ fn send_ack(
     level: AckLevel,
     duplicate: bool,
 ) {
-    let message = ServerMessage::Ack { request, batch: batch.id(), level, duplicate };
+    let message = ServerMessage::Ack { request, batch: batch.id(), ack: level.into(), duplicate };
     cx.out.push(OutEvent::Send { session, message });
 }
 

@@ -121,6 +121,13 @@ impl Driver {
 
     fn perform(&mut self, out: OutEvent) -> Vec<InEvent> {
         match out {
+            // The parts of a network of brokers; they come with it.
+            OutEvent::ReadSeries { .. }
+            | OutEvent::ListPartitions { .. }
+            | OutEvent::DigestHeads { .. }
+            | OutEvent::SummarizeHeads { .. }
+            | OutEvent::Tell { .. }
+            | OutEvent::Drop { .. } => vec![],
             OutEvent::Send { session, message } => {
                 let messages = match &mut *self.hook.lock().unwrap() {
                     Some(hook) => hook(message),
@@ -133,7 +140,7 @@ impl Driver {
                 }
                 vec![]
             }
-            OutEvent::Append { write, batch, received_at, durable } => {
+            OutEvent::Append { write, batch, received_at, durable, .. } => {
                 let append = Append { batch, received_at };
                 self.appended.push(append.clone());
                 let positions = self.store.append(&[append]).unwrap();

@@ -105,8 +105,8 @@ pub fn encode_head(frame: &ServerFrame, out: &mut BytesMut) {
 fn write_message(mut root: wire::server_frame::Builder<'_>, message: &ServerMessage) {
     match message {
         ServerMessage::SignedIn { request } => root.set_signed_in(*request),
-        ServerMessage::Ack { request, batch, level, duplicate } => {
-            write_ack(root.init_ack(), *request, *batch, *level, *duplicate);
+        ServerMessage::Ack { request, batch, ack, duplicate } => {
+            write_ack(root.init_ack(), *request, *batch, ack.level, *duplicate);
         }
         ServerMessage::Subscribed { request, subscription } => {
             let mut subscribed = root.init_subscribed();

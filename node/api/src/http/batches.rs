@@ -239,10 +239,10 @@ async fn publish_proven(
     ack: AckLevel,
 ) -> Result<(AckLevel, bool), Refusal> {
     let mut session = Session::open(&api.handle, None).await?;
-    session.send(|session| InEvent::Publish { session, request: 1, ack, batch }).await?;
+    session.send(|session| InEvent::Publish { session, request: 1, ack: ack.into(), batch }).await?;
     loop {
         match session.hear().await? {
-            ServerMessage::Ack { level, duplicate, .. } => return Ok((level, duplicate)),
+            ServerMessage::Ack { ack, duplicate, .. } => return Ok((ack.level, duplicate)),
             ServerMessage::Refused { refusal, .. } => return Err(refusal),
             // This session does nothing else.
             ServerMessage::SignedIn { .. }

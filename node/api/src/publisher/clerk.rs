@@ -205,7 +205,11 @@ impl Clerk {
                 self.count += 1;
                 let request = self.count;
                 self.sent.insert(request, at);
-                return self.handle.event(InEvent::Publish { session, request, ack, batch }).await.is_ok();
+                return self
+                    .handle
+                    .event(InEvent::Publish { session, request, ack: ack.into(), batch })
+                    .await
+                    .is_ok();
             }
             Some(Err(error)) => error.into(),
             None => Refusal::new(Code::Overloaded, "the batch could not be signed; try again"),
@@ -216,7 +220,7 @@ impl Clerk {
 
     fn hear(&mut self, message: ServerMessage) {
         let (request, result) = match message {
-            ServerMessage::Ack { request, level, duplicate, .. } => (request, Ok((level, duplicate))),
+            ServerMessage::Ack { request, ack, duplicate, .. } => (request, Ok((ack.level, duplicate))),
             ServerMessage::Refused { request, refusal } => (request, Err(refusal)),
             // A clerk neither signs in nor reads.
             ServerMessage::SignedIn { .. }

@@ -125,8 +125,8 @@ impl JsonWriter {
     fn message(&mut self, message: ServerMessage, answers: Option<Asked>) -> Told {
         match message {
             ServerMessage::SignedIn { request } => Told::SignedIn { request },
-            ServerMessage::Ack { request, batch, level, duplicate } => {
-                told_ack(request, batch, level, duplicate, vec![])
+            ServerMessage::Ack { request, batch, ack, duplicate } => {
+                told_ack(request, batch, ack.level, duplicate, vec![])
             }
             ServerMessage::Subscribed { request, subscription } => {
                 if let Some(Asked::Subscribe { from, to }) = answers {

@@ -64,13 +64,20 @@ impl Driver {
 
     fn perform(&mut self, out: OutEvent) -> Vec<InEvent> {
         match out {
+            // The parts of a network of brokers; they come with it.
+            OutEvent::ReadSeries { .. }
+            | OutEvent::ListPartitions { .. }
+            | OutEvent::DigestHeads { .. }
+            | OutEvent::SummarizeHeads { .. }
+            | OutEvent::Tell { .. }
+            | OutEvent::Drop { .. } => vec![],
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.outboxes.get(&session) {
                     let _ = outbox.send(message);
                 }
                 vec![]
             }
-            OutEvent::Append { write, batch, received_at, durable } => {
+            OutEvent::Append { write, batch, received_at, durable, .. } => {
                 let positions = self.store.append(&[Append { batch, received_at }]).unwrap();
                 let mut events = vec![InEvent::Stored { writes: vec![(write, positions[0])] }];
                 if durable {

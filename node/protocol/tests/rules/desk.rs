@@ -67,7 +67,7 @@ impl Desk {
     pub(crate) fn publish(&mut self, session: SessionId, batch: &Arc<VerifiedBatch>) -> Vec<OutEvent> {
         self.requests += 1;
         let (request, batch) = (self.requests, batch.clone());
-        self.handle(InEvent::Publish { session, request, ack: AckLevel::Stored, batch })
+        self.handle(InEvent::Publish { session, request, ack: AckLevel::Stored.into(), batch })
     }
 
     /// A batch of a series that begins here: the store knows no head.

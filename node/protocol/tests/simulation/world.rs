@@ -242,7 +242,7 @@ impl World {
     fn perform(&mut self, output: OutEvent) {
         let delay = self.delay();
         match output {
-            OutEvent::Append { write, batch, received_at, durable } => {
+            OutEvent::Append { write, batch, received_at, durable, .. } => {
                 if self.writes.is_empty() {
                     self.plan(delay, Plan::StoreWrites);
                 }
@@ -259,6 +259,12 @@ impl World {
             OutEvent::Freeze { proof, .. } => {
                 panic!("SEED={}: nobody equivocates here: {proof:?}", self.seed)
             }
+            OutEvent::ReadSeries { .. }
+            | OutEvent::ListPartitions { .. }
+            | OutEvent::DigestHeads { .. }
+            | OutEvent::SummarizeHeads { .. }
+            | OutEvent::Tell { .. }
+            | OutEvent::Drop { .. } => panic!("SEED={}: there is no other broker", self.seed),
             // The transport keeps the order of what it is given.
             OutEvent::Send { session, message } => self.plan(0, Plan::Deliver(session, message)),
         }
@@ -344,7 +350,13 @@ impl World {
             OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
                 InEvent::PageRead { read, result: Ok(self.log.page(at, cursor, &filter, bytes_max)) }
             }
-            OutEvent::Append { .. }
+            OutEvent::ReadSeries { .. }
+            | OutEvent::ListPartitions { .. }
+            | OutEvent::DigestHeads { .. }
+            | OutEvent::SummarizeHeads { .. }
+            | OutEvent::Tell { .. }
+            | OutEvent::Drop { .. }
+            | OutEvent::Append { .. }
             | OutEvent::Sync { .. }
             | OutEvent::Freeze { .. }
             | OutEvent::Send { .. } => return,
@@ -394,7 +406,7 @@ impl World {
         let request = self.next_request;
         self.requests.insert((session, request), n);
         let ack = if self.settling { AckLevel::Stored } else { Publisher::level(&mut self.random) };
-        self.node_event(InEvent::Publish { session, request, ack, batch });
+        self.node_event(InEvent::Publish { session, request, ack: ack.into(), batch });
     }
 
     fn publisher_away(&mut self, n: usize) {

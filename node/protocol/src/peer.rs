@@ -1,0 +1,137 @@
+//! What brokers say to each other. Nothing here is trusted for more than it proves: batches come proven or not at all, and
+//! of heads, digests and promises the worst a lying broker gets is that this one asks another.
+
+use crate::Page;
+use mainstem_model::{
+    BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
+    SeriesRange, StreamPartition, VerifiedBatch,
+};
+use std::sync::Arc;
+
+/// A message from one broker to another. The shell keeps the order of what is sent on one [`Lane`] while a session lasts, and
+/// loses nothing of it but with the session.
+#[derive(Clone, Debug)]
+pub enum PeerMessage {
+    /// First in every session. `log` is the number of the sender's store; `ready`: it holds what it should, as far as it knows.
+    Hello { log: u64, ready: bool },
+
+    // ------------------------------------------------ a batch to those who are to keep it
+    /// Keep this batch. `durable`: somebody waits for its fsync.
+    Store { durable: bool, batch: Arc<VerifiedBatch> },
+    /// Everything of the series up to `next_sequence` is kept, `last` being the batch that ends there.
+    Held { series: SeriesKey, next_sequence: u64, last: BatchId, durable: bool },
+    /// The batch of a `Store` is not kept and will not be.
+    NotHeld { series: SeriesKey, batch: BatchId, refusal: Refusal },
+
+    // ------------------------------------------------ links: who tells whom what comes
+    /// Tell me of this partition: with `full` each batch, else heads only. Asked again, it changes that. `since_ms`: also tell
+    /// the heads that have changed in so many milliseconds.
+    Follow { at: StreamPartition, full: bool, since_ms: u64 },
+    /// The link stands.
+    Followed { at: StreamPartition, full: bool },
+    /// There is no such link, or no longer. `instead` names brokers that may have one.
+    NotFollowed { at: StreamPartition, refusal: Refusal, instead: Vec<mainstem_model::Address> },
+    /// Tell me no more.
+    Unfollow { at: StreamPartition },
+    /// The next batch to arrive at the sender. It may leave out some; heads tell.
+    Feed { batch: Arc<VerifiedBatch> },
+    /// So many bytes of a link's batches were taken in: there is room for others.
+    Fed { at: StreamPartition, bytes: u64 },
+    /// How far series have come that have changed since the last of these. Empty: the sender lives.
+    Heads { heads: Vec<(SeriesKey, SeriesHead)> },
+
+    // ------------------------------------------------ repair
+    /// Send the batches of a series from the one that holds `from` up to before `until`; about `bytes_max` of them.
+    Pull { pull: u64, series: SeriesKey, from: SeriesFrom, until: u64, bytes_max: u64 },
+    /// One of them, in order.
+    Pulled { pull: u64, batch: Arc<VerifiedBatch> },
+    /// That was all of this pull. `more`: there are others before `until`; ask again.
+    PullEnd { pull: u64, result: Result<PullEnd, Refusal> },
+    /// Which partitions, behind `after`, have you for both of us to keep?
+    Inventory { ask: u64, after: Option<StreamPartition> },
+    /// These, in order; `more`: and others. `ready`: as in `Hello`.
+    Inventoried { ask: u64, partitions: Vec<(StreamPartition, HeadsDigest)>, more: bool, ready: bool },
+    /// What have you in this range?
+    Compare { ask: u64, range: SeriesRange },
+    /// This.
+    Compared { ask: u64, summary: HeadsSummary },
+    /// Two batches for one place: whoever keeps the series freezes it.
+    Proof { first: Arc<VerifiedBatch>, second: Arc<VerifiedBatch> },
+
+    // ------------------------------------------------ history for a broker that does not keep it
+    /// Find the cursor for a start.
+    Resolve { read: u64, at: StreamPartition, start: ReadStart, filter: ReadFilter },
+    /// It.
+    Resolved { read: u64, result: Result<Cursor, Refusal> },
+    /// Read on from a cursor.
+    Read { read: u64, at: StreamPartition, cursor: Cursor, filter: ReadFilter, bytes_max: u64 },
+    /// A page. Its batches are proven by who hands this to the state machine.
+    PageOf { read: u64, result: Result<Page, Refusal> },
+}
+
+/// Where a pull begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesFrom {
+    /// With the batch that holds this event number, or, if that is no longer kept, with the first after it.
+    Sequence(u64),
+    /// With the first batch that came in so many milliseconds.
+    Age(u64),
+}
+
+/// How a pull ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullEnd {
+    /// The first sequence that is kept at all: what lies before is gone by age.
+    pub base: u64,
+    /// There is more before `until`.
+    pub more: bool,
+}
+
+/// The two ways of a session, independent of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// What somebody waits for.
+    Live,
+    /// Repair and history.
+    Bulk,
+}
+
+impl PeerMessage {
+    /// On which way it goes.
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Hello { .. }
+            | Self::Store { .. }
+            | Self::Held { .. }
+            | Self::NotHeld { .. }
+            | Self::Follow { .. }
+            | Self::Followed { .. }
+            | Self::NotFollowed { .. }
+            | Self::Unfollow { .. }
+            | Self::Feed { .. }
+            | Self::Fed { .. }
+            | Self::Heads { .. }
+            | Self::Proof { .. } => Lane::Live,
+            Self::Pull { .. }
+            | Self::Pulled { .. }
+            | Self::PullEnd { .. }
+            | Self::Inventory { .. }
+            | Self::Inventoried { .. }
+            | Self::Compare { .. }
+            | Self::Compared { .. }
+            | Self::Resolve { .. }
+            | Self::Resolved { .. }
+            | Self::Read { .. }
+            | Self::PageOf { .. } => Lane::Bulk,
+        }
+    }
+}
+
+/// What a broker did that an honest one does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerFault {
+    /// A frame that is no message.
+    Malformed(&'static str),
+    /// A batch that does not hold.
+    InvalidBatch(Refusal),
+}
