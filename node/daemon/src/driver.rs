@@ -7,8 +7,8 @@ use mainstem_protocol::{Counters, InEvent, Node, Now, OutEvent, ServerMessage, S
 use mainstem_store::{Completion, Write, Writer};
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock, PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -209,10 +209,12 @@ fn store_failed() -> Refusal {
     )
 }
 
-/// The clock, read once for each event.
+/// The clocks, read once for each event.
 fn now() -> Now {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
+    let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Now { unix_ms: milliseconds(since), up_ms: milliseconds(START.elapsed()) }
 }
 
 #[cfg(test)]

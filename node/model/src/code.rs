@@ -83,6 +83,10 @@ codes! {
     LimitReached = "LIMIT_REACHED",
     /// Too much at once: slow down and try again.
     Overloaded = "OVERLOADED",
+    /// Fewer brokers than asked for say in time that they keep the batch.
+    TooFewCopies = "TOO_FEW_COPIES",
+    /// The broker is not one of those that the partition is assigned to.
+    NotAssigned = "NOT_ASSIGNED",
     /// The store has failed; nothing more is acknowledged.
     StoreUnavailable = "STORE_UNAVAILABLE",
     /// A part of the stored history is damaged here.

@@ -221,6 +221,11 @@ impl Origin {
     /// Length of [`Origin::to_bytes`].
     pub const ENCODED_LENGTH: usize = 34;
 
+    /// Before every other, in the order of origins.
+    pub const LEAST: Self = Self { kind: Self::ETHEREUM, length: 20, bytes: [0; 32] };
+    /// Behind every other.
+    pub const GREATEST: Self = Self { kind: u8::MAX, length: 32, bytes: [u8::MAX; 32] };
+
     /// The origin of an Ethereum address.
     pub fn ethereum(address: Address) -> Self {
         let mut bytes = [0; 32];

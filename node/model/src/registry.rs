@@ -239,6 +239,12 @@ impl Registry {
         public || who.filter(|who| *who != Address::ZERO).is_some_and(by)
     }
 
+    /// Whether an account has an own grant of publishing, be it over by now.
+    pub fn has_published(&self, id: StreamId, who: Address) -> bool {
+        let entry = self.streams.get(&id);
+        entry.and_then(|entry| entry.grants.get(&who)).is_some_and(|grant| grant.publish_until > 0)
+    }
+
     /// Until which Unix second, included, `who` may read a stream, by an own grant or by everyone's; 0 is never.
     pub fn subscribe_until(&self, id: StreamId, who: Option<Address>) -> u64 {
         let Some(entry) = self.streams.get(&id) else { return 0 };

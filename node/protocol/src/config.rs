@@ -41,6 +41,58 @@ pub struct Config {
     pub proofs_per_origin_max: usize,
     /// Series whose heads are remembered; others are read from the store when they are next published to.
     pub series_cache_max: usize,
+    /// Bytes of batches on their way to one other broker that is to keep them. What comes above is not sent; that broker gets it
+    /// by repair, when it can.
+    pub replica_window_bytes: usize,
+    /// The room of a batch that a broker did not answer for is given back after so long, milliseconds.
+    pub outstanding_ms: i64,
+    /// Bytes of batches told over one link and not taken in by the other broker. What comes above is left out; heads tell the
+    /// other that it is missing.
+    pub link_window_bytes: usize,
+    /// Links that other brokers have here. One more is refused with `LIMIT_REACHED`.
+    pub followers_max: usize,
+    /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds.
+    pub copies_resend_ms: i64,
+    /// A publisher that waits for several brokers is told `TOO_FEW_COPIES` after so long, milliseconds.
+    pub copies_wait_ms: i64,
+    /// How often other brokers are told how far series have come, milliseconds: by that they know that this one lives.
+    pub beat_ms: i64,
+    /// A broker that says nothing for so long is left for another, milliseconds.
+    pub silence_ms: i64,
+    /// What a link should have told and did not, is told by the other one after so long, milliseconds, and they change places.
+    pub withheld_ms: i64,
+    /// A broker whose link was left is passed over for so long, milliseconds, if there are others.
+    pub link_left_ms: i64,
+    /// A partition that nobody reads here any more is followed for so long, milliseconds.
+    pub link_linger_ms: i64,
+    /// Series that have changed and are remembered, for others to be told. What is forgotten is found by comparing.
+    pub changes_max: usize,
+    /// Heads in one message.
+    pub heads_per_message_max: usize,
+    /// Series of which others say to have more, and that are looked into at once. Others are left to the next comparison.
+    pub behind_max: usize,
+    /// Series whose own head is being read to compare it with another's. Others are left to the next comparison.
+    pub claims_max: usize,
+    /// What another broker has and this one lacks is asked for when it has not come by itself for so long, milliseconds.
+    pub repair_grace_ms: i64,
+    /// Pulls that are under way at once.
+    pub pulls_max: usize,
+    /// Bytes of batches in one pull, and of a page read for another broker.
+    pub pull_bytes: usize,
+    /// A pull or a comparison that is not answered for so long is given up, milliseconds.
+    pub pull_wait_ms: i64,
+    /// Questions of one other broker that the store works on at once. One more is not answered.
+    pub answers_per_peer_max: usize,
+    /// Bytes of batches that wait for those before them. A batch over it is refused with `OVERLOADED`.
+    pub parked_bytes_max: usize,
+    /// A batch that waits for those before it is refused with `SERIES_GAP` after so long, milliseconds.
+    pub parked_ms: i64,
+    /// How often all that is kept is compared with each other broker that keeps some of it, milliseconds.
+    pub compare_ms: i64,
+    /// The same while this broker does not have all that it is to keep.
+    pub compare_unready_ms: i64,
+    /// A broker that finds nobody to compare with for so long serves what it has, milliseconds.
+    pub ready_after_ms: i64,
 }
 
 impl Default for Config {
@@ -67,6 +119,35 @@ impl Default for Config {
             // One shows that an origin cannot be trusted; a few show whether it goes on.
             proofs_per_origin_max: 16,
             series_cache_max: 100_000,
+            // 20 ms at 200 MB/s.
+            replica_window_bytes: 4 << 20,
+            outstanding_ms: 5_000,
+            link_window_bytes: 4 << 20,
+            followers_max: 10_000,
+            copies_resend_ms: 1_000,
+            copies_wait_ms: 15_000,
+            beat_ms: 200,
+            // Five beats, and a pause of the scheduler.
+            silence_ms: 1_500,
+            withheld_ms: 1_000,
+            link_left_ms: 10_000,
+            link_linger_ms: 30_000,
+            // Some 200 bytes each.
+            changes_max: 50_000,
+            heads_per_message_max: 500,
+            behind_max: 50_000,
+            claims_max: 10_000,
+            // Longer than a batch takes by itself, much shorter than anybody waits.
+            repair_grace_ms: 300,
+            pulls_max: 32,
+            pull_bytes: 512 << 10,
+            pull_wait_ms: 5_000,
+            answers_per_peer_max: 256,
+            parked_bytes_max: 16 << 20,
+            parked_ms: 10_000,
+            compare_ms: 60_000,
+            compare_unready_ms: 500,
+            ready_after_ms: 10_000,
         }
     }
 }

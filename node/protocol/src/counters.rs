@@ -1,3 +1,4 @@
+use crate::Misdeed;
 use mainstem_model::Code;
 use std::collections::BTreeMap;
 
@@ -28,6 +29,38 @@ pub struct Counters {
     pub equivocations: u64,
     /// Requests refused, by code.
     pub refused: BTreeMap<Code, u64>,
+    /// Batches sent to other brokers to keep.
+    pub copies_sent: u64,
+    /// Batches sent over links.
+    pub batches_fed: u64,
+    /// Batches that links had no room for; repair brings them.
+    pub batches_unfed: u64,
+    /// Batches that came by repair.
+    pub batches_repaired: u64,
+    /// Batches that came by repair and fill up history.
+    pub batches_backfilled: u64,
+    /// Batches of other brokers that were not kept, by code.
+    pub offers_refused: BTreeMap<Code, u64>,
+    /// What other brokers did wrong, by kind.
+    pub misdeeds: BTreeMap<Misdeed, u64>,
+    /// Times that another broker was dropped for it.
+    pub peers_dropped: u64,
+    /// Times that a link was moved to another broker.
+    pub links_moved: u64,
+    /// Gauge: other brokers there is a session with.
+    pub peers_up: u64,
+    /// Gauge: partitions followed at others.
+    pub links_out: u64,
+    /// Gauge: links that others have here.
+    pub links_in: u64,
+    /// Gauge: series of which others have more.
+    pub series_behind: u64,
+    /// Gauge: bytes of batches that wait for those before them.
+    pub parked_bytes: u64,
+    /// Gauge: batches that wait for copies at other brokers.
+    pub copies_waiting: u64,
+    /// Gauge: 1 if this broker has all that it is to keep.
+    pub ready: u64,
     /// Gauge: open sessions.
     pub sessions: u64,
     /// Gauge: open subscriptions.

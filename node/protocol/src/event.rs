@@ -25,8 +25,10 @@ pub struct ReadToken(pub u64);
 /// The time, read by the driver once for each event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now {
-    /// Milliseconds since 1970-01-01 UTC.
+    /// Milliseconds since 1970-01-01 UTC. It may be set, forth and back.
     pub unix_ms: i64,
+    /// Milliseconds since some moment: never goes back, never leaps. What waits waits by this one.
+    pub up_ms: i64,
 }
 
 impl Now {

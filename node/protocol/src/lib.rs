@@ -6,12 +6,20 @@
 //!
 //! The whole contract is two enums: [`InEvent`] and [`OutEvent`].
 
+mod answers;
+mod changes;
 mod config;
+mod copies;
 mod counters;
 mod event;
+mod inventory;
+mod links;
+mod network;
 mod node;
 mod peer;
+mod peers;
 mod publish;
+mod repair;
 mod series;
 mod session;
 mod subscription;
@@ -23,4 +31,5 @@ pub use event::{
     SubscriptionId, WriteToken,
 };
 pub use node::Node;
-pub use peer::{Lane, PeerFault, PeerMessage, PullEnd, SeriesFrom};
+pub use peer::{Lane, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};
+pub use peers::Misdeed;

@@ -1,36 +1,92 @@
 use crate::{
-    Config, Counters, InEvent, Now, OutEvent, ServerMessage, SessionId,
-    publish::{Context, Ingest, Publish},
+    Config, Counters, InEvent, Misdeed, Now, OutEvent, PeerBatch, PeerFault, PeerMessage, ServerMessage,
+    SessionId,
+    answers::Answers,
+    changes::Changes,
+    copies::{self, Copies},
+    inventory::Inventory,
+    links::{self, Links},
+    network::Network,
+    peers::{Hello, Peers},
+    publish::{Context, Ingest, Offer, Outcomes, Source},
+    repair::Repair,
     session::Sessions,
     subscription::Delivery,
 };
-use mainstem_model::{Refusal, Registry, RegistryChange};
+use mainstem_model::{
+    AckLevel, Address, Assignment, Refusal, Registry, RegistryChange, SeriesHead, SeriesKey, StreamId,
+};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 /// A broker: everything it knows, and nothing it does itself.
 #[derive(Debug)]
 pub struct Node {
     config: Config,
+    log: u64,
     registry: Registry,
+    /// Who once could publish to a stream and cannot now; what was taken in then is repaired all the same.
+    former: BTreeSet<(StreamId, Address)>,
+    network: Network,
+    /// It has all that it is to keep.
+    ready: bool,
     sessions: Sessions,
     ingest: Ingest,
     delivery: Delivery,
+    peers: Peers,
+    copies: Copies,
+    links: Links,
+    changes: Changes,
+    repair: Repair,
+    inventory: Inventory,
+    answers: Answers,
     counters: Counters,
     next_read: u64,
+    /// Others were told that it is ready.
+    told_ready: bool,
+}
+
+/// The parts that handle events, beside the [`Context`] that they share.
+struct Parts<'a> {
+    log: u64,
+    ingest: &'a mut Ingest,
+    delivery: &'a mut Delivery,
+    repair: &'a mut Repair,
+    inventory: &'a mut Inventory,
+    answers: &'a mut Answers,
 }
 
 impl Node {
     /// A node over a store whose number is `log` (part of its cursors). It knows no streams until told by
-    /// [`InEvent::Registry`].
+    /// [`InEvent::Registry`], and no other brokers until told by [`InEvent::Assigned`].
     pub fn new(config: Config, log: u64) -> Self {
         Self {
             ingest: Ingest::new(&config),
             delivery: Delivery::new(log),
             config,
+            log,
             registry: Registry::default(),
+            former: BTreeSet::new(),
+            network: Network::default(),
+            ready: true,
             sessions: Sessions::default(),
+            peers: Peers::default(),
+            copies: Copies::default(),
+            links: Links::default(),
+            changes: Changes::default(),
+            repair: Repair::default(),
+            inventory: Inventory::default(),
+            answers: Answers::default(),
             counters: Counters::default(),
             next_read: 0,
+            told_ready: true,
         }
+    }
+
+    /// Gives it its name among brokers.
+    #[must_use]
+    pub fn named(mut self, me: Address) -> Self {
+        self.network.name(me);
+        self
     }
 
     /// The bounds it keeps.
@@ -48,6 +104,11 @@ impl Node {
         self.ingest.series_len()
     }
 
+    /// Whether it has all that it is to keep, as far as it knows.
+    pub const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// What it has done so far.
     pub fn counters(&self) -> Counters {
         Counters {
@@ -55,27 +116,115 @@ impl Node {
             subscriptions: self.delivery.len() as u64,
             write_queue_bytes: self.ingest.queue_bytes() as u64,
             delivery_queue_bytes: self.delivery.queue_bytes() as u64,
+            peers_up: self.peers.up_len() as u64,
+            links_out: self.links.out_len() as u64,
+            links_in: self.links.in_len() as u64,
+            series_behind: self.repair.behind_len() as u64,
+            parked_bytes: self.repair.parked_bytes() as u64,
+            copies_waiting: self.copies.len() as u64,
+            ready: u64::from(self.ready),
             ..self.counters.clone()
         }
     }
 
     /// Takes one thing that happened; what is to be done about it is added to `out`, in order.
     pub fn handle(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
-        let Self { config, registry, sessions, ingest, delivery, counters, next_read } = self;
-        if let InEvent::Registry(change) = event {
-            let stream = match &change {
-                RegistryChange::Stream(record) => Some(record.id),
-                RegistryChange::Removed(id) | RegistryChange::Grant(id, ..) => Some(*id),
-                RegistryChange::Delegation(..) => None,
-            };
-            registry.apply(change);
-            if let Some(stream) = stream {
-                let cx = &mut Context { config, registry, sessions, counters, next_read, now, out };
-                delivery.handle_rights(stream, cx);
+        if let InEvent::Registry(change) = &event {
+            self.note_former(change);
+        }
+        let changed = self.changed_stream(&event);
+        match &event {
+            InEvent::Registry(change) => drop(self.registry.apply(change.clone())),
+            InEvent::Assigned(assignment) => self.assign(assignment, now),
+            InEvent::Tick => self.look_whether_ready(now),
+            _ => {}
+        }
+        let was_ready = self.told_ready;
+        self.told_ready = self.ready;
+        let (mut parts, mut cx) = self.split(now, out);
+        let cx = &mut cx;
+        if let Some(stream) = changed {
+            parts.delivery.handle_rights(stream, cx);
+        }
+        parts.handle(event, cx);
+        parts.settle(cx);
+        if cx.ready && !was_ready {
+            parts.delivery.handle_ready(cx);
+            let peers: Vec<_> = cx.peers.up().collect();
+            for peer in peers {
+                hello(peer, parts.log, cx);
             }
+        }
+    }
+
+    /// The stream whose rights an event changes.
+    fn changed_stream(&self, event: &InEvent) -> Option<StreamId> {
+        match event {
+            InEvent::Registry(RegistryChange::Stream(record)) => Some(record.id),
+            InEvent::Registry(RegistryChange::Removed(id) | RegistryChange::Grant(id, ..)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Remembers who could publish, before that changes.
+    fn note_former(&mut self, change: &RegistryChange) {
+        if let RegistryChange::Grant(stream, who, _) = change
+            && self.registry.has_published(*stream, *who)
+        {
+            self.former.insert((*stream, *who));
+        }
+    }
+
+    fn assign(&mut self, assignment: &Arc<Assignment>, now: Now) {
+        self.network.assign(assignment.clone(), now.up_ms);
+        let network = &self.network;
+        self.ready &= !network.mine().any(|(_, since)| since == now.up_ms);
+        self.peers.retain(|peer| network.knows(peer));
+    }
+
+    /// Whether for each shard somebody who keeps it too was compared with since this broker was given it.
+    fn look_whether_ready(&mut self, now: Now) {
+        if self.network.is_alone() || self.ready {
             return;
         }
-        let cx = &mut Context { config, registry, sessions, counters, next_read, now, out };
+        let me = self.network.me();
+        self.ready = self.network.mine().all(|(owners, since)| {
+            let mut others = owners.iter().filter(|owner| **owner != me).peekable();
+            if others.peek().is_none() || now.up_ms - since >= self.config.ready_after_ms {
+                return true;
+            }
+            let done = |owner: &&Address| self.inventory.done(**owner).filter(|done| done.began_at >= since);
+            let with_ready = others.clone().any(|owner| done(&owner).is_some_and(|done| done.with_ready));
+            with_ready || others.all(|owner| done(&owner).is_some())
+        });
+    }
+
+    fn split<'a>(&'a mut self, now: Now, out: &'a mut Vec<OutEvent>) -> (Parts<'a>, Context<'a>) {
+        let Self { ingest, delivery, repair, inventory, answers, .. } = self;
+        let parts = Parts { log: self.log, ingest, delivery, repair, inventory, answers };
+        let cx = Context {
+            config: &self.config,
+            registry: &self.registry,
+            former: &self.former,
+            network: &mut self.network,
+            ready: self.ready,
+            sessions: &mut self.sessions,
+            counters: &mut self.counters,
+            peers: &mut self.peers,
+            copies: &mut self.copies,
+            links: &mut self.links,
+            changes: &mut self.changes,
+            next_read: &mut self.next_read,
+            now,
+            out,
+        };
+        (parts, cx)
+    }
+}
+
+impl Parts<'_> {
+    fn handle(&mut self, event: InEvent, cx: &mut Context<'_>) {
+        let Self { ingest, delivery, repair, inventory, answers, .. } = self;
         match event {
             InEvent::SessionOpened { session, identity } => {
                 if let Err(refusal) = cx.sessions.open(session, identity, cx.config) {
@@ -91,7 +240,7 @@ impl Node {
                 reply(session, request, result, cx);
             }
             InEvent::Publish { session, request, ack, batch } => {
-                ingest.handle_publish(Publish { session, request, ack, batch }, cx);
+                ingest.handle_offer(Offer { source: Source::Client { session, request, ack }, batch }, cx);
             }
             InEvent::Subscribe { session, request, subscribe } => {
                 delivery.handle_subscribe(session, request, subscribe, cx);
@@ -102,31 +251,257 @@ impl Node {
             InEvent::Flushed { session, subscription, bytes } => {
                 delivery.handle_flushed((session, subscription), bytes, cx);
             }
-            InEvent::HeadRead { series, result } => ingest.handle_head(series, result, cx),
+            InEvent::HeadRead { series, result } => {
+                ingest.handle_head(series, result, cx);
+                repair.handle_head(series, ingest, cx);
+            }
             InEvent::BatchRead { read, result } => ingest.handle_batch(read, result, cx),
             InEvent::Stored { writes } => {
                 for stored in ingest.handle_stored(writes, cx) {
-                    delivery.deliver(&stored, cx);
+                    if !stored.past {
+                        delivery.deliver(&stored, cx);
+                        links::feed(&stored, cx);
+                    }
+                    if !cx.network.is_alone() {
+                        let series = SeriesKey::of(stored.batch.header());
+                        let head = SeriesHead::after(&stored.batch);
+                        cx.changes.note(series, head, cx.now.up_ms, cx.config.changes_max);
+                    }
                 }
             }
             InEvent::Frozen { write, result } => ingest.handle_frozen(write, result, cx),
             InEvent::Durable { writes } => ingest.handle_durable(writes, cx),
-            InEvent::StoreFailed { refusal } => ingest.handle_failure(refusal, cx),
-            InEvent::StartResolved { read, result } => delivery.handle_start(read, result, cx),
-            InEvent::PageRead { read, result } => delivery.handle_page(read, result, cx),
-            InEvent::Tick => delivery.handle_tick(cx),
-            InEvent::Registry(_)
-            | InEvent::Assigned(_)
-            | InEvent::PeerUp { .. }
-            | InEvent::PeerDown { .. }
-            | InEvent::Peer { .. }
-            | InEvent::PeerFaulty { .. }
-            | InEvent::SeriesRead { .. }
-            | InEvent::PartitionsListed { .. }
-            | InEvent::HeadsDigested { .. }
-            | InEvent::HeadsSummarized { .. } => {}
+            InEvent::StoreFailed { refusal } => {
+                copies::handle_failure(&refusal, cx);
+                ingest.handle_failure(refusal, cx);
+            }
+            InEvent::StartResolved { read, result } => {
+                if !answers.handle_start(read, &result, cx) {
+                    delivery.handle_start(read, result, cx);
+                }
+            }
+            InEvent::PageRead { read, result } => {
+                if !answers.handle_page(read, &result, cx) {
+                    delivery.handle_page(read, result, cx);
+                }
+            }
+            InEvent::SeriesRead { read, result } => {
+                if !answers.handle_series(read, &result, cx) {
+                    repair.handle_based(read, &result, ingest, cx);
+                }
+            }
+            InEvent::PartitionsListed { read, result } => answers.handle_partitions(read, result, cx),
+            InEvent::HeadsDigested { read, result } => {
+                if !answers.handle_digests(read, &result, cx) {
+                    inventory.handle_digests(read, result, cx);
+                }
+            }
+            InEvent::HeadsSummarized { read, result } => {
+                if !answers.handle_summary(read, &result, cx) {
+                    inventory.handle_summary(read, result, cx);
+                }
+            }
+            InEvent::PeerUp { peer } => self.handle_up(peer, cx),
+            InEvent::PeerDown { peer } => self.handle_down(peer, cx),
+            InEvent::Peer { peer, message } => self.handle_message(peer, message, cx),
+            InEvent::PeerFaulty { peer, fault } => {
+                let misdeed = match fault {
+                    PeerFault::Malformed(_) => Misdeed::Malformed,
+                    PeerFault::InvalidBatch(_) => Misdeed::InvalidBatch,
+                };
+                cx.blame(peer, misdeed);
+            }
+            InEvent::Assigned(_) => {
+                let peers: Vec<_> = cx.peers.up().collect();
+                for peer in peers {
+                    inventory.begin(peer, cx);
+                }
+                links::handle_up(cx);
+                delivery.handle_assigned(cx);
+            }
+            InEvent::Tick => self.handle_tick(cx),
+            InEvent::Registry(_) => {}
         }
     }
+
+    fn handle_up(&mut self, peer: Address, cx: &mut Context<'_>) {
+        let last = cx.changes.last();
+        cx.peers.begin(peer, last, cx.now.up_ms);
+        hello(peer, self.log, cx);
+        links::handle_up(cx);
+        self.inventory.begin(peer, cx);
+    }
+
+    fn handle_down(&mut self, peer: Address, cx: &mut Context<'_>) {
+        cx.peers.end(peer);
+        self.inventory.handle_down(peer);
+        self.answers.handle_down(peer);
+        self.repair.handle_down(peer, self.ingest, cx);
+        links::handle_down(peer, cx);
+    }
+
+    fn handle_message(&mut self, peer: Address, message: PeerMessage, cx: &mut Context<'_>) {
+        let now = cx.now.up_ms;
+        let Some(known) = cx.peers.find(peer) else { return };
+        known.heard_at = now;
+        let Self { ingest, repair, inventory, answers, .. } = self;
+        match message {
+            PeerMessage::Hello { log, epoch, ready } => known.hello = Some(Hello { log, epoch, ready }),
+            PeerMessage::Store { durable, batch } => {
+                ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);
+            }
+            PeerMessage::Held { series, next_sequence, last, durable } => {
+                known.give_room(series, next_sequence);
+                let level = if durable { AckLevel::Durable } else { AckLevel::Stored };
+                copies::held(peer, series, next_sequence, last, level, cx);
+            }
+            PeerMessage::NotHeld { series, batch, refusal } => {
+                known.give_room(series, u64::MAX);
+                copies::refused(peer, batch, refusal, cx);
+            }
+            PeerMessage::Follow { at, full, since_ms } => links::handle_follow(peer, at, full, since_ms, cx),
+            PeerMessage::Followed { at, full } => {
+                if links::handle_followed(peer, at, full, cx) {
+                    self.delivery.handle_followed(at, cx);
+                }
+            }
+            PeerMessage::NotFollowed { at, .. } => links::handle_not_followed(peer, at, cx),
+            PeerMessage::Unfollow { at } => links::handle_unfollow(peer, at, cx),
+            PeerMessage::Feed { batch } => {
+                let (at, bytes) = (batch.header().stream_partition, batch.bytes().len() as u64);
+                // Before it is placed: the journal's own bound holds from here on.
+                cx.tell(peer, PeerMessage::Fed { at, bytes });
+                if links::is_fed_by(peer, at, cx) {
+                    ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
+                } else {
+                    cx.blame(peer, Misdeed::Unasked);
+                }
+            }
+            PeerMessage::Fed { at, bytes } => links::handle_fed(peer, at, bytes, cx),
+            PeerMessage::Heads { heads } => {
+                let wanted = |series: &SeriesKey| {
+                    let at = series.stream_partition;
+                    (cx.network.is_kept(at) && cx.network.is_keeper(peer, at))
+                        || links::is_fed_by(peer, at, cx)
+                };
+                let heads: Vec<_> = heads.into_iter().filter(|(series, _)| wanted(series)).collect();
+                repair.claim(heads, peer, false, ingest, cx);
+            }
+            PeerMessage::Pull { pull, series, from, until, bytes_max } => {
+                answers.handle_pull(peer, pull, series, (from, until), bytes_max, cx);
+            }
+            PeerMessage::Pulled { pull, batch: PeerBatch::Proven(batch) } => {
+                repair.handle_pulled(peer, pull, batch, ingest, cx);
+            }
+            PeerMessage::PullEnd { pull, result } => repair.handle_pull_end(peer, pull, result, ingest, cx),
+            PeerMessage::Inventory { ask, after } => answers.handle_inventory(peer, ask, after, cx),
+            PeerMessage::Inventoried { ask, partitions, more } => {
+                inventory.handle_inventoried(peer, ask, partitions, more, cx);
+            }
+            PeerMessage::Compare { ask, range } => answers.handle_compare(peer, ask, range, cx),
+            PeerMessage::Compared { ask, summary } => {
+                inventory.handle_compared(peer, ask, summary, repair, ingest, cx);
+            }
+            PeerMessage::Proof { first: PeerBatch::Proven(first), second: PeerBatch::Proven(second) } => {
+                let at = first.header().stream_partition;
+                let wanted = cx.network.is_kept(at) || cx.links.is_following(at);
+                if wanted && ingest.handle_proof(&first, &second, cx).is_err() {
+                    cx.blame(peer, Misdeed::Malformed);
+                }
+            }
+            PeerMessage::Resolve { read, at, start, filter } => {
+                answers.handle_resolve(peer, read, (at, start, filter), cx);
+            }
+            PeerMessage::Read { read, at, cursor, filter, bytes_max } => {
+                answers.handle_read(peer, read, (at, cursor, filter), bytes_max, cx);
+            }
+            // Not proven: the shell does not hand these in.
+            PeerMessage::Pulled { .. } | PeerMessage::Proof { .. } => {}
+            PeerMessage::Resolved { .. } | PeerMessage::PageOf { .. } => {}
+        }
+    }
+
+    /// What taking in batches has led to, until nothing more comes of it.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let Outcomes { gaps, proofs } = mem::take(&mut self.ingest.outcomes);
+            if gaps.is_empty() && proofs.is_empty() {
+                return;
+            }
+            for (offer, stands_at) in gaps {
+                self.repair.park(offer, stands_at, self.ingest, cx);
+            }
+            for (series, first, second) in proofs {
+                let at = series.stream_partition;
+                let to: Vec<_> = cx
+                    .peers
+                    .up()
+                    .filter(|peer| cx.network.is_keeper(*peer, at) || cx.links.is_follower(*peer, at))
+                    .collect();
+                for peer in to {
+                    let (first, second) =
+                        (PeerBatch::Stored(first.clone()), PeerBatch::Stored(second.clone()));
+                    cx.tell(peer, PeerMessage::Proof { first, second });
+                }
+            }
+        }
+    }
+
+    fn handle_tick(&mut self, cx: &mut Context<'_>) {
+        self.delivery.handle_tick(cx);
+        if cx.network.is_alone() {
+            return;
+        }
+        let now = cx.now.up_ms;
+        cx.peers.fade(now);
+        copies::handle_tick(cx);
+        self.repair.handle_tick(self.ingest, cx);
+        self.inventory.handle_tick(self.repair, cx);
+        links::handle_tick(cx);
+        let peers: Vec<_> = cx.peers.up().collect();
+        let epoch = cx.network.epoch();
+        let (me, ready) = (cx.network.me(), cx.ready);
+        let all = cx.peers.ready_since(epoch);
+        cx.network.release(|broker| if broker == me { ready } else { all.contains(&broker) });
+        for peer in peers {
+            beat(peer, cx);
+        }
+    }
+}
+
+/// Tells a broker what this one is.
+fn hello(peer: Address, log: u64, cx: &mut Context<'_>) {
+    let (epoch, ready) = (cx.network.epoch(), cx.ready);
+    cx.tell(peer, PeerMessage::Hello { log, epoch, ready });
+}
+
+/// Tells a broker how far series have come that concern it, or only that this one lives.
+fn beat(peer: Address, cx: &mut Context<'_>) {
+    let now = cx.now.up_ms;
+    let Some(known) = cx.peers.find(peer).filter(|known| now - known.beaten_at >= cx.config.beat_ms) else {
+        return;
+    };
+    known.beaten_at = now;
+    let room = cx.config.outstanding_ms;
+    known.forget_older(now - room);
+    let told = known.told;
+    let mut last = told;
+    let mut heads = Vec::new();
+    for (number, series, head) in cx.changes.since(told) {
+        if heads.len() >= cx.config.heads_per_message_max {
+            break;
+        }
+        last = number;
+        let at = series.stream_partition;
+        let both = cx.network.is_kept(at) && cx.network.is_keeper(peer, at);
+        if both || cx.links.is_follower(peer, at) {
+            heads.push((series, head));
+        }
+    }
+    if let Some(known) = cx.peers.find(peer) {
+        known.told = last;
+    }
+    cx.tell(peer, PeerMessage::Heads { heads });
 }
 
 fn reply(session: SessionId, request: u64, result: Result<(), Refusal>, cx: &mut Context<'_>) {

@@ -2,6 +2,7 @@
 //! of heads, digests and promises the worst a lying broker gets is that this one asks another.
 
 use crate::Page;
+use bytes::Bytes;
 use mainstem_model::{
     BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
     SeriesRange, StreamPartition, VerifiedBatch,
@@ -12,8 +13,9 @@ use std::sync::Arc;
 /// loses nothing of it but with the session.
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
-    /// First in every session. `log` is the number of the sender's store; `ready`: it holds what it should, as far as it knows.
-    Hello { log: u64, ready: bool },
+    /// First in every session, and again when it changes. `log` is the number of the sender's store; `ready`: it has all that it
+    /// is to keep as of this epoch.
+    Hello { log: u64, epoch: u32, ready: bool },
 
     // ------------------------------------------------ a batch to those who are to keep it
     /// Keep this batch. `durable`: somebody waits for its fsync.
@@ -44,19 +46,19 @@ pub enum PeerMessage {
     /// Send the batches of a series from the one that holds `from` up to before `until`; about `bytes_max` of them.
     Pull { pull: u64, series: SeriesKey, from: SeriesFrom, until: u64, bytes_max: u64 },
     /// One of them, in order.
-    Pulled { pull: u64, batch: Arc<VerifiedBatch> },
+    Pulled { pull: u64, batch: PeerBatch },
     /// That was all of this pull. `more`: there are others before `until`; ask again.
     PullEnd { pull: u64, result: Result<PullEnd, Refusal> },
     /// Which partitions, behind `after`, have you for both of us to keep?
     Inventory { ask: u64, after: Option<StreamPartition> },
-    /// These, in order; `more`: and others. `ready`: as in `Hello`.
-    Inventoried { ask: u64, partitions: Vec<(StreamPartition, HeadsDigest)>, more: bool, ready: bool },
+    /// These, in order; `more`: and others.
+    Inventoried { ask: u64, partitions: Vec<(StreamPartition, HeadsDigest)>, more: bool },
     /// What have you in this range?
     Compare { ask: u64, range: SeriesRange },
     /// This.
     Compared { ask: u64, summary: HeadsSummary },
     /// Two batches for one place: whoever keeps the series freezes it.
-    Proof { first: Arc<VerifiedBatch>, second: Arc<VerifiedBatch> },
+    Proof { first: PeerBatch, second: PeerBatch },
 
     // ------------------------------------------------ history for a broker that does not keep it
     /// Find the cursor for a start.
@@ -67,6 +69,25 @@ pub enum PeerMessage {
     Read { read: u64, at: StreamPartition, cursor: Cursor, filter: ReadFilter, bytes_max: u64 },
     /// A page. Its batches are proven by who hands this to the state machine.
     PageOf { read: u64, result: Result<Page, Refusal> },
+}
+
+/// A batch that one broker keeps and another asked for.
+#[derive(Clone, Debug)]
+pub enum PeerBatch {
+    /// On its way out: as it lies in the store.
+    Stored(Bytes),
+    /// Come in: proven.
+    Proven(Arc<VerifiedBatch>),
+}
+
+impl PeerBatch {
+    /// As signed.
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Stored(bytes) => bytes,
+            Self::Proven(batch) => batch.bytes(),
+        }
+    }
 }
 
 /// Where a pull begins.

@@ -1,24 +1,55 @@
 //! Taking batches in: rights, clock, order within the series, the journal, acks.
 
 use crate::{
-    Config, Counters, Now, OutEvent, ReadToken, ServerMessage, SessionId, WriteToken,
+    Config, Counters, Now, OutEvent, PeerMessage, ReadToken, ServerMessage, SessionId, WriteToken,
+    changes::Changes,
+    copies::{self, Copies, CopyWaiter},
+    links::Links,
+    network::Network,
+    peers::Peers,
     series::{Recent, SeriesCache, SeriesState},
     session::Sessions,
 };
 use bytes::Bytes;
 use mainstem_model::{
-    Ack, AckLevel, Batch, BatchId, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead,
-    SeriesKey, SeriesVerdict, VerifiedBatch,
+    Ack, AckLevel, Address, Batch, BatchId, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead,
+    SeriesKey, SeriesVerdict, StreamId, StreamPartition, VerifiedBatch,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// A batch that somebody waits for.
+/// Proofs of other brokers that are on their way to the store at once; others come again.
+const PROOFS_AT_ONCE: usize = 64;
+
+/// A batch, and who brought it.
 #[derive(Clone, Debug)]
-pub(crate) struct Publish {
-    pub(crate) session: SessionId,
-    pub(crate) request: u64,
-    pub(crate) ack: Ack,
+pub(crate) struct Offer {
+    pub(crate) source: Source,
     pub(crate) batch: Arc<VerifiedBatch>,
+}
+
+/// Who brought a batch.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A client that waits for an ack.
+    Client { session: SessionId, request: u64, ack: Ack },
+    /// A broker that asks to keep it, and waits to hear of that.
+    Store { peer: Address, durable: bool },
+    /// A link.
+    Feed { peer: Address },
+    /// Repair. `past`: it fills up history.
+    Repair { peer: Address, past: bool },
+}
+
+/// What taking in a batch leads to beyond this broker's own log.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    /// Batches whose series lacks what lies before them, and the sequence that it stands at.
+    pub(crate) gaps: Vec<(Offer, u64)>,
+    /// Proofs that were just kept here: both batches.
+    pub(crate) proofs: Vec<(SeriesKey, Bytes, Bytes)>,
 }
 
 /// Batches on their way from a session to the journal.
@@ -26,15 +57,16 @@ pub(crate) struct Publish {
 pub(crate) struct Ingest {
     series: SeriesCache,
     /// Batches whose series' head is being read, in order of arrival.
-    waiting: BTreeMap<SeriesKey, Vec<Publish>>,
+    waiting: BTreeMap<SeriesKey, Vec<Offer>>,
     /// Batches compared with what is stored at their place.
-    compared: BTreeMap<ReadToken, Publish>,
+    compared: BTreeMap<ReadToken, Offer>,
     writes: BTreeMap<WriteToken, Write>,
     /// Proofs on their way to the store.
     freezing: BTreeMap<WriteToken, Freezing>,
     next_write: u64,
     queue_bytes: usize,
     failed: Option<Refusal>,
+    pub(crate) outcomes: Outcomes,
 }
 
 #[derive(Debug)]
@@ -43,13 +75,19 @@ struct Write {
     batch: Arc<VerifiedBatch>,
     received_at: i64,
     stored: bool,
+    /// It fills up history.
+    past: bool,
+    /// Its series remembers it until it is stored.
+    remembered: bool,
     waiters: Vec<Waiter>,
 }
 
 /// A batch for a place that is taken, until the proof is kept.
 #[derive(Debug)]
 struct Freezing {
-    publish: Publish,
+    /// Who brought the second one; `None` if another broker had the proof.
+    offer: Option<Offer>,
+    proof: (Bytes, Bytes),
     first: BatchId,
     bytes: usize,
 }
@@ -57,12 +95,21 @@ struct Freezing {
 /// Who waits for a write.
 #[derive(Debug)]
 struct Waiter {
-    session: SessionId,
-    request: u64,
-    ack: Ack,
+    asker: Asker,
+    level: AckLevel,
     bytes: usize,
     duplicate: bool,
     told: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// A client for whom this broker is enough.
+    Client { session: SessionId, request: u64 },
+    /// Those who count copies.
+    Copies,
+    /// Another broker.
+    Peer(Address),
 }
 
 /// A batch that has just reached the journal, for delivery.
@@ -71,6 +118,8 @@ pub(crate) struct StoredBatch {
     pub(crate) batch: Arc<VerifiedBatch>,
     pub(crate) position: u64,
     pub(crate) received_at: i64,
+    /// It fills up history: readers are not told of it.
+    pub(crate) past: bool,
 }
 
 /// What ingest needs of the rest of the node while it handles one event.
@@ -79,6 +128,14 @@ pub(crate) struct Context<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) sessions: &'a mut Sessions,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) former: &'a BTreeSet<(StreamId, Address)>,
+    pub(crate) network: &'a mut Network,
+    pub(crate) peers: &'a mut Peers,
+    pub(crate) copies: &'a mut Copies,
+    pub(crate) links: &'a mut Links,
+    pub(crate) changes: &'a mut Changes,
+    /// This broker has all that it is to keep.
+    pub(crate) ready: bool,
     pub(crate) next_read: &'a mut u64,
     pub(crate) now: Now,
     pub(crate) out: &'a mut Vec<OutEvent>,
@@ -95,16 +152,44 @@ impl Context<'_> {
         ReadToken(*self.next_read)
     }
 
-    fn release(&mut self, session: SessionId, bytes: usize) {
+    pub(crate) fn release(&mut self, session: SessionId, bytes: usize) {
         if let Some(session) = self.sessions.find(session) {
             session.publish_bytes = session.publish_bytes.saturating_sub(bytes);
         }
     }
 
-    /// Refuses a batch that had taken room in its session's window.
-    fn refuse_publish(&mut self, publish: &Publish, refusal: Refusal) {
-        self.release(publish.session, publish.batch.bytes().len());
-        self.refuse(publish.session, publish.request, refusal);
+    /// Refuses a batch that was admitted.
+    pub(crate) fn refuse_offer(&mut self, offer: &Offer, refusal: Refusal) {
+        match offer.source {
+            Source::Client { session, request, .. } => {
+                self.release(session, offer.batch.bytes().len());
+                self.refuse(session, request, refusal);
+            }
+            Source::Store { peer, .. } => {
+                *self.counters.offers_refused.entry(refusal.code).or_default() += 1;
+                let (series, batch) = (SeriesKey::of(offer.batch.header()), offer.batch.id());
+                self.tell(peer, PeerMessage::NotHeld { series, batch, refusal });
+            }
+            Source::Feed { .. } | Source::Repair { .. } => {
+                *self.counters.offers_refused.entry(refusal.code).or_default() += 1;
+            }
+        }
+    }
+
+    /// Whether an origin may publish or once could.
+    fn check_past(&self, at: StreamPartition, origin: Option<Address>) -> Result<(), Refusal> {
+        let Err(refusal) = self.registry.check(at, origin, Right::Publish, self.now.unix_s()) else {
+            return Ok(());
+        };
+        let had = origin.is_some_and(|origin| self.former.contains(&(at.stream, origin)))
+            || self.former.contains(&(at.stream, Address::ZERO));
+        if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Whether a series may begin here with any of its batches: where this broker does not keep the partition, or does not
+    /// have all of it yet.
+    fn may_anchor(&self, at: StreamPartition) -> bool {
+        !self.network.is_alone() && !(self.network.is_mine(at) && self.ready)
     }
 }
 
@@ -119,6 +204,7 @@ impl Ingest {
             next_write: 0,
             queue_bytes: 0,
             failed: None,
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -130,20 +216,44 @@ impl Ingest {
         self.series.len()
     }
 
-    /// A session publishes a proven batch.
-    pub(crate) fn handle_publish(&mut self, publish: Publish, cx: &mut Context<'_>) {
-        if let Err(refusal) = self.admit(&publish, cx) {
-            return cx.refuse(publish.session, publish.request, refusal);
+    /// Somebody brings a proven batch.
+    pub(crate) fn handle_offer(&mut self, offer: Offer, cx: &mut Context<'_>) {
+        if let Err(refusal) = self.admit(&offer, cx) {
+            return match offer.source {
+                // It has taken no room yet.
+                Source::Client { session, request, .. } => cx.refuse(session, request, refusal),
+                _ => cx.refuse_offer(&offer, refusal),
+            };
         }
-        let key = SeriesKey::of(publish.batch.header());
+        let key = SeriesKey::of(offer.batch.header());
+        match offer.source {
+            Source::Client { session, request, ack } if !cx.network.is_mine(key.stream_partition) => {
+                // IMPORTANT: what this broker would keep of it counts for nobody.
+                let waiter = CopyWaiter { session, request, ack, duplicate: false };
+                return copies::wait(&offer.batch, waiter, cx);
+            }
+            _ => {}
+        }
         if let Some(waiting) = self.waiting.get_mut(&key) {
-            waiting.push(publish);
+            waiting.push(offer);
         } else if self.series.find(&key).is_some() {
-            self.place(publish, cx);
+            self.place(offer, cx);
         } else {
-            self.waiting.insert(key, vec![publish]);
+            self.waiting.insert(key, vec![offer]);
             cx.out.push(OutEvent::ReadHead { series: key });
         }
+    }
+
+    /// The head of a series if it is remembered; else it is being read now.
+    pub(crate) fn head(&mut self, key: &SeriesKey, cx: &mut Context<'_>) -> Option<SeriesHead> {
+        if let Some(state) = self.series.find(key) {
+            return Some(state.head);
+        }
+        if !self.waiting.contains_key(key) {
+            self.waiting.insert(*key, Vec::new());
+            cx.out.push(OutEvent::ReadHead { series: *key });
+        }
+        None
     }
 
     /// Everything that can be said of a batch without its series; takes room in the session's window, which is what bounds
@@ -151,19 +261,38 @@ impl Ingest {
     ///
     /// IMPORTANT: nothing here may turn true by time alone. A publisher sends again what was not acked, however long it was
     /// away, and what is stored must be acked then: see [`check_time`].
-    fn admit(&self, publish: &Publish, cx: &mut Context<'_>) -> Result<(), Refusal> {
+    fn admit(&self, offer: &Offer, cx: &mut Context<'_>) -> Result<(), Refusal> {
         if let Some(refusal) = &self.failed {
             return Err(refusal.clone());
         }
-        let (batch, header) = (&publish.batch, publish.batch.header());
-        let origin = header.origin.address();
-        cx.registry.check(header.stream_partition, origin, Right::Publish, cx.now.unix_s())?;
-        check_revoked(batch, cx.registry)?;
+        let (batch, header) = (&offer.batch, offer.batch.header());
+        let (at, origin) = (header.stream_partition, header.origin.address());
+        match offer.source {
+            // It had the right when it was taken in elsewhere; whether it has it now says nothing.
+            Source::Repair { .. } | Source::Feed { .. } => cx.check_past(at, origin)?,
+            Source::Client { .. } | Source::Store { .. } => {
+                cx.registry.check(at, origin, Right::Publish, cx.now.unix_s())?;
+                check_revoked(batch, cx.registry)?;
+            }
+        }
+        if matches!(offer.source, Source::Store { .. }) && !cx.network.is_kept(at) {
+            let why = format!("{at} is not assigned to {}", cx.network.me());
+            return Err(Refusal::new(Code::NotAssigned, why));
+        }
         let bytes = batch.bytes().len();
-        if self.queue_bytes > 0 && self.queue_bytes + bytes > cx.config.write_queue_bytes_max {
+        let queued = self.queue_bytes + cx.copies.bytes();
+        if queued > 0 && queued + bytes > cx.config.write_queue_bytes_max {
             return Err(Refusal::new(Code::Overloaded, "the journal is behind; try again in a moment"));
         }
-        match cx.sessions.find(publish.session) {
+        let Source::Client { session, ack, .. } = offer.source else { return Ok(()) };
+        let owners = if cx.network.is_alone() { 1 } else { cx.network.owners(at).len() };
+        if usize::from(ack.copies) > owners {
+            return Err(Refusal::new(
+                Code::InvalidArgument,
+                format!("an ack of {} brokers was asked for, and {owners} keep this partition", ack.copies),
+            ));
+        }
+        match cx.sessions.find(session) {
             Some(session) => session.take_window(bytes, cx.config),
             None => Err(Refusal::new(Code::ShuttingDown, "the session is closed")),
         }
@@ -180,25 +309,25 @@ impl Ingest {
         match result {
             Ok(head) => {
                 self.series.insert(key, SeriesState::new(head.unwrap_or(SeriesHead::START)));
-                for publish in waiting {
-                    self.place(publish, cx);
+                for offer in waiting {
+                    self.place(offer, cx);
                 }
             }
             Err(refusal) => {
-                for publish in waiting {
-                    cx.refuse_publish(&publish, refusal.clone());
+                for offer in waiting {
+                    cx.refuse_offer(&offer, refusal.clone());
                 }
             }
         }
     }
 
     /// Puts a batch at its place in its series, which is known.
-    fn place(&mut self, publish: Publish, cx: &mut Context<'_>) {
-        let header = publish.batch.header();
+    pub(crate) fn place(&mut self, offer: Offer, cx: &mut Context<'_>) {
+        let header = offer.batch.header();
         let key = SeriesKey::of(header);
         let Some(state) = self.series.find(&key) else {
             // Forgotten between read and use: read again.
-            self.waiting.insert(key, vec![publish]);
+            self.waiting.insert(key, vec![offer]);
             return cx.out.push(OutEvent::ReadHead { series: key });
         };
         if state.head.frozen {
@@ -209,45 +338,75 @@ impl Ingest {
                     key.series
                 ),
             );
-            return cx.refuse_publish(&publish, refusal);
+            return cx.refuse_offer(&offer, refusal);
         }
-        match state.head.judge(header) {
-            SeriesVerdict::Next => match check_time(&publish.batch, cx.config, cx.now) {
-                Ok(()) => self.accept(publish, cx),
-                Err(refusal) => cx.refuse_publish(&publish, refusal),
-            },
-            SeriesVerdict::Past => self.compare(publish, cx),
-            SeriesVerdict::Gap => {
-                let refusal = gap(format!(
-                    "series {} stands at sequence {} and this batch begins at {}; send what lies between first",
-                    key.series, state.head.next_sequence, header.sequence
-                ));
-                cx.refuse_publish(&publish, refusal);
+        let (head, leap) = (state.head, state.leap);
+        match head.judge(header) {
+            SeriesVerdict::Next => self.take_next(offer, cx),
+            SeriesVerdict::Past if matches!(offer.source, Source::Repair { past: true, .. }) => {
+                self.append(offer, true, cx);
             }
+            SeriesVerdict::Past => self.compare(offer, cx),
+            SeriesVerdict::Gap if head == SeriesHead::START && cx.may_anchor(key.stream_partition) => {
+                self.take_next(offer, cx);
+            }
+            SeriesVerdict::Gap if leap == Some(header.sequence) && header.timestamp_min >= head.timestamp => {
+                self.take_next(offer, cx);
+            }
+            SeriesVerdict::Gap => self.outcomes.gaps.push((offer, head.next_sequence)),
             SeriesVerdict::Backdated => {
                 let refusal = Refusal::new(
                     Code::InvalidTimestamp,
                     format!("the time of series {} does not go back; begin another series", key.series),
                 );
-                cx.refuse_publish(&publish, refusal);
+                cx.refuse_offer(&offer, refusal);
             }
             SeriesVerdict::Fork => {
                 let refusal = gap(format!(
                     "series {} goes on from batch {}, this one from {}",
-                    key.series, state.head.last, header.previous
+                    key.series, head.last, header.previous
                 ));
-                cx.refuse_publish(&publish, refusal);
+                cx.refuse_offer(&offer, refusal);
             }
         }
     }
 
-    /// The batch is the next of its series.
-    fn accept(&mut self, publish: Publish, cx: &mut Context<'_>) {
-        let Publish { session, request, ack, batch } = publish;
+    /// The refusal of a batch that lacks those before it.
+    pub(crate) fn gap_of(offer: &Offer, stands_at: u64) -> Refusal {
+        let header = offer.batch.header();
+        gap(format!(
+            "series {} stands at sequence {stands_at} and this batch begins at {}; send what lies between first",
+            header.series, header.sequence
+        ))
+    }
+
+    /// The batch is the next of its series, or the first that is known here.
+    fn take_next(&mut self, offer: Offer, cx: &mut Context<'_>) {
+        let checked = match offer.source {
+            Source::Client { .. } | Source::Store { .. } => check_time(&offer.batch, cx.config, cx.now),
+            // Others took it in when it was new.
+            Source::Feed { .. } | Source::Repair { .. } => {
+                check_future(offer.batch.header(), cx.config, cx.now)
+            }
+        };
+        if let Err(refusal) = checked {
+            return cx.refuse_offer(&offer, refusal);
+        }
+        let past = matches!(offer.source, Source::Repair { past: true, .. });
+        self.append(offer, past, cx);
+    }
+
+    fn append(&mut self, offer: Offer, past: bool, cx: &mut Context<'_>) {
+        let Offer { source, batch } = offer;
         let key = SeriesKey::of(batch.header());
         let bytes = batch.bytes().len();
         let write = self.next_write();
-        if let Some(state) = self.series.find(&key) {
+        let mut remembered = false;
+        if let Some(state) = self.series.find(&key)
+            && state.head.next_sequence <= batch.header().sequence
+        {
+            remembered = true;
+            state.leap = None;
             state.head = SeriesHead::after(&batch);
             state.remember(Recent {
                 sequence: batch.header().sequence,
@@ -260,54 +419,102 @@ impl Ingest {
         cx.counters.batches_accepted += 1;
         cx.counters.events_accepted += u64::from(batch.header().count);
         cx.counters.bytes_accepted += bytes as u64;
-        let told = ack.level == AckLevel::Accepted;
-        if told {
-            send_ack(cx, session, request, &batch, ack.level, false);
-        }
         let received_at = cx.now.unix_ms;
-        let waiters = vec![Waiter { session, request, ack, bytes, duplicate: false, told }];
-        self.writes
-            .insert(write, Write { series: key, batch: batch.clone(), received_at, stored: false, waiters });
-        cx.out.push(OutEvent::Append {
+        let mut durable = false;
+        let mut waiters = Vec::new();
+        match source {
+            Source::Client { session, request, ack } => {
+                durable = ack.level == AckLevel::Durable;
+                if ack.copies > 1 {
+                    waiters.push(Waiter {
+                        asker: Asker::Copies,
+                        level: ack.level,
+                        bytes,
+                        duplicate: false,
+                        told: false,
+                    });
+                    copies::wait(&batch, CopyWaiter { session, request, ack, duplicate: false }, cx);
+                } else {
+                    let told = ack.level == AckLevel::Accepted;
+                    let asker = Asker::Client { session, request };
+                    waiters.push(Waiter { asker, level: ack.level, bytes, duplicate: false, told });
+                    if told {
+                        send_ack(cx, session, request, &batch, ack.level, false);
+                    }
+                    copies::send(&batch, false, &BTreeMap::new(), cx);
+                }
+            }
+            Source::Store { peer, durable: wanted } => {
+                durable = wanted;
+                let level = if wanted { AckLevel::Durable } else { AckLevel::Stored };
+                waiters.push(Waiter {
+                    asker: Asker::Peer(peer),
+                    level,
+                    bytes,
+                    duplicate: false,
+                    told: false,
+                });
+            }
+            Source::Feed { .. } => {}
+            Source::Repair { .. } if past => cx.counters.batches_backfilled += 1,
+            Source::Repair { .. } => cx.counters.batches_repaired += 1,
+        }
+        self.writes.insert(
             write,
-            batch,
-            received_at,
-            durable: ack.level == AckLevel::Durable,
-            past: false,
-        });
+            Write {
+                series: key,
+                batch: batch.clone(),
+                received_at,
+                stored: false,
+                past,
+                remembered,
+                waiters,
+            },
+        );
+        cx.out.push(OutEvent::Append { write, batch, received_at, durable, past });
     }
 
     /// The batch's place is taken: by itself, or by another.
-    fn compare(&mut self, publish: Publish, cx: &mut Context<'_>) {
-        let header = publish.batch.header();
+    fn compare(&mut self, offer: Offer, cx: &mut Context<'_>) {
+        let header = offer.batch.header();
         let key = SeriesKey::of(header);
         let recent = self.series.find(&key).and_then(|state| state.recall(header.sequence));
         match recent {
-            Some(recent) if recent.id == publish.batch.id() => self.join(publish, recent.write, cx),
+            Some(recent) if recent.id == offer.batch.id() => self.join(offer, recent.write, cx),
             _ => {
                 let read = cx.read_token();
                 cx.out.push(OutEvent::ReadBatch { read, series: key, sequence: header.sequence });
-                self.compared.insert(read, publish);
+                self.compared.insert(read, offer);
             }
         }
     }
 
     /// A duplicate waits for what the first one waits for.
-    fn join(&mut self, publish: Publish, write: WriteToken, cx: &mut Context<'_>) {
-        let Publish { session, request, ack, batch } = publish;
-        cx.counters.batches_duplicate += 1;
+    fn join(&mut self, offer: Offer, write: WriteToken, cx: &mut Context<'_>) {
+        let Offer { source, batch } = offer;
         let bytes = batch.bytes().len();
+        let (asker, level) = match source {
+            Source::Feed { .. } | Source::Repair { .. } => return,
+            Source::Store { peer, durable } => {
+                (Asker::Peer(peer), if durable { AckLevel::Durable } else { AckLevel::Stored })
+            }
+            Source::Client { session, request, ack } if ack.copies > 1 => {
+                copies::wait(&batch, CopyWaiter { session, request, ack, duplicate: true }, cx);
+                (Asker::Copies, ack.level)
+            }
+            Source::Client { session, request, ack } => (Asker::Client { session, request }, ack.level),
+        };
+        cx.counters.batches_duplicate += 1;
         let stored = self.writes.get(&write).is_none_or(|write| write.stored);
         let reached = if stored { AckLevel::Stored } else { AckLevel::Accepted };
-        if ack.level <= reached {
-            cx.release(session, bytes);
-            return send_ack(cx, session, request, &batch, reached, true);
+        let waiter = Waiter { asker, level, bytes, duplicate: true, told: false };
+        if level <= reached {
+            return answer(&waiter, &batch, reached, cx);
         }
-        let waiter = Waiter { session, request, ack, bytes, duplicate: true, told: false };
         match self.writes.get_mut(&write) {
             Some(first) if !first.stored => {
                 first.waiters.push(waiter);
-                if ack.level == AckLevel::Durable {
+                if level == AckLevel::Durable {
                     cx.out.push(OutEvent::Sync { write });
                 }
             }
@@ -320,7 +527,18 @@ impl Ingest {
         let write = self.next_write();
         let series = SeriesKey::of(batch.header());
         let received_at = cx.now.unix_ms;
-        self.writes.insert(write, Write { series, batch, received_at, stored: true, waiters: vec![waiter] });
+        self.writes.insert(
+            write,
+            Write {
+                series,
+                batch,
+                received_at,
+                stored: true,
+                past: false,
+                remembered: false,
+                waiters: vec![waiter],
+            },
+        );
         cx.out.push(OutEvent::Sync { write });
     }
 
@@ -331,36 +549,36 @@ impl Ingest {
         result: Result<Option<Bytes>, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        let Some(publish) = self.compared.remove(&read) else { return };
+        let Some(offer) = self.compared.remove(&read) else { return };
         let stored = result.and_then(|bytes| match bytes {
             Some(bytes) => Ok(Some(Batch::parse(bytes)?)),
             None => Ok(None),
         });
         match stored {
-            Ok(Some(first)) if first.id() == publish.batch.id() => self.join(publish, WriteToken(0), cx),
-            Ok(Some(first)) => self.freeze(publish, first, cx),
+            Ok(Some(first)) if first.id() == offer.batch.id() => self.join(offer, WriteToken(0), cx),
+            Ok(Some(first)) => self.freeze(offer, first, cx),
             Ok(None) => {
-                let key = SeriesKey::of(publish.batch.header());
+                let key = SeriesKey::of(offer.batch.header());
                 // Still on its way to the journal: the conflicting one is in memory.
                 let in_flight =
-                    self.series.find(&key).and_then(|state| state.recall(publish.batch.header().sequence));
-                if let Some(same) = in_flight.filter(|recent| recent.id == publish.batch.id()) {
-                    return self.join(publish, same.write, cx);
+                    self.series.find(&key).and_then(|state| state.recall(offer.batch.header().sequence));
+                if let Some(same) = in_flight.filter(|recent| recent.id == offer.batch.id()) {
+                    return self.join(offer, same.write, cx);
                 }
                 let first =
                     in_flight.and_then(|recent| self.writes.get(&recent.write)).map(|w| w.batch.clone());
                 match first {
-                    Some(first) => self.freeze(publish, Arc::unwrap_or_clone(first).into_batch(), cx),
+                    Some(first) => self.freeze(offer, Arc::unwrap_or_clone(first).into_batch(), cx),
                     None => {
                         let refusal = gap(
                             "the batch's place in its series is past, and what stood there is no longer kept"
                                 .into(),
                         );
-                        cx.refuse_publish(&publish, refusal);
+                        cx.refuse_offer(&offer, refusal);
                     }
                 }
             }
-            Err(refusal) => cx.refuse_publish(&publish, refusal),
+            Err(refusal) => cx.refuse_offer(&offer, refusal),
         }
     }
 
@@ -368,19 +586,52 @@ impl Ingest {
     ///
     /// IMPORTANT: until the proof lies in the store both batches are held, so they count: the one in its session's window,
     /// both in the journal's queue.
-    fn freeze(&mut self, publish: Publish, first: Batch, cx: &mut Context<'_>) {
-        let key = SeriesKey::of(publish.batch.header());
+    fn freeze(&mut self, offer: Offer, first: Batch, cx: &mut Context<'_>) {
+        let second = Batch::clone(&offer.batch);
+        self.keep_proof(Some(offer), Equivocation { first, second }, cx);
+    }
+
+    /// Another broker has the proof that an origin signed two batches for one place.
+    pub(crate) fn handle_proof(
+        &mut self,
+        first: &Arc<VerifiedBatch>,
+        second: &Arc<VerifiedBatch>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), &'static str> {
+        let (a, b) = (first.header(), second.header());
+        let key = SeriesKey::of(a);
+        if key != SeriesKey::of(b)
+            || first.id() == second.id()
+            || a.sequence >= b.next_sequence()
+            || b.sequence >= a.next_sequence()
+        {
+            return Err("the two batches prove nothing");
+        }
+        if cx.check_past(key.stream_partition, key.origin.address()).is_err() || self.failed.is_some() {
+            return Ok(());
+        }
+        let frozen = self.series.find(&key).is_some_and(|state| state.head.frozen);
+        let under_way = self.freezing.values().any(|freezing| freezing.first == first.id());
+        if !frozen && !under_way && self.freezing.len() < PROOFS_AT_ONCE {
+            let (first, second) = (Batch::clone(first), Batch::clone(second));
+            self.keep_proof(None, Equivocation { first, second }, cx);
+        }
+        Ok(())
+    }
+
+    fn keep_proof(&mut self, offer: Option<Offer>, proof: Equivocation, cx: &mut Context<'_>) {
+        let key = proof.series();
         if let Some(state) = self.series.find(&key) {
             state.head.frozen = true;
         }
         cx.counters.equivocations += 1;
         let write = self.next_write();
-        let bytes = first.bytes().len() + publish.batch.bytes().len();
+        let both = (proof.first.bytes().clone(), proof.second.bytes().clone());
+        let bytes = both.0.len() + both.1.len();
         self.queue_bytes += bytes;
-        let (first_id, second) = (first.id(), Batch::clone(&publish.batch));
-        self.freezing.insert(write, Freezing { publish, first: first_id, bytes });
-        let proof = Box::new(Equivocation { first, second });
-        cx.out.push(OutEvent::Freeze { write, proof, kept_max: cx.config.proofs_per_origin_max });
+        self.freezing.insert(write, Freezing { offer, proof: both, first: proof.first.id(), bytes });
+        let kept_max = cx.config.proofs_per_origin_max;
+        cx.out.push(OutEvent::Freeze { write, proof: Box::new(proof), kept_max });
     }
 
     /// The proof of an equivocation lies in the store, or will not.
@@ -390,21 +641,33 @@ impl Ingest {
         result: Result<bool, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        let Some(Freezing { publish, first, bytes }) = self.freezing.remove(&write) else { return };
+        let Some(Freezing { offer, proof, first, bytes }) = self.freezing.remove(&write) else { return };
         self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
-        let key = SeriesKey::of(publish.batch.header());
+        let Ok(header) = Batch::peek_header(&proof.0) else { return };
+        let key = SeriesKey::of(&header);
         // One whose proof could not be written stays frozen as long as it is remembered.
         let kept = *result.as_ref().unwrap_or(&false);
         if let Some(state) = self.series.find(&key) {
             state.head.frozen = kept || result.is_err();
         }
+        if kept {
+            self.outcomes.proofs.push((key, proof.0, proof.1));
+        }
+        let Some(offer) = offer else { return };
         let what = if kept {
             "both are kept as proof and the series is frozen"
         } else {
             "no further proof is kept of its origin"
         };
         let message = format!("series {} has batch {first} at this place; {what}", key.series);
-        cx.refuse_publish(&publish, Refusal::new(Code::Equivocation, message));
+        cx.refuse_offer(&offer, Refusal::new(Code::Equivocation, message));
+    }
+
+    /// A series goes on at `base`: nobody has what lies before any more.
+    pub(crate) fn leap(&mut self, key: SeriesKey, base: u64) {
+        if let Some(state) = self.series.find(&key) {
+            state.leap = Some(base);
+        }
     }
 
     /// Writes reached the journal. Gives the batches for delivery, in order of their positions.
@@ -419,10 +682,17 @@ impl Ingest {
             write.stored = true;
             self.queue_bytes = self.queue_bytes.saturating_sub(write.batch.bytes().len());
             cx.counters.batches_stored += 1;
-            if let Some(state) = self.series.find(&write.series) {
+            if write.remembered
+                && let Some(state) = self.series.find(&write.series)
+            {
                 state.in_flight = state.in_flight.saturating_sub(1);
             }
-            stored.push(StoredBatch { batch: write.batch.clone(), position, received_at: write.received_at });
+            stored.push(StoredBatch {
+                batch: write.batch.clone(),
+                position,
+                received_at: write.received_at,
+                past: write.past,
+            });
             self.tell(token, AckLevel::Stored, cx);
         }
         stored
@@ -440,16 +710,13 @@ impl Ingest {
         let Some(write) = self.writes.get_mut(&token) else { return };
         let batch = write.batch.clone();
         let (done, left): (Vec<_>, Vec<_>) =
-            write.waiters.drain(..).partition(|waiter| waiter.ack.level <= level);
+            write.waiters.drain(..).partition(|waiter| waiter.level <= level);
         write.waiters = left;
         if write.waiters.is_empty() && write.stored {
             self.writes.remove(&token);
         }
         for waiter in done {
-            cx.release(waiter.session, waiter.bytes);
-            if !waiter.told {
-                send_ack(cx, waiter.session, waiter.request, &batch, level, waiter.duplicate);
-            }
+            answer(&waiter, &batch, level, cx);
         }
     }
 
@@ -457,15 +724,16 @@ impl Ingest {
     pub(crate) fn handle_failure(&mut self, refusal: Refusal, cx: &mut Context<'_>) {
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
         let compared = std::mem::take(&mut self.compared).into_values();
-        let freezing = std::mem::take(&mut self.freezing).into_values().map(|freezing| freezing.publish);
-        for publish in waiting.chain(compared).chain(freezing) {
-            cx.refuse_publish(&publish, refusal.clone());
+        let freezing = std::mem::take(&mut self.freezing).into_values().filter_map(|freezing| freezing.offer);
+        for offer in waiting.chain(compared).chain(freezing) {
+            cx.refuse_offer(&offer, refusal.clone());
         }
         for write in std::mem::take(&mut self.writes).into_values() {
             for waiter in write.waiters {
-                cx.release(waiter.session, waiter.bytes);
+                let Asker::Client { session, request } = waiter.asker else { continue };
+                cx.release(session, waiter.bytes);
                 if !waiter.told {
-                    cx.refuse(waiter.session, waiter.request, refusal.clone());
+                    cx.refuse(session, request, refusal.clone());
                 }
             }
         }
@@ -476,6 +744,25 @@ impl Ingest {
     fn next_write(&mut self) -> WriteToken {
         self.next_write += 1;
         WriteToken(self.next_write)
+    }
+}
+
+/// Tells who waits for a batch that it has come so far.
+fn answer(waiter: &Waiter, batch: &VerifiedBatch, level: AckLevel, cx: &mut Context<'_>) {
+    let header = batch.header();
+    let (series, next_sequence, last) = (SeriesKey::of(header), header.next_sequence(), batch.id());
+    match waiter.asker {
+        Asker::Client { session, request } => {
+            cx.release(session, waiter.bytes);
+            if !waiter.told {
+                send_ack(cx, session, request, batch, level, waiter.duplicate);
+            }
+        }
+        Asker::Copies => copies::held(cx.network.me(), series, next_sequence, last, level, cx),
+        Asker::Peer(peer) => {
+            let durable = level == AckLevel::Durable;
+            cx.tell(peer, PeerMessage::Held { series, next_sequence, last, durable });
+        }
     }
 }
 
@@ -513,6 +800,17 @@ fn check_time(batch: &VerifiedBatch, config: &Config, now: Now) -> Result<(), Re
         ));
     }
     check_clock(batch.header(), config, now)
+}
+
+/// Whether a batch claims to be from a time to come: no honest broker has taken that in.
+fn check_future(header: &Header, config: &Config, now: Now) -> Result<(), Refusal> {
+    // Twice: once for the clock of who took it in.
+    let latest = now.unix_ms.saturating_add(config.timestamp_window_ms.saturating_mul(2));
+    if header.timestamp_max <= latest {
+        return Ok(());
+    }
+    let why = format!("the events' timestamp {} is in the future of {}", header.timestamp_max, now.unix_ms);
+    Err(Refusal::new(Code::InvalidTimestamp, why))
 }
 
 fn check_clock(header: &Header, config: &Config, now: Now) -> Result<(), Refusal> {

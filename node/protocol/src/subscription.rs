@@ -3,7 +3,7 @@
 mod room;
 
 use crate::{
-    OutEvent, Page, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId,
+    OutEvent, Page, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId, links,
     publish::{Context, StoredBatch},
     session::limit,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Delivery {
     expiries: BTreeSet<(u64, Key)>,
     /// Subscriptions that have ended and still hold something.
     leaving: BTreeMap<Key, Leaving>,
+    /// Subscriptions that wait until their partition can be read here.
+    held: BTreeMap<StreamPartition, Vec<(Key, ReadStart)>>,
 }
 
 /// What an ended subscription still holds.
@@ -111,6 +113,7 @@ impl Delivery {
             room: Room::default(),
             expiries: BTreeSet::new(),
             leaving: BTreeMap::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -144,8 +147,6 @@ impl Delivery {
             Err(refusal) => return cx.refuse(session, request, refusal),
         };
         let key = (session, id);
-        let read = cx.read_token();
-        self.reads.insert(read, key);
         self.by_partition.entry(at).or_default().keys.insert(key);
         let until = cx.registry.subscribe_until(at.stream, identity);
         self.expiries.insert((until, key));
@@ -159,7 +160,7 @@ impl Delivery {
                 resumed: matches!(start, ReadStart::Cursor(_)),
                 mode: Mode::Starting,
                 queue_bytes: 0,
-                reading: Some(Reading::Start),
+                reading: None,
                 place: Place::Nowhere,
                 events: 0,
                 damaged: 0,
@@ -171,7 +172,50 @@ impl Delivery {
             session,
             message: ServerMessage::Subscribed { request, subscription: id },
         });
+        self.begin(key, start, cx);
+    }
+
+    /// Looks for where a subscription begins, once its partition can be read here.
+    fn begin(&mut self, key: Key, start: ReadStart, cx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let (at, filter) = (subscription.at, subscription.filter);
+        let mine = cx.network.is_mine(at);
+        if !mine {
+            links::follow(at, cx);
+        }
+        let readable = if mine { cx.ready } else { cx.links.stands(at) };
+        if !readable {
+            return self.held.entry(at).or_default().push((key, start));
+        }
+        subscription.reading = Some(Reading::Start);
+        let read = cx.read_token();
+        self.reads.insert(read, key);
         cx.out.push(OutEvent::ResolveStart { read, at, start, filter });
+    }
+
+    /// This broker has all that it is to keep, or is to keep something else.
+    pub(crate) fn handle_ready(&mut self, cx: &mut Context<'_>) {
+        let waiting: Vec<_> = self.held.keys().copied().collect();
+        for at in waiting {
+            self.handle_followed(at, cx);
+        }
+    }
+
+    /// Others are to keep partitions that are read here.
+    pub(crate) fn handle_assigned(&mut self, cx: &mut Context<'_>) {
+        for at in self.by_partition.keys() {
+            if !cx.network.is_mine(*at) {
+                links::follow(*at, cx);
+            }
+        }
+        self.handle_ready(cx);
+    }
+
+    /// A partition may be readable from now on.
+    pub(crate) fn handle_followed(&mut self, at: StreamPartition, cx: &mut Context<'_>) {
+        for (key, start) in self.held.remove(&at).unwrap_or_default() {
+            self.begin(key, start, cx);
+        }
     }
 
     /// A session has read enough.
@@ -379,7 +423,7 @@ impl Delivery {
 
     /// A batch has reached the journal: offer it to the live readers of its partition.
     pub(crate) fn deliver(&mut self, stored: &StoredBatch, cx: &mut Context<'_>) {
-        let StoredBatch { batch, position, received_at } = stored;
+        let StoredBatch { batch, position, received_at, .. } = stored;
         let (header, bytes) = (batch.header(), batch.bytes().len());
         let Some(readers) = self.by_partition.get_mut(&header.stream_partition) else { return };
         readers.end = position + 1;
@@ -523,6 +567,7 @@ impl Delivery {
             readers.live.remove(&key);
             if readers.keys.is_empty() {
                 self.by_partition.remove(&subscription.at);
+                links::rest(subscription.at, cx);
             }
         }
         // IMPORTANT: what it holds is held until the store and the transport let go of it, or a session could have any number

@@ -42,7 +42,7 @@ fn node(config: Config) -> Node {
 
 fn give(node: &mut Node, event: InEvent) -> Vec<OutEvent> {
     let mut out = Vec::new();
-    node.handle(event, Now { unix_ms: 1_000 }, &mut out);
+    node.handle(event, Now { unix_ms: 1_000, up_ms: 1_000 }, &mut out);
     out
 }
 

@@ -112,7 +112,7 @@ impl Driver {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut out = Vec::new();
-            self.node.handle(event, Now { unix_ms: now_ms() + self.ahead_ms }, &mut out);
+            self.node.handle(event, Now { unix_ms: now_ms() + self.ahead_ms, up_ms: now_ms() }, &mut out);
             for out in out {
                 events.extend(self.perform(out));
             }

@@ -55,7 +55,7 @@ impl Driver {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut out = Vec::new();
-            self.node.handle(event, Now { unix_ms: super::now_ms() }, &mut out);
+            self.node.handle(event, Now { unix_ms: super::now_ms(), up_ms: super::now_ms() }, &mut out);
             for out in out {
                 events.extend(self.perform(out));
             }

@@ -51,7 +51,7 @@ impl Desk {
 
     pub(crate) fn handle(&mut self, event: InEvent) -> Vec<OutEvent> {
         let mut out = Vec::new();
-        self.node.handle(event, Now { unix_ms: self.now }, &mut out);
+        self.node.handle(event, Now { unix_ms: self.now, up_ms: self.now }, &mut out);
         out
     }
 

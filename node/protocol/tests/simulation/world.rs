@@ -228,7 +228,7 @@ impl World {
     fn node_event(&mut self, event: InEvent) {
         self.trace.extend_from_slice(format!("{} {event:?}\n", self.now).as_bytes());
         let mut out = Vec::new();
-        self.node.handle(event, Now { unix_ms: self.now }, &mut out);
+        self.node.handle(event, Now { unix_ms: self.now, up_ms: self.now }, &mut out);
         let queued = self.node.counters().delivery_queue_bytes as usize;
         assert!(queued <= NODE_QUEUE_MAX, "SEED={}: {queued} bytes are on their way", self.seed);
         // As the subscribers count: what they were given and their transports have not taken.

@@ -1,0 +1,227 @@
+//! What other brokers ask of this one's store, while the store reads it.
+
+use crate::{
+    OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, publish::Context,
+};
+use mainstem_model::{
+    Address, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,
+    StreamPartition,
+};
+use std::collections::BTreeMap;
+
+/// Partitions in one part of an inventory.
+const INVENTORY_PART: usize = 256;
+/// Up to so many heads of a range are told one by one.
+pub(crate) const HEADS_TOLD: usize = 64;
+/// Parts that a range with more of them is divided into.
+pub(crate) const RANGE_PARTS: usize = 16;
+
+/// Questions of others that the store works on.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    reads: BTreeMap<ReadToken, (Address, Question)>,
+}
+
+#[derive(Debug)]
+enum Question {
+    Pull { pull: u64 },
+    List { ask: u64 },
+    Digest { ask: u64, partitions: Vec<StreamPartition>, more: bool },
+    Compare { ask: u64 },
+    Resolve { read: u64 },
+    Page { read: u64 },
+}
+
+impl Answers {
+    fn ask(&mut self, peer: Address, question: Question, cx: &mut Context<'_>) -> Option<ReadToken> {
+        // An honest broker keeps to its own bounds, which are below this one.
+        let asked = self.reads.values().filter(|(who, _)| *who == peer).count();
+        if asked >= cx.config.answers_per_peer_max {
+            return None;
+        }
+        let read = cx.read_token();
+        self.reads.insert(read, (peer, question));
+        Some(read)
+    }
+
+    /// A session is over: nobody waits for its answers any more.
+    pub(crate) fn handle_down(&mut self, peer: Address) {
+        self.reads.retain(|_, (who, _)| *who != peer);
+    }
+
+    pub(crate) fn handle_pull(
+        &mut self,
+        peer: Address,
+        pull: u64,
+        series: SeriesKey,
+        (from, until): (SeriesFrom, u64),
+        bytes_max: u64,
+        cx: &mut Context<'_>,
+    ) {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(cx.config.pull_bytes);
+        if let Some(read) = self.ask(peer, Question::Pull { pull }, cx) {
+            cx.out.push(OutEvent::ReadSeries { read, series, from, until, bytes_max });
+        }
+    }
+
+    pub(crate) fn handle_inventory(
+        &mut self,
+        peer: Address,
+        ask: u64,
+        after: Option<StreamPartition>,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(read) = self.ask(peer, Question::List { ask }, cx) {
+            cx.out.push(OutEvent::ListPartitions { read, after, max: INVENTORY_PART });
+        }
+    }
+
+    pub(crate) fn handle_compare(
+        &mut self,
+        peer: Address,
+        ask: u64,
+        range: SeriesRange,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(read) = self.ask(peer, Question::Compare { ask }, cx) {
+            let (heads_max, parts) = (HEADS_TOLD, RANGE_PARTS);
+            cx.out.push(OutEvent::SummarizeHeads { read, range, heads_max, parts });
+        }
+    }
+
+    pub(crate) fn handle_resolve(
+        &mut self,
+        peer: Address,
+        number: u64,
+        (at, start, filter): (StreamPartition, ReadStart, ReadFilter),
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(read) = self.ask(peer, Question::Resolve { read: number }, cx) {
+            cx.out.push(OutEvent::ResolveStart { read, at, start, filter });
+        }
+    }
+
+    pub(crate) fn handle_read(
+        &mut self,
+        peer: Address,
+        number: u64,
+        (at, cursor, filter): (StreamPartition, Cursor, ReadFilter),
+        bytes_max: u64,
+        cx: &mut Context<'_>,
+    ) {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(cx.config.pull_bytes);
+        if let Some(read) = self.ask(peer, Question::Page { read: number }, cx) {
+            cx.out.push(OutEvent::ReadPage { read, at, cursor, filter, bytes_max });
+        }
+    }
+
+    /// The batches of a pull were read. `false` if nobody asked for them.
+    pub(crate) fn handle_series(
+        &mut self,
+        read: ReadToken,
+        result: &Result<SeriesPage, Refusal>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if !matches!(self.reads.get(&read), Some((_, Question::Pull { .. }))) {
+            return false;
+        }
+        let Some((peer, Question::Pull { pull })) = self.reads.remove(&read) else { return false };
+        let result = match result {
+            Ok(page) => {
+                for batch in &page.batches {
+                    let batch = PeerBatch::Stored(batch.clone());
+                    cx.tell(peer, PeerMessage::Pulled { pull, batch });
+                }
+                Ok(PullEnd { base: page.base, more: page.more })
+            }
+            Err(refusal) => Err(refusal.clone()),
+        };
+        cx.tell(peer, PeerMessage::PullEnd { pull, result });
+        true
+    }
+
+    /// The partitions here are known: those that both keep are digested.
+    pub(crate) fn handle_partitions(
+        &mut self,
+        read: ReadToken,
+        result: Result<Vec<StreamPartition>, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some((peer, Question::List { ask })) = self.reads.remove(&read) else { return };
+        let listed = result.unwrap_or_default();
+        let more = listed.len() >= INVENTORY_PART;
+        let last = listed.last().copied();
+        let network = &*cx.network;
+        let both = |at: &StreamPartition| network.is_kept(*at) && network.is_keeper(peer, *at);
+        let partitions: Vec<_> = listed.into_iter().filter(both).collect();
+        if partitions.is_empty() && more {
+            // IMPORTANT: the other asks on behind the last one it was told, so it must be told one.
+            return self.handle_inventory(peer, ask, last, cx);
+        }
+        let Some(read) = self.ask(peer, Question::Digest { ask, partitions: partitions.clone(), more }, cx)
+        else {
+            return;
+        };
+        cx.out.push(OutEvent::DigestHeads { read, partitions });
+    }
+
+    /// Digests were made. `false` if nobody else asked for them.
+    pub(crate) fn handle_digests(
+        &mut self,
+        read: ReadToken,
+        result: &Result<Vec<HeadsDigest>, Refusal>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some((peer, Question::Digest { ask, partitions, more })) = self.reads.remove(&read) else {
+            return false;
+        };
+        let digests = result.as_ref().map(Vec::as_slice).unwrap_or_default();
+        let partitions = partitions.into_iter().zip(digests.iter().copied()).collect();
+        cx.tell(peer, PeerMessage::Inventoried { ask, partitions, more });
+        true
+    }
+
+    /// Heads were summarized. `false` if nobody else asked for that.
+    pub(crate) fn handle_summary(
+        &mut self,
+        read: ReadToken,
+        result: &Result<HeadsSummary, Refusal>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some((peer, Question::Compare { ask })) = self.reads.remove(&read) else { return false };
+        if let Ok(summary) = result {
+            cx.tell(peer, PeerMessage::Compared { ask, summary: summary.clone() });
+        }
+        true
+    }
+
+    /// A start was found. `false` if it was not for another broker.
+    pub(crate) fn handle_start(
+        &mut self,
+        read: ReadToken,
+        result: &Result<Cursor, Refusal>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if !matches!(self.reads.get(&read), Some((_, Question::Resolve { .. }))) {
+            return false;
+        }
+        let Some((peer, Question::Resolve { read })) = self.reads.remove(&read) else { return false };
+        cx.tell(peer, PeerMessage::Resolved { read, result: result.clone() });
+        true
+    }
+
+    /// A page was read. `false` if it was not for another broker.
+    pub(crate) fn handle_page(
+        &mut self,
+        read: ReadToken,
+        result: &Result<Page, Refusal>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if !matches!(self.reads.get(&read), Some((_, Question::Page { .. }))) {
+            return false;
+        }
+        let Some((peer, Question::Page { read })) = self.reads.remove(&read) else { return false };
+        cx.tell(peer, PeerMessage::PageOf { read, result: result.clone() });
+        true
+    }
+}

@@ -1,0 +1,231 @@
+//! Comparing all that two brokers keep: by partition, then by ever smaller ranges of series, down to the heads that differ.
+
+use crate::{
+    OutEvent, PeerMessage, ReadToken, answers,
+    publish::{Context, Ingest},
+    repair::Repair,
+};
+use mainstem_model::{
+    Address, HeadsDigest, HeadsSummary, Origin, Refusal, SeriesId, SeriesRange, StreamPartition,
+};
+use std::collections::BTreeMap;
+
+/// The comparisons under way, one with each broker at most.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    with: BTreeMap<Address, Comparison>,
+    reads: BTreeMap<ReadToken, (Address, Own)>,
+    next_ask: u64,
+}
+
+/// A comparison with one broker.
+#[derive(Debug)]
+struct Comparison {
+    /// As of which epoch.
+    epoch: u32,
+    begun_at: i64,
+    heard_at: i64,
+    asks: BTreeMap<u64, Asked>,
+    /// Reads of the own store for it.
+    reads: usize,
+    /// Everything was asked and answered.
+    over: bool,
+    /// The other had all that it is to keep when this was over.
+    done: Option<Done>,
+}
+
+/// How a comparison ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) epoch: u32,
+    pub(crate) began_at: i64,
+    /// The other had all that it is to keep.
+    pub(crate) with_ready: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Inventory,
+    Range,
+}
+
+/// What is read of the own store, to compare with.
+#[derive(Debug)]
+enum Own {
+    Digests(Vec<(StreamPartition, HeadsDigest)>),
+    Range(SeriesRange, HeadsDigest),
+}
+
+impl Inventory {
+    /// How the last comparison with a broker ended, if one has in this session.
+    pub(crate) fn done(&self, peer: Address) -> Option<Done> {
+        self.with.get(&peer).and_then(|comparison| comparison.done)
+    }
+
+    /// Begins to compare with a broker, unless that is under way for this epoch.
+    pub(crate) fn begin(&mut self, peer: Address, cx: &mut Context<'_>) {
+        let (epoch, now) = (cx.network.epoch(), cx.now.up_ms);
+        let done = match self.with.get(&peer) {
+            Some(comparison) if !comparison.over && comparison.epoch == epoch => return,
+            Some(comparison) => comparison.done,
+            None => None,
+        };
+        self.reads.retain(|_, (with, _)| *with != peer);
+        let (asks, reads) = (BTreeMap::new(), 0);
+        let comparison = Comparison { epoch, begun_at: now, heard_at: now, asks, reads, over: false, done };
+        self.with.insert(peer, comparison);
+        self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after: None }, cx);
+    }
+
+    pub(crate) fn handle_down(&mut self, peer: Address) {
+        self.with.remove(&peer);
+        self.reads.retain(|_, (with, _)| *with != peer);
+    }
+
+    fn ask(
+        &mut self,
+        peer: Address,
+        asked: Asked,
+        message: impl FnOnce(u64) -> PeerMessage,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(comparison) = self.with.get_mut(&peer) else { return };
+        self.next_ask += 1;
+        comparison.asks.insert(self.next_ask, asked);
+        cx.tell(peer, message(self.next_ask));
+    }
+
+    fn answered(&mut self, peer: Address, ask: u64, cx: &Context<'_>) -> Option<Asked> {
+        let comparison = self.with.get_mut(&peer)?;
+        comparison.heard_at = cx.now.up_ms;
+        comparison.asks.remove(&ask)
+    }
+
+    fn read(&mut self, peer: Address, own: Own, cx: &mut Context<'_>) -> ReadToken {
+        let read = cx.read_token();
+        self.reads.insert(read, (peer, own));
+        if let Some(comparison) = self.with.get_mut(&peer) {
+            comparison.reads += 1;
+        }
+        read
+    }
+
+    fn was_read(&mut self, read: ReadToken) -> Option<(Address, Own)> {
+        let (peer, own) = self.reads.remove(&read)?;
+        let comparison = self.with.get_mut(&peer)?;
+        comparison.reads = comparison.reads.saturating_sub(1);
+        Some((peer, own))
+    }
+
+    /// A broker says which partitions it has of those that both keep.
+    pub(crate) fn handle_inventoried(
+        &mut self,
+        peer: Address,
+        ask: u64,
+        partitions: Vec<(StreamPartition, HeadsDigest)>,
+        more: bool,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(Asked::Inventory) = self.answered(peer, ask, cx) else { return };
+        if let (true, Some((last, _))) = (more, partitions.last()) {
+            let after = Some(*last);
+            self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after }, cx);
+        }
+        let mine: Vec<_> = partitions.into_iter().filter(|(at, _)| cx.network.is_kept(*at)).collect();
+        if !mine.is_empty() {
+            let partitions = mine.iter().map(|(at, _)| *at).collect();
+            let read = self.read(peer, Own::Digests(mine), cx);
+            cx.out.push(OutEvent::DigestHeads { read, partitions });
+        }
+    }
+
+    /// The own digests are there: the partitions that differ are looked into.
+    pub(crate) fn handle_digests(
+        &mut self,
+        read: ReadToken,
+        result: Result<Vec<HeadsDigest>, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some((peer, Own::Digests(theirs))) = self.was_read(read) else { return };
+        for ((at, digest), own) in theirs.into_iter().zip(result.unwrap_or_default()) {
+            if digest != own {
+                let range = whole(at);
+                self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
+            }
+        }
+    }
+
+    /// A broker says what it has in a range.
+    pub(crate) fn handle_compared(
+        &mut self,
+        peer: Address,
+        ask: u64,
+        summary: HeadsSummary,
+        repair: &mut Repair,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(Asked::Range) = self.answered(peer, ask, cx) else { return };
+        match summary {
+            HeadsSummary::Heads(heads) => {
+                let kept =
+                    heads.into_iter().filter(|(series, _)| cx.network.is_kept(series.stream_partition));
+                let kept: Vec<_> = kept.collect();
+                repair.claim(kept, peer, true, ingest, cx);
+            }
+            HeadsSummary::Parts(parts) => {
+                for (range, digest) in parts.into_iter().take(answers::RANGE_PARTS) {
+                    let read = self.read(peer, Own::Range(range, digest), cx);
+                    cx.out.push(OutEvent::SummarizeHeads { read, range, heads_max: 0, parts: 1 });
+                }
+            }
+        }
+    }
+
+    /// The own digest of a range is there.
+    pub(crate) fn handle_summary(
+        &mut self,
+        read: ReadToken,
+        result: Result<HeadsSummary, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some((peer, Own::Range(range, theirs))) = self.was_read(read) else { return };
+        let own = match result {
+            Ok(HeadsSummary::Parts(parts)) => parts.first().map(|(_, digest)| *digest).unwrap_or_default(),
+            _ => HeadsDigest::default(),
+        };
+        if own != theirs {
+            self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
+        }
+    }
+
+    /// Time has passed. Comparisons end, are given up, and begin again.
+    pub(crate) fn handle_tick(&mut self, repair: &Repair, cx: &mut Context<'_>) {
+        let now = cx.now.up_ms;
+        let mut again = Vec::new();
+        for (peer, comparison) in &mut self.with {
+            let answered = comparison.asks.is_empty() && comparison.reads == 0;
+            if !comparison.over && answered && repair.is_settled(*peer) {
+                comparison.over = true;
+                let with_ready =
+                    cx.peers.hello(*peer).is_some_and(|hello| hello.ready && hello.epoch >= comparison.epoch);
+                let (epoch, began_at) = (comparison.epoch, comparison.begun_at);
+                comparison.done = Some(Done { epoch, began_at, with_ready });
+            }
+            let stuck = !comparison.over && !answered && now - comparison.heard_at >= cx.config.pull_wait_ms;
+            let wait = if cx.ready { cx.config.compare_ms } else { cx.config.compare_unready_ms };
+            let old = comparison.over && now - comparison.begun_at >= wait;
+            if stuck || old || comparison.epoch != cx.network.epoch() {
+                comparison.over = true;
+                again.push(*peer);
+            }
+        }
+        for peer in again {
+            self.begin(peer, cx);
+        }
+    }
+}
+
+fn whole(at: StreamPartition) -> SeriesRange {
+    SeriesRange { at, first: (Origin::LEAST, SeriesId(0)), last: (Origin::GREATEST, SeriesId(u64::MAX)) }
+}

@@ -1,0 +1,359 @@
+//! Links: a broker that does not keep a partition follows it at two that do. One tells each batch, the other heads only, so
+//! that what the one leaves out is seen.
+
+use crate::{
+    Misdeed, OutEvent, PeerMessage,
+    publish::{Context, StoredBatch},
+};
+use mainstem_model::{Address, Code, Refusal, StreamPartition};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The links of this broker, both ways.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    following: BTreeMap<StreamPartition, Following>,
+    followers: BTreeMap<StreamPartition, BTreeMap<Address, Follower>>,
+    followers_len: usize,
+}
+
+/// A partition that is followed at others.
+#[derive(Debug)]
+struct Following {
+    since: i64,
+    /// Who tells batches, and who tells heads.
+    full: Option<Link>,
+    heads: Option<Link>,
+    /// Who was left lately, and until when it is passed over.
+    left: BTreeMap<Address, i64>,
+    /// Nobody here reads it any more, since then.
+    idle_since: Option<i64>,
+    /// When a link last stood.
+    stood_at: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    peer: Address,
+    /// The other has said yes.
+    stands: bool,
+    asked_at: i64,
+}
+
+/// A broker that follows a partition here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Follower {
+    full: bool,
+    /// Bytes told and not taken in yet.
+    on_its_way: usize,
+}
+
+impl Links {
+    pub(crate) fn out_len(&self) -> usize {
+        self.following.len()
+    }
+
+    pub(crate) const fn in_len(&self) -> usize {
+        self.followers_len
+    }
+
+    /// Whether a broker follows a partition here.
+    pub(crate) fn is_follower(&self, peer: Address, at: StreamPartition) -> bool {
+        self.followers.get(&at).is_some_and(|followers| followers.contains_key(&peer))
+    }
+
+    pub(crate) fn is_following(&self, at: StreamPartition) -> bool {
+        self.following.contains_key(&at)
+    }
+
+    /// Whether what is told of a partition comes here.
+    pub(crate) fn stands(&self, at: StreamPartition) -> bool {
+        self.following.get(&at).is_some_and(|following| following.full.is_some_and(|link| link.stands))
+    }
+
+    /// For how long a partition has been followed, with some time more for what was on its way then; milliseconds.
+    pub(crate) fn followed_for(&self, at: StreamPartition, now: i64) -> u64 {
+        const BEFORE_MS: i64 = 2_000;
+        let since = self.following.get(&at).map_or(now, |following| following.since);
+        u64::try_from(now.saturating_sub(since).saturating_add(BEFORE_MS)).unwrap_or(0)
+    }
+}
+
+/// Somebody here wants to read a partition that others keep.
+pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
+    with(cx, |links, cx| {
+        let since = cx.now.up_ms;
+        let following = links.following.entry(at).or_insert_with(|| Following {
+            since,
+            full: None,
+            heads: None,
+            left: BTreeMap::new(),
+            idle_since: None,
+            stood_at: None,
+        });
+        following.idle_since = None;
+        choose(at, following, cx);
+    });
+}
+
+/// Nobody here reads a partition any more.
+pub(crate) fn rest(at: StreamPartition, cx: &mut Context<'_>) {
+    if let Some(following) = cx.links.following.get_mut(&at) {
+        following.idle_since = following.idle_since.or(Some(cx.now.up_ms));
+    }
+}
+
+/// Takes the links' place while they act; nothing of that comes back to them.
+fn with<T>(cx: &mut Context<'_>, act: impl FnOnce(&mut Links, &mut Context<'_>) -> T) -> T {
+    let mut links = std::mem::take(cx.links);
+    let result = act(&mut links, cx);
+    *cx.links = links;
+    result
+}
+
+/// Sees to it that a partition has both links, as far as there are brokers for them.
+fn choose(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) {
+    let now = cx.now.up_ms;
+    following.left.retain(|_, until| *until > now);
+    for full in [true, false] {
+        let (this, other) =
+            if full { (following.full, following.heads) } else { (following.heads, following.full) };
+        if this.is_some() {
+            continue;
+        }
+        let usable = |peer: &Address| cx.peers.is_up(*peer) && other.is_none_or(|other| other.peer != *peer);
+        let mut sources = cx.network.sources(at);
+        sources.retain(usable);
+        // Who was left is better than nobody.
+        let fresh = sources.iter().find(|peer| !following.left.contains_key(*peer));
+        let peer = match (fresh, full) {
+            (Some(peer), _) => *peer,
+            // The one that tells heads takes over, rather than one that was found wanting.
+            (None, true) if following.heads.is_some_and(|link| cx.peers.is_up(link.peer)) => {
+                let Some(link) = following.heads.take() else { continue };
+                link.peer
+            }
+            (None, _) => match sources.first() {
+                Some(peer) => *peer,
+                None => continue,
+            },
+        };
+        let since_ms =
+            u64::try_from(now - following.stood_at.unwrap_or(now)).unwrap_or(0).saturating_add(2_000);
+        cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
+        let link = Some(Link { peer, stands: false, asked_at: now });
+        if full {
+            following.full = link;
+        } else {
+            following.heads = link;
+        }
+    }
+}
+
+/// Leaves a broker that does not do what a link is for.
+fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut Context<'_>) {
+    following.left.insert(peer, cx.now.up_ms + cx.config.link_left_ms);
+    let was_full = following.full.is_some_and(|link| link.peer == peer);
+    following.full = following.full.filter(|link| link.peer != peer);
+    following.heads = following.heads.filter(|link| link.peer != peer);
+    cx.tell(peer, PeerMessage::Unfollow { at });
+    if was_full {
+        cx.counters.links_moved += 1;
+        // The other one is known to live: it tells batches from now on.
+        if let Some(heads) = following.heads.take() {
+            let since_ms = 2_000;
+            cx.tell(heads.peer, PeerMessage::Follow { at, full: true, since_ms });
+            following.full = Some(heads);
+        }
+    }
+    choose(at, following, cx);
+}
+
+/// Another broker wants to follow a partition here.
+pub(crate) fn handle_follow(
+    peer: Address,
+    at: StreamPartition,
+    full: bool,
+    since_ms: u64,
+    cx: &mut Context<'_>,
+) {
+    let (kept, me) = (cx.network.is_kept(at), cx.network.me());
+    with(cx, |links, cx| {
+        let refusal = if !kept {
+            Refusal::new(Code::NotAssigned, format!("{at} is not assigned to {me}"))
+        } else if links.followers_len >= cx.config.followers_max && !links.is_follower(peer, at) {
+            Refusal::new(Code::LimitReached, "this broker has as many links as it takes")
+        } else {
+            let followers = links.followers.entry(at).or_default();
+            if !followers.contains_key(&peer) {
+                links.followers_len += 1;
+            }
+            followers.entry(peer).or_default().full = full;
+            return cx.tell(peer, PeerMessage::Followed { at, full });
+        };
+        let instead = cx.network.keepers(at).filter(|keeper| *keeper != me && *keeper != peer).collect();
+        cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead });
+    });
+    if kept {
+        let after = cx.now.up_ms.saturating_sub(i64::try_from(since_ms).unwrap_or(i64::MAX));
+        let heads: Vec<_> = cx
+            .changes
+            .after(after)
+            .filter(|(series, _)| series.stream_partition == at)
+            .take(cx.config.heads_per_message_max)
+            .collect();
+        cx.tell(peer, PeerMessage::Heads { heads });
+    }
+}
+
+/// Another broker has seen enough.
+pub(crate) fn handle_unfollow(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
+    let links = &mut *cx.links;
+    if let Some(followers) = links.followers.get_mut(&at) {
+        if followers.remove(&peer).is_some() {
+            links.followers_len -= 1;
+        }
+        if followers.is_empty() {
+            links.followers.remove(&at);
+        }
+    }
+}
+
+/// A broker has said yes. Gives whether the partition can be read from now on.
+pub(crate) fn handle_followed(peer: Address, at: StreamPartition, full: bool, cx: &mut Context<'_>) -> bool {
+    let now = cx.now.up_ms;
+    let Some(following) = cx.links.following.get_mut(&at) else {
+        cx.tell(peer, PeerMessage::Unfollow { at });
+        return false;
+    };
+    let link = if full { &mut following.full } else { &mut following.heads };
+    match link {
+        Some(link) if link.peer == peer => {
+            link.stands = true;
+            following.stood_at = Some(now);
+            full
+        }
+        _ => false,
+    }
+}
+
+/// A broker has said no, or that it is over.
+pub(crate) fn handle_not_followed(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
+    with(cx, |links, cx| {
+        if let Some(following) = links.following.get_mut(&at) {
+            leave(at, following, peer, cx);
+        }
+    });
+}
+
+/// A link's batches were taken in.
+pub(crate) fn handle_fed(peer: Address, at: StreamPartition, bytes: u64, cx: &mut Context<'_>) {
+    if let Some(follower) = cx.links.followers.get_mut(&at).and_then(|followers| followers.get_mut(&peer)) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        follower.on_its_way = follower.on_its_way.saturating_sub(bytes);
+    }
+}
+
+/// Tells a batch that has reached the journal to those who follow its partition, as far as they take it in.
+pub(crate) fn feed(stored: &StoredBatch, cx: &mut Context<'_>) {
+    if stored.past || cx.links.followers_len == 0 {
+        return;
+    }
+    let (at, bytes) = (stored.batch.header().stream_partition, stored.batch.bytes().len());
+    let Some(followers) = cx.links.followers.get_mut(&at) else { return };
+    for (peer, follower) in followers {
+        if !follower.full {
+            continue;
+        }
+        // Heads tell it what it missed.
+        if follower.on_its_way > 0 && follower.on_its_way + bytes > cx.config.link_window_bytes {
+            cx.counters.batches_unfed += 1;
+            continue;
+        }
+        follower.on_its_way += bytes;
+        cx.counters.batches_fed += 1;
+        let message = PeerMessage::Feed { batch: stored.batch.clone() };
+        cx.out.push(OutEvent::Tell { peer: *peer, message });
+    }
+}
+
+/// Whether a broker's batches of a partition are wanted: it was asked for them.
+pub(crate) fn is_fed_by(peer: Address, at: StreamPartition, cx: &Context<'_>) -> bool {
+    cx.links.following.get(&at).is_some_and(|following| {
+        following.full.is_some_and(|link| link.peer == peer)
+            || following.heads.is_some_and(|link| link.peer == peer)
+            || following.left.contains_key(&peer)
+    })
+}
+
+/// The one that tells batches has left some out that the other one has.
+pub(crate) fn withheld(at: StreamPartition, had: Address, cx: &mut Context<'_>) {
+    let full = cx.links.following.get(&at).and_then(|following| following.full);
+    let Some(full) = full.filter(|link| link.peer != had && link.stands) else { return };
+    cx.blame(full.peer, Misdeed::Withheld);
+    with(cx, |links, cx| {
+        if let Some(following) = links.following.get_mut(&at) {
+            leave(at, following, full.peer, cx);
+        }
+    });
+}
+
+/// A session began: there may be links to open.
+pub(crate) fn handle_up(cx: &mut Context<'_>) {
+    with(cx, |links, cx| {
+        for (at, following) in &mut links.following {
+            choose(*at, following, cx);
+        }
+    });
+}
+
+/// A session is over.
+pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
+    with(cx, |links, cx| {
+        links.followers.retain(|_, followers| {
+            if followers.remove(&peer).is_some() {
+                links.followers_len -= 1;
+            }
+            !followers.is_empty()
+        });
+        for (at, following) in &mut links.following {
+            let linked =
+                [following.full, following.heads].into_iter().flatten().any(|link| link.peer == peer);
+            if linked {
+                leave(*at, following, peer, cx);
+            }
+        }
+    });
+}
+
+/// Time has passed: silent brokers are left, and partitions that nobody reads. Gives those that are left.
+pub(crate) fn handle_tick(cx: &mut Context<'_>) {
+    with(cx, |links, cx| {
+        let now = cx.now.up_ms;
+        links.following.retain(|at, following| {
+            let over = cx.network.is_mine(*at) && cx.ready;
+            let idle = following.idle_since.is_some_and(|since| now - since >= cx.config.link_linger_ms);
+            if over || idle {
+                for link in [following.full, following.heads].into_iter().flatten() {
+                    cx.tell(link.peer, PeerMessage::Unfollow { at: *at });
+                }
+                return false;
+            }
+            let silent = |link: &Link| {
+                let heard = cx.peers.heard_at(link.peer).max(link.asked_at);
+                now - heard >= cx.config.silence_ms
+                    || (!link.stands && now - link.asked_at >= cx.config.silence_ms)
+            };
+            let silent: BTreeSet<Address> = [following.full, following.heads]
+                .into_iter()
+                .flatten()
+                .filter(silent)
+                .map(|link| link.peer)
+                .collect();
+            for peer in silent {
+                leave(*at, following, peer, cx);
+            }
+            choose(*at, following, cx);
+            true
+        });
+    });
+}

@@ -1,0 +1,146 @@
+//! Who carries what, as this broker sees it.
+
+use mainstem_model::{Address, Assignment, Shard, StreamPartition};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The assignment in force, and what was before it for as long as it is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    me: Address,
+    /// `None`: this broker is alone and carries everything.
+    assignment: Option<Arc<Assignment>>,
+    /// By shard, filled as it is asked for.
+    owners: BTreeMap<Shard, Owners>,
+}
+
+/// The brokers of one shard.
+#[derive(Clone, Debug)]
+struct Owners {
+    brokers: Arc<[Address]>,
+    /// Those of the assignment before, if they were others. They go on until the new ones have what they have.
+    before: Option<Arc<[Address]>>,
+    /// When this broker was given the shard, milliseconds; `None` if it was not.
+    since: Option<i64>,
+}
+
+impl Network {
+    pub(crate) fn name(&mut self, me: Address) {
+        self.me = me;
+    }
+
+    pub(crate) const fn me(&self) -> Address {
+        self.me
+    }
+
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.assignment.is_none()
+    }
+
+    /// Another assignment counts from now on.
+    pub(crate) fn assign(&mut self, assignment: Arc<Assignment>, now: i64) {
+        let before = self.assignment.replace(assignment.clone());
+        let old = std::mem::take(&mut self.owners);
+        for shard in assignment.shards.shards() {
+            let brokers: Arc<[Address]> = assignment.brokers(shard).into();
+            let mine = brokers.contains(&self.me);
+            // Shard p of 2P was part of shard p mod P. Where shards have become fewer, a reorg took an epoch back: all is new.
+            let grown = before.as_ref().filter(|before| before.shards <= assignment.shards);
+            let was = grown.and_then(|before| old.get(&Shard(shard.0 & (before.shards.number() - 1))));
+            let owners = match was {
+                None => Owners { brokers, before: None, since: mine.then_some(now) },
+                Some(was) => Owners {
+                    before: if was.brokers == brokers {
+                        was.before.clone()
+                    } else {
+                        Some(was.brokers.clone())
+                    },
+                    since: if mine { was.since.or(Some(now)) } else { None },
+                    brokers,
+                },
+            };
+            self.owners.insert(shard, owners);
+        }
+    }
+
+    /// The epoch in force; 0 when alone.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.assignment.as_ref().map_or(0, |assignment| assignment.epoch)
+    }
+
+    /// Lets go of the owners before, of the shards whose owners are all `ready`.
+    pub(crate) fn release(&mut self, ready: impl Fn(Address) -> bool) {
+        for owners in self.owners.values_mut() {
+            if owners.before.is_some() && owners.brokers.iter().all(|broker| ready(*broker)) {
+                owners.before = None;
+            }
+        }
+    }
+
+    /// The other owners of each shard that is this broker's, with when it became so.
+    pub(crate) fn mine(&self) -> impl Iterator<Item = (&[Address], i64)> {
+        self.owners.values().filter_map(|owners| Some((&*owners.brokers, owners.since?)))
+    }
+
+    fn shard(&self, at: StreamPartition) -> Option<&Owners> {
+        let assignment = self.assignment.as_ref()?;
+        self.owners.get(&Shard::of(at, assignment.shards))
+    }
+
+    /// The brokers that a partition is assigned to, best first. Empty when alone.
+    pub(crate) fn owners(&self, at: StreamPartition) -> &[Address] {
+        self.shard(at).map_or(&[], |owners| &owners.brokers)
+    }
+
+    /// The owners and, while those take over, the ones before them, each once.
+    pub(crate) fn keepers(&self, at: StreamPartition) -> impl Iterator<Item = Address> {
+        let owners = self.shard(at);
+        let now = owners.map_or(&[][..], |owners| &owners.brokers);
+        let before = owners.and_then(|owners| owners.before.as_deref()).unwrap_or_default();
+        let gone = before.iter().filter(|broker| !now.contains(broker));
+        now.iter().chain(gone).copied()
+    }
+
+    /// Whether a broker is to keep a partition.
+    pub(crate) fn is_owner(&self, broker: Address, at: StreamPartition) -> bool {
+        self.owners(at).contains(&broker)
+    }
+
+    /// Whether this broker is to keep a partition; alone, always.
+    pub(crate) fn is_mine(&self, at: StreamPartition) -> bool {
+        self.is_alone() || self.is_owner(self.me, at)
+    }
+
+    /// Whether this broker keeps a partition, or did until the owners have taken over.
+    pub(crate) fn is_kept(&self, at: StreamPartition) -> bool {
+        self.is_alone() || self.is_keeper(self.me, at)
+    }
+
+    /// Whether a broker keeps a partition, or did until the owners have taken over.
+    pub(crate) fn is_keeper(&self, broker: Address, at: StreamPartition) -> bool {
+        self.keepers(at).any(|keeper| keeper == broker)
+    }
+
+    /// Whether a broker is one of the network.
+    pub(crate) fn knows(&self, broker: Address) -> bool {
+        self.assignment.as_ref().is_some_and(|assignment| assignment.members.contains_key(&broker))
+    }
+
+    /// The brokers to ask for a partition, in an order of this broker's own, so that askers spread.
+    pub(crate) fn sources(&self, at: StreamPartition) -> Vec<Address> {
+        let mut sources: Vec<Address> = self.keepers(at).filter(|broker| *broker != self.me).collect();
+        let place = |broker: &Address| {
+            let mix = |seed: u64, byte: &u8| (seed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            let number = at.partition.number().to_be_bytes();
+            let bytes = self
+                .me
+                .as_bytes()
+                .iter()
+                .chain(broker.as_bytes())
+                .chain(at.stream.0.as_bytes())
+                .chain(&number);
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, mix)
+        };
+        sources.sort_by_key(|broker| (place(broker), *broker));
+        sources
+    }
+}

@@ -1,0 +1,240 @@
+//! The other brokers: who is there, what each has on its way, and how it behaves.
+
+use crate::{Config, Counters, OutEvent, PeerMessage, publish::Context};
+use mainstem_model::{Address, SeriesKey};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Points at which a broker is dropped. They go down by [`SCORE_FADE`] a second.
+const SCORE_MAX: u32 = 100;
+const SCORE_FADE: u32 = 2;
+/// How long a broker is dropped for, times how often it was.
+const DROP_MS: u64 = 10_000;
+/// The longest time, in such times.
+const DROPS_MAX: u32 = 30;
+
+/// Every broker that was heard of since it was last gone from the network.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    known: BTreeMap<Address, Peer>,
+    faded_at: i64,
+}
+
+/// Another broker.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// There is a session.
+    pub(crate) up: bool,
+    /// What it said of itself.
+    pub(crate) hello: Option<Hello>,
+    /// The last change of heads that it was told.
+    pub(crate) told: u64,
+    /// When it last said something.
+    pub(crate) heard_at: i64,
+    /// When this broker last sent it heads.
+    pub(crate) beaten_at: i64,
+    /// Batches sent to it for keeping and not answered: bytes, by series and end.
+    outstanding: BTreeMap<(SeriesKey, u64), Outstanding>,
+    outstanding_bytes: usize,
+    score: u32,
+    drops: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    bytes: usize,
+    since: i64,
+}
+
+/// What a broker says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) log: u64,
+    pub(crate) epoch: u32,
+    pub(crate) ready: bool,
+}
+
+/// Something that costs a broker points: how many, and the reason that metrics show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Misdeed {
+    /// A frame that is no message.
+    Malformed,
+    /// A batch that does not hold.
+    InvalidBatch,
+    /// Something that nobody asked for.
+    Unasked,
+    /// It did not send what it says it has.
+    Withheld,
+    /// It did not answer in time.
+    Late,
+}
+
+impl Misdeed {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Malformed, Self::InvalidBatch, Self::Unasked, Self::Withheld, Self::Late];
+
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::InvalidBatch => "invalid_batch",
+            Self::Unasked => "unasked",
+            Self::Withheld => "withheld",
+            Self::Late => "late",
+        }
+    }
+
+    const fn points(self) -> u32 {
+        match self {
+            // No honest broker sends these, however its network fares.
+            Self::Malformed | Self::InvalidBatch => SCORE_MAX,
+            Self::Unasked => 1,
+            // It may be slow, or this one is: the link is moved, and that is all.
+            Self::Withheld => 2,
+            Self::Late => 5,
+        }
+    }
+}
+
+impl Peers {
+    /// A session begins. What had changed up to `told` it gets by comparing.
+    pub(crate) fn begin(&mut self, peer: Address, told: u64, now: i64) {
+        let known = self.known.entry(peer).or_default();
+        let (score, drops) = (known.score, known.drops);
+        *known = Peer { up: true, told, heard_at: now, score, drops, ..Peer::default() };
+    }
+
+    pub(crate) fn end(&mut self, peer: Address) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.up = false;
+            known.hello = None;
+            known.outstanding.clear();
+            known.outstanding_bytes = 0;
+        }
+    }
+
+    /// The session with a broker; `None` when there is none.
+    pub(crate) fn find(&mut self, peer: Address) -> Option<&mut Peer> {
+        self.known.get_mut(&peer).filter(|peer| peer.up)
+    }
+
+    pub(crate) fn is_up(&self, peer: Address) -> bool {
+        self.known.get(&peer).is_some_and(|peer| peer.up)
+    }
+
+    pub(crate) fn hello(&self, peer: Address) -> Option<Hello> {
+        self.known.get(&peer).filter(|peer| peer.up).and_then(|peer| peer.hello)
+    }
+
+    /// When a broker was last heard; long ago if there is no session.
+    pub(crate) fn heard_at(&self, peer: Address) -> i64 {
+        self.known.get(&peer).filter(|peer| peer.up).map_or(i64::MIN, |peer| peer.heard_at)
+    }
+
+    pub(crate) fn up(&self) -> impl Iterator<Item = Address> {
+        self.known.iter().filter(|(_, peer)| peer.up).map(|(address, _)| *address)
+    }
+
+    /// Those that say to have all that they are to keep as of an epoch.
+    pub(crate) fn ready_since(&self, epoch: u32) -> BTreeSet<Address> {
+        let ready = |hello: Hello| hello.ready && hello.epoch >= epoch;
+        let up = self.known.iter().filter(|(_, peer)| peer.up && peer.hello.is_some_and(ready));
+        up.map(|(address, _)| *address).collect()
+    }
+
+    pub(crate) fn up_len(&self) -> usize {
+        self.known.values().filter(|peer| peer.up).count()
+    }
+
+    /// What a broker has to its name; 0 is good, at 100 it is dropped.
+    pub(crate) fn score(&self, peer: Address) -> u32 {
+        self.known.get(&peer).map_or(0, |peer| peer.score)
+    }
+
+    /// Notes that a broker misbehaved; drops it if that was too much.
+    pub(crate) fn blame(
+        &mut self,
+        peer: Address,
+        misdeed: Misdeed,
+        counters: &mut Counters,
+        out: &mut Vec<OutEvent>,
+    ) {
+        *counters.misdeeds.entry(misdeed).or_default() += 1;
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        known.score += misdeed.points();
+        if known.score < SCORE_MAX {
+            return;
+        }
+        known.score = 0;
+        known.drops = (known.drops + 1).min(DROPS_MAX);
+        counters.peers_dropped += 1;
+        out.push(OutEvent::Drop { peer, for_ms: DROP_MS * u64::from(known.drops), why: misdeed.as_str() });
+    }
+
+    /// Forgives with time.
+    pub(crate) fn fade(&mut self, now: i64) {
+        if now - self.faded_at < 1_000 {
+            return;
+        }
+        self.faded_at = now;
+        for peer in self.known.values_mut() {
+            peer.score = peer.score.saturating_sub(SCORE_FADE);
+        }
+    }
+
+    /// Forgets brokers that are gone from the network and from here.
+    pub(crate) fn retain(&mut self, known: impl Fn(Address) -> bool) {
+        self.known.retain(|address, peer| peer.up || known(*address));
+    }
+}
+
+impl Peer {
+    /// Takes room for a batch that is to be kept there; `false` if there is none. One may always be on its way.
+    pub(crate) fn take_room(
+        &mut self,
+        key: (SeriesKey, u64),
+        bytes: usize,
+        now: i64,
+        config: &Config,
+    ) -> bool {
+        if self.outstanding.contains_key(&key) {
+            return true;
+        }
+        if self.outstanding_bytes > 0 && self.outstanding_bytes + bytes > config.replica_window_bytes {
+            return false;
+        }
+        self.outstanding.insert(key, Outstanding { bytes, since: now });
+        self.outstanding_bytes += bytes;
+        true
+    }
+
+    /// It has everything of a series up to here, or will never have it.
+    pub(crate) fn give_room(&mut self, series: SeriesKey, until: u64) {
+        let done: Vec<_> =
+            self.outstanding.range((series, 0)..=(series, until)).map(|(key, _)| *key).collect();
+        for key in done {
+            if let Some(gone) = self.outstanding.remove(&key) {
+                self.outstanding_bytes -= gone.bytes;
+            }
+        }
+    }
+
+    /// Gives back the room of what was never answered.
+    pub(crate) fn forget_older(&mut self, before: i64) {
+        self.outstanding.retain(|_, batch| batch.since > before);
+        self.outstanding_bytes = self.outstanding.values().map(|batch| batch.bytes).sum();
+    }
+}
+
+impl Context<'_> {
+    /// Tells another broker, if there is a session with it.
+    pub(crate) fn tell(&mut self, peer: Address, message: PeerMessage) {
+        if self.peers.is_up(peer) {
+            self.out.push(OutEvent::Tell { peer, message });
+        }
+    }
+
+    pub(crate) fn blame(&mut self, peer: Address, misdeed: Misdeed) {
+        self.peers.blame(peer, misdeed, self.counters, self.out);
+    }
+}

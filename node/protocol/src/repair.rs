@@ -1,0 +1,528 @@
+//! What other brokers have and this one lacks: noticed by heads, brought by pulls, and what came too early until then.
+
+use crate::{
+    Misdeed, OutEvent, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, links,
+    publish::{Context, Ingest, Offer, Source},
+};
+use mainstem_model::{Address, Code, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Series that are behind, and what is done about it.
+#[derive(Debug, Default)]
+pub(crate) struct Repair {
+    /// Batches that lack those before them, by sequence.
+    parked: BTreeMap<SeriesKey, BTreeMap<u64, Parked>>,
+    parked_bytes: usize,
+    /// What others say of series whose own head is being read.
+    claims: BTreeMap<SeriesKey, Vec<Claim>>,
+    behind: BTreeMap<SeriesKey, Behind>,
+    pulls: BTreeMap<u64, Pull>,
+    next_pull: u64,
+    /// Where series begin here is being read, to fill up what lies before.
+    basing: BTreeMap<ReadToken, (SeriesKey, Claim)>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    offer: Offer,
+    since: i64,
+}
+
+/// What a broker says of a series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) peer: Address,
+    pub(crate) head: SeriesHead,
+    /// It came from comparing all that both keep.
+    pub(crate) compared: bool,
+}
+
+/// A series of which others have more.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Sequence up to which others have it, this one excluded.
+    until: u64,
+    /// What lies before what is here.
+    past: Option<Past>,
+    /// The other's last batch is another one than ours: it is got, to have the proof.
+    conflict: Option<u64>,
+    /// Nobody has what comes next any more: it goes on here.
+    leap: Option<u64>,
+    /// Who says to have it.
+    sources: BTreeSet<Address>,
+    /// Those of them that turned out not to.
+    failed: BTreeSet<Address>,
+    /// Those that have only what comes after this sequence; what lies before has gone by age.
+    trimmed: BTreeMap<Address, u64>,
+    since: i64,
+    /// Somebody waits.
+    urgent: bool,
+    pull: Option<u64>,
+    /// Brokers whose comparison is not over before this is.
+    compared: BTreeSet<Address>,
+}
+
+/// A stretch of history to fill up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Past {
+    next: u64,
+    until: u64,
+}
+
+/// What is lacking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    Forward { until: u64 },
+    Past(Past),
+    Conflict { until: u64 },
+}
+
+#[derive(Debug)]
+struct Pull {
+    series: SeriesKey,
+    peer: Address,
+    /// Sequence that the next batch should have, where that is known.
+    next: Option<u64>,
+    past: bool,
+    got: bool,
+    /// A batch came that leaves some out.
+    beyond: bool,
+    heard_at: i64,
+}
+
+impl Behind {
+    /// What comes first: filling up, as what is here has its place already.
+    fn lack(&self) -> Lack {
+        match (self.past, self.conflict) {
+            (Some(past), _) => Lack::Past(past),
+            (None, Some(until)) => Lack::Conflict { until },
+            (None, None) => Lack::Forward { until: self.until },
+        }
+    }
+}
+
+impl Repair {
+    pub(crate) fn behind_len(&self) -> usize {
+        self.behind.len()
+    }
+
+    pub(crate) const fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
+    /// Whether everything is settled that comparing with a broker has shown.
+    pub(crate) fn is_settled(&self, peer: Address) -> bool {
+        !self.behind.values().any(|behind| behind.compared.contains(&peer))
+            && !self.claims.values().flatten().any(|claim| claim.compared && claim.peer == peer)
+            && !self.basing.values().any(|(_, claim)| claim.compared && claim.peer == peer)
+    }
+
+    /// A batch lacks those before it. It is kept for a while, and they are asked for.
+    pub(crate) fn park(&mut self, offer: Offer, stands_at: u64, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let header = offer.batch.header();
+        let (key, sequence) = (SeriesKey::of(header), header.sequence);
+        let mut sources: BTreeSet<Address> = cx.network.sources(key.stream_partition).into_iter().collect();
+        if let Source::Store { peer, .. } | Source::Feed { peer } | Source::Repair { peer, .. } = offer.source
+        {
+            sources.insert(peer);
+        }
+        sources.retain(|source| cx.peers.is_up(*source));
+        if sources.is_empty() {
+            return cx.refuse_offer(&offer, Ingest::gap_of(&offer, stands_at));
+        }
+        if let Source::Repair { .. } = offer.source {
+            return;
+        }
+        let bytes = offer.batch.bytes().len();
+        let room = self.parked_bytes == 0 || self.parked_bytes + bytes <= cx.config.parked_bytes_max;
+        let waits = !matches!(offer.source, Source::Feed { .. });
+        let series = self.parked.entry(key).or_default();
+        if series.contains_key(&sequence) || !room {
+            if waits {
+                let refusal = Refusal::new(Code::Overloaded, "this broker is behind; try again in a moment");
+                cx.refuse_offer(&offer, refusal);
+            }
+        } else {
+            series.insert(sequence, Parked { offer, since: cx.now.up_ms });
+            self.parked_bytes += bytes;
+        }
+        if self.parked.get(&key).is_some_and(BTreeMap::is_empty) {
+            self.parked.remove(&key);
+        }
+        self.fall_behind(key, Lack::Forward { until: sequence }, waits, sources, None, ingest, cx);
+    }
+
+    /// Other brokers say how far series have come.
+    pub(crate) fn claim(
+        &mut self,
+        heads: impl IntoIterator<Item = (SeriesKey, SeriesHead)>,
+        peer: Address,
+        compared: bool,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        for (series, head) in heads {
+            let claim = Claim { peer, head, compared };
+            match ingest.head(&series, cx) {
+                Some(own) => self.weigh(series, own, claim, ingest, cx),
+                None if self.claims.len() < cx.config.claims_max => {
+                    self.claims.entry(series).or_default().push(claim);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The own head of a series is known now.
+    pub(crate) fn handle_head(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let Some(claims) = self.claims.remove(&series) else { return };
+        let Some(own) = ingest.head(&series, cx) else { return };
+        for claim in claims {
+            self.weigh(series, own, claim, ingest, cx);
+        }
+    }
+
+    /// Compares what a broker says of a series with what is here.
+    fn weigh(
+        &mut self,
+        series: SeriesKey,
+        own: SeriesHead,
+        claim: Claim,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        let at = series.stream_partition;
+        if own.frozen || claim.head.frozen {
+            return;
+        }
+        let sources = BTreeSet::from([claim.peer]);
+        let compared = claim.compared.then_some(claim.peer);
+        // What is here may begin later than what is there.
+        if claim.compared && cx.network.is_mine(at) && !cx.ready && own.next_sequence > 0 {
+            let read = cx.read_token();
+            self.basing.insert(read, (series, claim));
+            cx.out.push(OutEvent::ReadSeries {
+                read,
+                series,
+                from: SeriesFrom::Sequence(0),
+                until: u64::MAX,
+                bytes_max: 1,
+            });
+        }
+        let until = claim.head.next_sequence;
+        if until > own.next_sequence {
+            self.fall_behind(series, Lack::Forward { until }, false, sources, compared, ingest, cx);
+        } else if until == own.next_sequence && claim.head.last != own.last {
+            self.fall_behind(series, Lack::Conflict { until }, false, sources, compared, ingest, cx);
+        }
+    }
+
+    /// Where a series begins here was read.
+    pub(crate) fn handle_based(
+        &mut self,
+        read: ReadToken,
+        result: &Result<SeriesPage, Refusal>,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some((series, claim)) = self.basing.remove(&read) else { return false };
+        if let Ok(page) = result
+            && page.base > 0
+        {
+            let (sources, compared) = (BTreeSet::from([claim.peer]), Some(claim.peer));
+            let lack = Lack::Past(Past { next: 0, until: page.base });
+            self.fall_behind(series, lack, false, sources, compared, ingest, cx);
+        }
+        true
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what is known of a series, each of its own kind")]
+    fn fall_behind(
+        &mut self,
+        series: SeriesKey,
+        lack: Lack,
+        urgent: bool,
+        sources: BTreeSet<Address>,
+        compared: Option<Address>,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        if self.behind.len() >= cx.config.behind_max && !self.behind.contains_key(&series) {
+            return;
+        }
+        let since = cx.now.up_ms;
+        let behind = self.behind.entry(series).or_insert_with(|| Behind { since, ..Behind::default() });
+        match lack {
+            Lack::Forward { until } => behind.until = behind.until.max(until),
+            Lack::Past(past) => behind.past = behind.past.or(Some(past)),
+            Lack::Conflict { until } => behind.conflict = Some(until),
+        }
+        behind.urgent |= urgent;
+        for source in &sources {
+            behind.failed.remove(source);
+        }
+        behind.sources.extend(sources);
+        behind.compared.extend(compared);
+        self.start(series, ingest, cx);
+    }
+
+    /// Asks for the next part of what a series lacks, if it is time and there is room.
+    fn start(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let Some(behind) = self.behind.get_mut(&series) else { return };
+        let young = cx.now.up_ms - behind.since < cx.config.repair_grace_ms;
+        if behind.pull.is_some() || (young && !behind.urgent && behind.compared.is_empty()) {
+            return;
+        }
+        if self.pulls.len() >= cx.config.pulls_max {
+            return;
+        }
+        let Some(own) = ingest.head(&series, cx) else { return };
+        let usable = |source: &&Address| {
+            !behind.failed.contains(*source)
+                && !behind.trimmed.contains_key(*source)
+                && cx.peers.is_up(**source)
+        };
+        // Whoever has the fewest on their way.
+        let busy = |source: &Address| self.pulls.values().filter(|pull| pull.peer == *source).count();
+        let source = behind.sources.iter().filter(usable).min_by_key(|source| busy(source)).copied();
+        let Some(peer) = source else { return };
+        let (at, mine) = (series.stream_partition, cx.network.is_mine(series.stream_partition));
+        let unknown = own == SeriesHead::START;
+        let (from, until, next, past) = match behind.lack() {
+            Lack::Past(Past { next, until }) => (SeriesFrom::Sequence(next), until, Some(next), true),
+            Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
+            // It may have begun long before anybody here asked for the partition.
+            Lack::Forward { until } if unknown && !mine => {
+                (SeriesFrom::Age(cx.links.followed_for(at, cx.now.up_ms)), until, None, false)
+            }
+            Lack::Forward { until } => {
+                let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
+                // A series that is new here is history, until this broker has all that it is to keep.
+                (SeriesFrom::Sequence(next), until, Some(next), unknown && !cx.ready)
+            }
+        };
+        self.next_pull += 1;
+        let (pull, heard_at) = (self.next_pull, cx.now.up_ms);
+        behind.pull = Some(pull);
+        self.pulls.insert(pull, Pull { series, peer, next, past, got: false, beyond: false, heard_at });
+        let bytes_max = cx.config.pull_bytes as u64;
+        cx.tell(peer, PeerMessage::Pull { pull, series, from, until, bytes_max });
+    }
+
+    /// A batch that was asked for.
+    pub(crate) fn handle_pulled(
+        &mut self,
+        peer: Address,
+        number: u64,
+        batch: Arc<VerifiedBatch>,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(pull) = self.pulls.get_mut(&number).filter(|pull| pull.peer == peer) else {
+            // One that was given up; its batches may come for a while.
+            return;
+        };
+        let header = batch.header();
+        if SeriesKey::of(header) != pull.series {
+            return cx.blame(peer, Misdeed::Unasked);
+        }
+        pull.heard_at = cx.now.up_ms;
+        if pull.next.is_some_and(|next| header.sequence > next) && !pull.got {
+            pull.beyond = true;
+        }
+        if pull.beyond {
+            return;
+        }
+        pull.got = true;
+        pull.next = pull.next.map(|_| header.next_sequence());
+        let past = pull.past;
+        let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
+        if let Some(behind) = self.behind.get_mut(&pull.series)
+            && let Some(Past { next, .. }) = behind.past.as_mut().filter(|_| past)
+        {
+            *next = header.next_sequence();
+        }
+        let (at, since) = (pull.series.stream_partition, behind_since);
+        // Late for something that was on its way: the link leaves it out.
+        if since.is_some_and(|since| cx.now.up_ms - since >= cx.config.withheld_ms) {
+            links::withheld(at, peer, cx);
+        }
+        ingest.handle_offer(Offer { source: Source::Repair { peer, past }, batch }, cx);
+    }
+
+    /// A pull is over.
+    pub(crate) fn handle_pull_end(
+        &mut self,
+        peer: Address,
+        number: u64,
+        result: Result<PullEnd, Refusal>,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        if self.pulls.get(&number).is_none_or(|pull| pull.peer != peer) {
+            return;
+        }
+        let Some(pull) = self.pulls.remove(&number) else { return };
+        let series = pull.series;
+        let Some(behind) = self.behind.get_mut(&series) else { return };
+        behind.pull = None;
+        match result {
+            Ok(end) if pull.beyond => {
+                behind.trimmed.insert(peer, end.base);
+            }
+            Ok(_) if pull.got => {}
+            // It said to have it.
+            Ok(_) | Err(_) => {
+                behind.failed.insert(peer);
+            }
+        }
+        if matches!(behind.lack(), Lack::Conflict { .. }) {
+            behind.conflict = None;
+        }
+        behind.past = behind.past.filter(|past| past.next < past.until);
+        self.finish(series, ingest, cx);
+    }
+
+    /// Looks whether a series has what it lacked; else asks on, or gives up.
+    pub(crate) fn finish(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let Some(own) = ingest.head(&series, cx) else { return };
+        self.unpark(series, own, ingest, cx);
+        let Some(behind) = self.behind.get_mut(&series) else { return };
+        let whole = matches!(behind.lack(), Lack::Forward { until } if own.next_sequence >= until);
+        let hopeless =
+            behind.sources.iter().all(|source| behind.failed.contains(source) || !cx.peers.is_up(*source));
+        if own.frozen || whole || (hopeless && behind.pull.is_none()) {
+            if let Some(behind) = self.behind.remove(&series)
+                && let Some(pull) = behind.pull
+            {
+                self.pulls.remove(&pull);
+            }
+            return self.refuse_parked(series, own.next_sequence, cx);
+        }
+        let all_trimmed = behind.sources.iter().all(|source| {
+            behind.trimmed.contains_key(source) || behind.failed.contains(source) || !cx.peers.is_up(*source)
+        });
+        if all_trimmed && behind.pull.is_none() {
+            self.pull_trimmed(series, ingest, cx);
+        }
+        self.start(series, ingest, cx);
+    }
+
+    /// Nobody has what comes next any more: goes on with the first that is kept.
+    fn pull_trimmed(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let Some(behind) = self.behind.get_mut(&series) else { return };
+        let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer));
+        let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else { return };
+        let base = *base;
+        if let Some(past) = &mut behind.past {
+            past.next = base;
+            behind.past = behind.past.filter(|past| past.next < past.until);
+        } else {
+            behind.leap = Some(base);
+            ingest.leap(series, base);
+        }
+        behind.trimmed.clear();
+    }
+
+    /// Places what was parked and fits now.
+    fn unpark(&mut self, series: SeriesKey, own: SeriesHead, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let mut own = own;
+        while let Some(parked) = self.parked.get_mut(&series) {
+            let Some(first) = parked.first_entry() else { break };
+            if *first.key() > own.next_sequence && !own.frozen {
+                break;
+            }
+            let parked = first.remove();
+            self.parked_bytes -= parked.offer.batch.bytes().len();
+            ingest.place(parked.offer, cx);
+            match ingest.head(&series, cx) {
+                Some(head) => own = head,
+                None => break,
+            }
+        }
+        if self.parked.get(&series).is_some_and(BTreeMap::is_empty) {
+            self.parked.remove(&series);
+        }
+    }
+
+    fn refuse_parked(&mut self, series: SeriesKey, stands_at: u64, cx: &mut Context<'_>) {
+        for parked in self.parked.remove(&series).unwrap_or_default().into_values() {
+            self.parked_bytes -= parked.offer.batch.bytes().len();
+            let refusal = Ingest::gap_of(&parked.offer, stands_at);
+            cx.refuse_offer(&parked.offer, refusal);
+        }
+    }
+
+    /// A session with a broker is over, and with it what it was asked for.
+    pub(crate) fn handle_down(&mut self, peer: Address, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        for claims in self.claims.values_mut() {
+            claims.retain(|claim| claim.peer != peer);
+        }
+        self.claims.retain(|_, claims| !claims.is_empty());
+        self.basing.retain(|_, (_, claim)| claim.peer != peer);
+        let over: Vec<u64> =
+            self.pulls.iter().filter(|(_, pull)| pull.peer == peer).map(|(number, _)| *number).collect();
+        for number in over {
+            self.pulls.remove(&number);
+        }
+        let touched: Vec<SeriesKey> = self
+            .behind
+            .iter_mut()
+            .filter_map(|(series, behind)| {
+                let was = behind.sources.remove(&peer);
+                behind.compared.remove(&peer);
+                behind.trimmed.remove(&peer);
+                if behind.pull.is_some_and(|pull| !self.pulls.contains_key(&pull)) {
+                    behind.pull = None;
+                }
+                was.then_some(*series)
+            })
+            .collect();
+        for series in touched {
+            self.finish(series, ingest, cx);
+        }
+    }
+
+    /// Time has passed: pulls that are not answered are given to others, and what waits may be asked for.
+    pub(crate) fn handle_tick(&mut self, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        let now = cx.now.up_ms;
+        let late: Vec<u64> = self
+            .pulls
+            .iter()
+            .filter(|(_, pull)| now - pull.heard_at >= cx.config.pull_wait_ms)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in late {
+            let Some(pull) = self.pulls.remove(&number) else { continue };
+            cx.blame(pull.peer, Misdeed::Late);
+            if let Some(behind) = self.behind.get_mut(&pull.series) {
+                behind.pull = None;
+                behind.failed.insert(pull.peer);
+            }
+        }
+        let waiting: Vec<SeriesKey> = self
+            .behind
+            .iter()
+            .filter(|(_, behind)| behind.pull.is_none())
+            .map(|(series, _)| *series)
+            .collect();
+        for series in waiting {
+            self.finish(series, ingest, cx);
+        }
+        let before = now - cx.config.parked_ms;
+        let old: Vec<SeriesKey> = self
+            .parked
+            .iter()
+            .filter(|(_, parked)| parked.values().any(|parked| parked.since <= before))
+            .map(|(series, _)| *series)
+            .collect();
+        for series in old {
+            if let Some(own) = ingest.head(&series, cx) {
+                self.refuse_parked(series, own.next_sequence, cx);
+            }
+        }
+    }
+}
