@@ -14,6 +14,8 @@ struct ClientFrame {
     unsubscribe @4 :UInt32;    # The subscription's number.
     ping @5 :Void;
   }
+  copies @6 :UInt8 = 1;
+  # Only with publish: at how many of the brokers that are assigned to the partition the level is to hold; 0 counts as 1.
 }
 
 struct SignIn {
@@ -81,6 +83,7 @@ struct Ack {
   batch @1 :Data;       # 32 bytes: the batch id.
   level @2 :AckLevel;   # What holds now; at least what was asked for.
   duplicate @3 :Bool;   # The broker had this batch before.
+  copies @4 :UInt8 = 1; # At how many brokers the level holds; 0 counts as 1.
 }
 
 struct Subscribed {

@@ -1,7 +1,7 @@
 use crate::ClientError;
 use mainstem_chain::{RpcConfig, WalletConfig};
 use mainstem_crypto::SecretKey;
-use mainstem_model::{AckLevel, Address, Delegation, Network, limits};
+use mainstem_model::{Ack, Address, Delegation, Network, limits};
 use std::{fmt, str::FromStr, time::Duration};
 
 /// Everything a client is told at its start.
@@ -207,8 +207,9 @@ impl ChainConfig {
 /// fills, up to these bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishConfig {
-    /// What a receipt waits for.
-    pub ack: AckLevel,
+    /// What a receipt waits for. At more than one broker (`Ack::new(AckLevel::Durable, 2)`) it has effect in a network of
+    /// several brokers; one that has fewer replicas of the partition refuses, and the publisher fails.
+    pub ack: Ack,
     /// Events of one batch.
     pub batch_events_max: usize,
     /// Bytes of one batch's contents and fields.
@@ -230,7 +231,7 @@ pub struct PublishConfig {
 impl Default for PublishConfig {
     fn default() -> Self {
         Self {
-            ack: AckLevel::Stored,
+            ack: Ack::default(),
             batch_events_max: limits::EVENTS_PER_BATCH_MAX,
             // DESIGN section 4: signing and proving 64 KiB costs about as much as hashing it.
             batch_bytes_max: 64 << 10,

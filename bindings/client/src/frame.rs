@@ -7,7 +7,7 @@ use capnp::{
     serialize,
 };
 use mainstem_model::{
-    AckLevel, Address, BatchId, Code, Cursor, NetworkId, Origin, ReadFilter, ReadStart, Refusal,
+    Ack, AckLevel, Address, BatchId, Code, Cursor, NetworkId, Origin, ReadFilter, ReadStart, Refusal,
     StreamPartition, limits::BATCH_BYTES_MAX,
 };
 use mainstem_schema::{error_capnp, frame_capnp as wire};
@@ -23,7 +23,7 @@ const PREFIX_BYTES: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     SignIn { address: Address, issued_at: i64, signature: [u8; 65] },
-    Publish(AckLevel),
+    Publish(Ack),
     Subscribe(Subscribe),
     Unsubscribe(u32),
     Ping,
@@ -43,7 +43,7 @@ pub(crate) struct Subscribe {
 pub(crate) enum Told {
     Hello(Hello),
     SignedIn { request: u64 },
-    Ack { request: u64, batch: BatchId, level: AckLevel },
+    Ack { request: u64, batch: BatchId, ack: Ack },
     Subscribed { request: u64, subscription: u32 },
     Deliver { subscription: u32, cursor: Cursor, received_at: i64, batch: Bytes },
     CaughtUp { subscription: u32, cursor: Cursor, state: CaughtUp },
@@ -87,11 +87,14 @@ pub(crate) fn encode(request: u64, ask: &Request, body: usize) -> Bytes {
             out.set_issued_at(*issued_at);
             out.set_signature(signature);
         }
-        Request::Publish(ack) => frame.set_publish(match ack {
-            AckLevel::Accepted => wire::AckLevel::Accepted,
-            AckLevel::Stored => wire::AckLevel::Stored,
-            AckLevel::Durable => wire::AckLevel::Durable,
-        }),
+        Request::Publish(ack) => {
+            frame.set_publish(match ack.level {
+                AckLevel::Accepted => wire::AckLevel::Accepted,
+                AckLevel::Stored => wire::AckLevel::Stored,
+                AckLevel::Durable => wire::AckLevel::Durable,
+            });
+            frame.set_copies(ack.copies);
+        }
         Request::Subscribe(ask) => encode_subscribe(frame.init_subscribe(), ask),
         Request::Unsubscribe(subscription) => frame.set_unsubscribe(*subscription),
         Request::Ping => frame.set_ping(()),
@@ -266,15 +269,16 @@ fn read_head(mut head: &[u8], body: Bytes) -> Result<Told, Wrong> {
         }
         Which::SignedIn(request) => Told::SignedIn { request },
         Which::Ack(ack) => {
-            let ack = ack?;
+            let told = ack?;
+            let level = match told.get_level()? {
+                wire::AckLevel::Accepted => AckLevel::Accepted,
+                wire::AckLevel::Stored => AckLevel::Stored,
+                wire::AckLevel::Durable => AckLevel::Durable,
+            };
             Told::Ack {
-                request: ack.get_request(),
-                batch: BatchId::from_slice(ack.get_batch()?).ok_or(Wrong::Field("batch id"))?,
-                level: match ack.get_level()? {
-                    wire::AckLevel::Accepted => AckLevel::Accepted,
-                    wire::AckLevel::Stored => AckLevel::Stored,
-                    wire::AckLevel::Durable => AckLevel::Durable,
-                },
+                request: told.get_request(),
+                batch: BatchId::from_slice(told.get_batch()?).ok_or(Wrong::Field("batch id"))?,
+                ack: Ack::new(level, told.get_copies()),
             }
         }
         Which::Subscribed(told) => {
@@ -347,6 +351,35 @@ mod tests {
         let mut message = Builder::new_default();
         message.init_root::<wire::server_frame::Builder<'_>>().set_pong(request);
         serialize::write_message_to_words(&message)
+    }
+
+    #[test]
+    fn a_publish_says_at_how_many_brokers() {
+        for ack in [Ack::default(), Ack::new(AckLevel::Durable, 2), Ack::new(AckLevel::Accepted, 255)] {
+            let bytes = encode(7, &Request::Publish(ack), 0);
+            let message =
+                serialize::read_message_from_flat_slice(&mut &bytes[PREFIX_BYTES..], ReaderOptions::new());
+            let message = message.unwrap();
+            let frame = message.get_root::<wire::client_frame::Reader<'_>>().unwrap();
+            let wire::client_frame::Publish(Ok(level)) = frame.which().unwrap() else { panic!("{ack}") };
+            assert_eq!((level as u8, frame.get_copies()), (ack.level as u8, ack.copies));
+        }
+    }
+
+    #[test]
+    fn an_ack_says_at_how_many_brokers_and_none_are_one() {
+        for (copies, expected) in [(None, 1), (Some(0), 1), (Some(1), 1), (Some(2), 2), (Some(255), 255)] {
+            let mut message = Builder::new_default();
+            let mut ack = message.init_root::<wire::server_frame::Builder<'_>>().init_ack();
+            ack.set_batch(&[7; 32]);
+            ack.set_level(wire::AckLevel::Durable);
+            if let Some(copies) = copies {
+                ack.set_copies(copies);
+            }
+            let told = read(&serialize::write_message_to_words(&message), Bytes::new()).unwrap();
+            let Told::Ack { ack, .. } = told else { panic!("{told:?}") };
+            assert_eq!(ack, Ack::new(AckLevel::Durable, expected));
+        }
     }
 
     #[test]

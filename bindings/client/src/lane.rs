@@ -14,8 +14,7 @@ use crate::{
 use bytes::Bytes;
 use linger::linger;
 use mainstem_model::{
-    AckLevel, Batch, BatchError, Code, Network, NewEvent, SeriesId, SeriesWriter, Signer, StreamPartition,
-    limits,
+    Ack, Batch, BatchError, Code, Network, NewEvent, SeriesId, SeriesWriter, Signer, StreamPartition, limits,
 };
 use state::{Item, Open, State};
 use std::{
@@ -248,7 +247,7 @@ impl Lane {
     }
 
     /// The broker has a batch.
-    pub(crate) fn handle_ack(self: &Arc<Self>, serial: u64, request: u64, level: AckLevel) {
+    pub(crate) fn handle_ack(self: &Arc<Self>, serial: u64, request: u64, ack: Ack) {
         let mut state = self.state();
         let Some(item) = state.item(serial) else { return };
         if item.request == request {
@@ -263,11 +262,11 @@ impl Lane {
             series: header.series,
             sequence: header.sequence,
             batch: item.batch.id(),
-            level,
+            ack,
         };
         let ticket = item.ticket.take();
         state.bring_back_next = 1;
-        state.settle(level, self.config.retained_bytes_max);
+        state.settle(ack.level, self.config.retained_bytes_max);
         self.cut_if_idle(&mut state);
         self.end_rewind(&mut state);
         drop(state);

@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use mainstem_crypto::SecretKey;
-use mainstem_model::{AckLevel, BatchId, Challenge};
+use mainstem_model::{Ack, BatchId, Challenge};
 use std::{
     collections::HashMap,
     sync::{
@@ -312,7 +312,7 @@ impl Session {
         serial: u64,
         batch: BatchId,
         bytes: usize,
-        ack: AckLevel,
+        ack: Ack,
     ) -> (u64, Bytes) {
         let request = self.next_request.fetch_add(1, Ordering::Relaxed);
         self.publish_bytes.fetch_add(bytes, Ordering::SeqCst);
@@ -362,8 +362,8 @@ impl Session {
             Some(Waiter::Publish { lane, serial, batch, bytes }) => {
                 self.publish_bytes.fetch_sub(bytes, Ordering::SeqCst);
                 match answer {
-                    Ok(Told::Ack { batch: acked, level, .. }) if acked == batch => {
-                        lane.handle_ack(serial, request, level);
+                    Ok(Told::Ack { batch: acked, ack, .. }) if acked == batch => {
+                        lane.handle_ack(serial, request, ack);
                     }
                     Ok(_) => {
                         self.fail(ClientError::protocol("the broker acked another batch than was sent"));

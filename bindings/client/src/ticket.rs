@@ -1,5 +1,5 @@
 use crate::ClientError;
-use mainstem_model::{AckLevel, BatchId, SeriesId, StreamPartition};
+use mainstem_model::{Ack, BatchId, SeriesId, StreamPartition};
 use std::{
     future::Future,
     pin::Pin,
@@ -18,8 +18,8 @@ pub struct Published {
     pub sequence: u64,
     /// The batch it went in.
     pub batch: BatchId,
-    /// What holds now.
-    pub level: AckLevel,
+    /// What holds now: at least what was asked for.
+    pub ack: Ack,
 }
 
 /// What became of a batch: shared by the receipts of its events.

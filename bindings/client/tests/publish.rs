@@ -13,7 +13,8 @@ use mainstem_client::{
     SubscribeOptions,
 };
 use mainstem_model::{
-    AckLevel, Address, Code, Delegation, Grant, NewEvent, Origin, Partition, PartitionKey, RegistryChange,
+    Ack, AckLevel, Address, Code, Delegation, Grant, NewEvent, Origin, Partition, PartitionKey, Refusal,
+    RegistryChange,
 };
 use mainstem_protocol::{Config, ServerMessage};
 use std::{collections::BTreeSet, time::Duration};
@@ -54,9 +55,55 @@ async fn a_receipt_names_series_and_sequence() {
         let published = soon(receipt).await.unwrap();
         assert_eq!(published.sequence, n as u64);
         assert_eq!(published.stream_partition, at(OPEN));
-        assert!(published.level >= AckLevel::Stored);
+        assert!(published.ack.level >= AckLevel::Stored);
         assert_eq!(again.outcome(), Some(Ok(published)));
     }
+}
+
+#[tokio::test]
+async fn a_receipt_waits_for_as_many_brokers_as_were_asked_for_and_tells_how_many_hold() {
+    let broker = Broker::start().await;
+    for address in [broker.quic(), broker.web_socket()] {
+        let mut config = config(&broker, 1);
+        config.broker = address;
+        let client = Client::connect(config).await.unwrap();
+        for (asked, holds) in [
+            (Ack::default(), Ack::default()),
+            (Ack::new(AckLevel::Durable, 2), Ack::new(AckLevel::Durable, 3)),
+        ] {
+            // As if the other brokers had said so.
+            broker.tamper(move |message| match message {
+                ServerMessage::Ack { request, batch, duplicate, .. } => {
+                    vec![ServerMessage::Ack { request, batch, ack: holds, duplicate }]
+                }
+                other => vec![other],
+            });
+            let config = PublishConfig { ack: asked, ..PublishConfig::default() };
+            let publisher = client.publisher_with(at(OPEN), config).unwrap();
+            let receipt = publisher.publish(numbered(0)).await.unwrap();
+            assert_eq!(soon(receipt).await.unwrap().ack, holds);
+            assert_eq!(broker.asked().last(), Some(&asked));
+        }
+        client.close().await;
+    }
+}
+
+#[tokio::test]
+async fn more_copies_than_there_are_replicas_fail_the_publisher_with_the_brokers_words() {
+    let broker = Broker::start().await;
+    let client = connect(&broker, 1).await;
+    broker.tamper(|message| match message {
+        ServerMessage::Ack { request, .. } => {
+            let refusal = Refusal::new(Code::InvalidArgument, "there are 3 replicas");
+            vec![ServerMessage::Refused { request, refusal }]
+        }
+        other => vec![other],
+    });
+    let config = PublishConfig { ack: Ack::new(AckLevel::Stored, 4), ..PublishConfig::default() };
+    let publisher = client.publisher_with(at(OPEN), config).unwrap();
+    let error = soon(publisher.publish(numbered(0)).await.unwrap()).await.unwrap_err();
+    assert_eq!(error.code, Some(Code::InvalidArgument));
+    assert!(error.message.contains("there are 3 replicas"), "{error}");
 }
 
 #[tokio::test]
@@ -214,7 +261,7 @@ async fn an_overloaded_broker_gets_everything_in_the_end() {
     let mut events = client.subscribe(SubscribeOptions::new(at(OPEN))).await.unwrap();
     // The broker's acks of `accepted` come before it frees its window, so it is overrun again and again.
     let config = PublishConfig {
-        ack: AckLevel::Durable,
+        ack: AckLevel::Durable.into(),
         batch_events_max: 20,
         overload_backoff: Duration::from_millis(1),
         ..PublishConfig::default()

@@ -24,7 +24,7 @@ async fn break_often(publisher: Client, subscriber: Client, breaks: u64, ack: Ac
     let mut random = Random(seed());
     let mut events = subscriber.subscribe(SubscribeOptions::new(at(OPEN))).await.unwrap();
     let config = PublishConfig {
-        ack,
+        ack: ack.into(),
         batch_events_max: 7,
         linger: Duration::from_millis(1),
         buffer_bytes_max: 64 << 10,

@@ -5,7 +5,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use mainstem_model::{AckLevel, Batch};
+use mainstem_model::{Ack, AckLevel, Batch};
 use mainstem_schema::frame_capnp as wire_truth;
 use std::{
     collections::VecDeque,
@@ -114,7 +114,7 @@ async fn throughput(what: &str, time: Duration, events: usize, size: usize, wind
             sent += 1;
         }
         let told = publisher.told().await;
-        assert!(matches!(told, Told::Ack { level: AckLevel::Stored, .. }), "{told:?}");
+        assert!(matches!(told, Told::Ack { ack: Ack { level: AckLevel::Stored, .. }, .. }), "{told:?}");
         open -= 1;
     }
     let elapsed = start.elapsed().as_secs_f64();

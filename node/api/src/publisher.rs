@@ -14,9 +14,7 @@ pub use identities::{Identities, IdentityError};
 
 use crate::{NodeHandle, Workers};
 use clerk::{Clerk, Job};
-use mainstem_model::{
-    AckLevel, Address, BatchError, BatchId, Code, NewEvent, Refusal, StreamPartition, limits,
-};
+use mainstem_model::{Ack, Address, BatchError, BatchId, Code, NewEvent, Refusal, StreamPartition, limits};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -34,7 +32,7 @@ pub struct Published {
     /// Place of the first of them in the batch; the others follow it.
     pub first_index: u16,
     /// What holds: at least what was asked for.
-    pub level: AckLevel,
+    pub ack: Ack,
     /// The broker had the batch before. It does not happen unless the node lost an answer.
     pub duplicate: bool,
 }
@@ -132,7 +130,7 @@ impl NodePublisher {
         identity: Address,
         at: StreamPartition,
         events: Vec<NewEvent>,
-        ack: AckLevel,
+        ack: impl Into<Ack>,
     ) -> Result<Published, Refusal> {
         self.submit(identity, at, events, ack)?.wait().await
     }
@@ -146,12 +144,13 @@ impl NodePublisher {
         identity: Address,
         at: StreamPartition,
         events: Vec<NewEvent>,
-        ack: AckLevel,
+        ack: impl Into<Ack>,
     ) -> Result<Submitted, Refusal> {
         check(&events)?;
         let post = self.post(identity)?;
         let room = self.take_room(&post.queue, &events)?;
         let (reply, answer) = oneshot::channel();
+        let ack = ack.into();
         post.jobs.send(Job { at, events, ack, reply, room }).map_err(|_| unknown_outcome())?;
         Ok(Submitted(answer))
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Address, BatchError, Challenge, Code, NewEvent, Refusal, StreamPartition, VerifiedBatch,
+    Ack, Address, BatchError, Challenge, Code, NewEvent, Refusal, StreamPartition, VerifiedBatch,
 };
 use mainstem_protocol::{InEvent, SessionId};
 use pace::Pace;
@@ -80,22 +80,9 @@ pub(crate) struct Session {
 #[derive(Debug)]
 enum Pending {
     Ready(Step),
-    Proof {
-        request: u64,
-        ack: AckLevel,
-        bytes: usize,
-        answer: Answer<Result<Arc<VerifiedBatch>, BatchError>>,
-    },
-    SignIn {
-        request: u64,
-        address: Address,
-        answer: Answer<Result<(), Refusal>>,
-    },
-    Events {
-        request: u64,
-        count: u16,
-        submitted: Submitted,
-    },
+    Proof { request: u64, ack: Ack, bytes: usize, answer: Answer<Result<Arc<VerifiedBatch>, BatchError>> },
+    SignIn { request: u64, address: Address, answer: Answer<Result<(), Refusal>> },
+    Events { request: u64, count: u16, submitted: Submitted },
 }
 
 /// What is to be done about a request, in its turn.
@@ -106,7 +93,7 @@ enum Step {
     /// The edge answers by itself.
     Answer { request: u64, frame: ServerFrame },
     /// A batch was proven, or not.
-    Proven { request: u64, ack: AckLevel, bytes: usize, result: Result<Arc<VerifiedBatch>, Refusal> },
+    Proven { request: u64, ack: Ack, bytes: usize, result: Result<Arc<VerifiedBatch>, Refusal> },
 }
 
 impl Session {
@@ -273,7 +260,7 @@ impl Session {
         }
     }
 
-    async fn publish(&mut self, request: u64, ack: AckLevel, batch: Bytes, here: bool) -> Pending {
+    async fn publish(&mut self, request: u64, ack: Ack, batch: Bytes, here: bool) -> Pending {
         if let Err(refusal) = self.open.handle.screen(&batch) {
             let frame = ServerFrame::refused(request, refusal);
             return Pending::Ready(Step::Answer { request, frame });
@@ -303,13 +290,7 @@ impl Session {
         Ok(Pending::SignIn { request, address, answer: self.workers.submit(check).await })
     }
 
-    fn publish_events(
-        &self,
-        request: u64,
-        ack: AckLevel,
-        at: StreamPartition,
-        events: Vec<NewEvent>,
-    ) -> Pending {
+    fn publish_events(&self, request: u64, ack: Ack, at: StreamPartition, events: Vec<NewEvent>) -> Pending {
         // At most what the format allows, or the publisher refuses them.
         let count = events.len() as u16;
         let submitted = match &self.publisher {
@@ -336,10 +317,7 @@ impl Session {
                 match result {
                     Ok(batch) => {
                         let session = self.open.id;
-                        self.open
-                            .handle
-                            .event(InEvent::Publish { session, request, ack: ack.into(), batch })
-                            .await
+                        self.open.handle.event(InEvent::Publish { session, request, ack, batch }).await
                     }
                     Err(refusal) => self.refuse_batch(request, refusal).await,
                 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mainstem_api::frame::{
     ClientMessage, FRAME_BYTES_MAX, Frame, FrameReader, HEAD_BYTES_MAX, decode_request, split_message,
 };
-use mainstem_model::{AckLevel, Code, Cursor, ReadStart, Refusal, limits};
+use mainstem_model::{Ack, AckLevel, Code, Cursor, ReadStart, Refusal, limits};
 use mainstem_schema::frame_capnp as truth;
 use support::{STREAM, wire};
 
@@ -160,7 +160,11 @@ fn requests_read_what_the_schema_says() {
     let publish = wire::publish(3, truth::AckLevel::Durable);
     assert_eq!(
         decode_request(&publish, Bytes::from_static(b"batch")).unwrap(),
-        ClientMessage::Publish { request: 3, ack: AckLevel::Durable, batch: Bytes::from_static(b"batch") }
+        ClientMessage::Publish {
+            request: 3,
+            ack: AckLevel::Durable.into(),
+            batch: Bytes::from_static(b"batch")
+        }
     );
     let cursor = Cursor::Arrival { log: 1, position: 2, skip: 3 };
     let head = wire::subscribe(4, |mut subscribe| {
@@ -174,6 +178,31 @@ fn requests_read_what_the_schema_says() {
     assert_eq!(subscribe.start, ReadStart::Cursor(cursor));
     assert_eq!((subscribe.filter.from, subscribe.filter.to), (i64::MIN, i64::MAX));
 }
+
+#[test]
+fn a_publish_names_its_copies_and_none_are_one() {
+    let ack_of = |head: &[u8]| {
+        let message = decode_request(head, Bytes::from_static(b"batch")).unwrap();
+        let ClientMessage::Publish { ack, .. } = message else { panic!("{message:?}") };
+        ack
+    };
+    for (copies, expected) in [(0, 1), (1, 1), (2, 2), (255, 255)] {
+        let head = wire::publish_at(3, truth::AckLevel::Durable, copies);
+        assert_eq!(ack_of(&head), Ack::new(AckLevel::Durable, expected), "{copies}");
+    }
+    assert_eq!(ack_of(&PUBLISH_BEFORE_COPIES), AckLevel::Durable.into());
+}
+
+/// A publish of `durable` as it was written before the frame had `copies`: one segment of four words, in it the root's
+/// pointer and the root, with two words of data and one pointer.
+#[rustfmt::skip]
+const PUBLISH_BEFORE_COPIES: [u8; 40] = [
+    0, 0, 0, 0, 4, 0, 0, 0,
+    0, 0, 0, 0, 2, 0, 1, 0,
+    3, 0, 0, 0, 0, 0, 0, 0,
+    1, 0, 2, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0,
+];
 
 /// xorshift64*: the same bytes at every run.
 struct Noise(u64);

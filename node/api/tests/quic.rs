@@ -6,8 +6,8 @@ mod support;
 
 use mainstem_api::{QuicConfig, SessionConfig};
 use mainstem_model::{
-    AckLevel, Address, Batch, Challenge, Code, Header, Network, NewEvent, SeriesId, SeriesWriter, Signer,
-    limits,
+    Ack, AckLevel, Address, Batch, Challenge, Code, Header, Network, NewEvent, SeriesId, SeriesWriter,
+    Signer, limits,
 };
 use mainstem_protocol::Config;
 use mainstem_schema::frame_capnp as truth;
@@ -111,8 +111,12 @@ async fn a_batch_is_acked_delivered_and_told_to_be_a_duplicate() {
     let mut deliveries = subscribe(&mut subscriber, 2, None).await;
     assert!(matches!(deliveries.expect().await, Told::CaughtUp { events: 0, .. }));
     let batch = writer(5, 1).seal(&[event(10), event(20)]).unwrap();
-    let ack =
-        |request, duplicate| Told::Ack { request, batch: batch.id(), level: AckLevel::Stored, duplicate };
+    let ack = |request, duplicate| Told::Ack {
+        request,
+        batch: batch.id(),
+        ack: AckLevel::Stored.into(),
+        duplicate,
+    };
     assert_eq!(publish(&mut publisher, 2, batch.bytes()).await, ack(2, false));
     assert_eq!(publish(&mut publisher, 3, batch.bytes()).await, ack(3, true));
     let Told::Deliver { batch: bytes, .. } = deliveries.expect().await else { panic!("no delivery") };
@@ -591,7 +595,7 @@ async fn a_client_that_finishes_its_stream_gets_the_answers_it_is_owed() {
     for request in 2..52 {
         let told = client.told().await;
         assert!(
-            matches!(told, Told::Ack { request: r, level: AckLevel::Durable, .. } if r == request),
+            matches!(told, Told::Ack { request: r, ack: Ack { level: AckLevel::Durable, copies: 1 }, .. } if r == request),
             "{told:?}"
         );
     }

@@ -14,7 +14,7 @@ use mainstem_api::{
 };
 use mainstem_crypto::sha256;
 use mainstem_model::{
-    AckLevel, Address, Challenge, ContentType, NewEvent, SeriesId, SeriesWriter, Signer, limits,
+    Ack, AckLevel, Address, Challenge, ContentType, NewEvent, SeriesId, SeriesWriter, Signer, limits,
 };
 use mainstem_protocol::Config;
 use mainstem_schema::frame_capnp as truth;
@@ -426,7 +426,10 @@ async fn binary_messages_carry_the_native_frames() {
     let publish = wire::message(&wire::publish(2, truth::AckLevel::Accepted), batch.bytes());
     socket.0.send(Message::binary(publish)).await.unwrap();
     let told = socket.told().await;
-    assert!(matches!(told, Told::Ack { request: 2, level: AckLevel::Accepted, .. }), "{told:?}");
+    assert!(
+        matches!(told, Told::Ack { request: 2, ack: Ack { level: AckLevel::Accepted, copies: 1 }, .. }),
+        "{told:?}"
+    );
     let Told::Deliver { batch: bytes, .. } = socket.told().await else { panic!("no delivery") };
     assert_eq!(bytes, *batch.bytes());
     for bad in [vec![], vec![0; 3], vec![255; 40], wire::message(&[0xa5; 40], &[])] {

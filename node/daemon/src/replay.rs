@@ -15,7 +15,7 @@ use line::{Fields, Recorded};
 use mainstem_client::{
     Client, ErrorKind, PublishConfig, PublishTarget, Publisher, StreamDefinition, StreamName,
 };
-use mainstem_model::{AckLevel, ContentType, EncryptionType, NewEvent, Partition, Right, StreamRecord};
+use mainstem_model::{Ack, ContentType, EncryptionType, NewEvent, Partition, Right, StreamRecord};
 use pace::{Pace, Speed};
 use progress::{Counts, Progress};
 use serde_json::json;
@@ -64,9 +64,10 @@ pub(crate) struct ReplayArgs {
     /// Stop after so many events
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// What to wait for: accepted (proven), stored (outlives the program), durable (outlives the power)
+    /// What to wait for: accepted (proven), stored (outlives the program), durable (outlives the power); 'durable(2)' waits for
+    /// two of the network's brokers
     #[arg(long, default_value = "stored")]
-    ack: AckLevel,
+    ack: Ack,
 }
 
 /// Replays until the feed, the limit or an interrupt ends it. The exit code is 65 if some lines were no events.

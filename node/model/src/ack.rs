@@ -1,5 +1,5 @@
 use crate::{Code, Refusal};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{fmt, str::FromStr};
 
 /// How safe a batch is at one broker. Ordered: a higher level includes the lower ones.
@@ -95,6 +95,20 @@ impl FromStr for Ack {
     }
 }
 
+impl Serialize for Ack {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ack {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // Who reads the text says which field it was and with which code.
+        text.parse().map_err(|refusal: Refusal| D::Error::custom(refusal.message))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +122,16 @@ mod tests {
         for text in ["", "durable(0)", "durable(256)", "durable()", "durable(2", "kept(2)"] {
             assert_eq!(text.parse::<Ack>().unwrap_err().code, Code::InvalidArgument, "{text}");
         }
+    }
+
+    #[test]
+    fn an_ack_is_a_text_in_json() {
+        let ack = Ack::new(AckLevel::Durable, 2);
+        assert_eq!(serde_json::to_string(&ack).unwrap(), r#""durable(2)""#);
+        assert_eq!(serde_json::from_str::<Ack>(r#""durable(2)""#).unwrap(), ack);
+        assert_eq!(serde_json::from_str::<Ack>(r#""stored""#).unwrap(), AckLevel::Stored.into());
+        let error = serde_json::from_str::<Ack>(r#""durable(0)""#).unwrap_err();
+        assert!(error.to_string().starts_with("the copies of an ack are 1 to 255"), "{error}");
+        assert!(serde_json::from_str::<Ack>("2").is_err());
     }
 }

@@ -124,6 +124,9 @@ proptest! {
             let _ = text.parse::<StreamId>();
             let _ = text.parse::<Cursor>();
             let _ = text.parse::<AckLevel>();
+            if let Ok(ack) = text.parse::<Ack>() {
+                assert_eq!(ack.to_string().parse(), Ok(ack));
+            }
             let _ = text.parse::<Right>();
             let _ = StreamRecord::settings(&text);
         }

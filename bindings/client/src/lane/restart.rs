@@ -35,7 +35,7 @@ impl Lane {
         state.too_old = true;
         state.rewinding = true;
         state.forget_retained();
-        let level = self.config.ack;
+        let level = self.config.ack.level;
         state.settle(level, self.config.retained_bytes_max);
         self.progress.notify_waiters();
     }

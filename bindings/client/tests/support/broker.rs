@@ -7,7 +7,7 @@ use mainstem_api::{
     HttpConfig, Identities, NodeHandle, NodeInfo, NodePublisher, PublisherConfig, QuicConfig, QuicListener,
     SessionConfig, TlsIdentity, Workers, WorkersConfig, http, new_key_pem,
 };
-use mainstem_model::{Address, Network, Registry, RegistryChange, StreamId, StreamRecord, Verifier};
+use mainstem_model::{Ack, Address, Network, Registry, RegistryChange, StreamId, StreamRecord, Verifier};
 use mainstem_protocol::{Config, ServerMessage};
 use std::{
     net::SocketAddr,
@@ -37,6 +37,7 @@ pub struct Broker {
     pub http: SocketAddr,
     pub pin: [u8; 32],
     hook: Arc<Mutex<Option<Hook>>>,
+    asked: Arc<Mutex<Vec<Ack>>>,
     commands: mpsc::UnboundedSender<Command>,
     _stop: watch::Sender<bool>,
 }
@@ -54,7 +55,8 @@ impl Broker {
         let verifier = Arc::new(Verifier::new(network));
         let handle = NodeHandle::new(inbox, registry.clone(), verifier, NODE);
         let hook = Arc::new(Mutex::new(None));
-        let mut driver = Driver::new(setup.node, registry, hook.clone());
+        let asked = Arc::<Mutex<Vec<Ack>>>::default();
+        let mut driver = Driver::new(setup.node, registry, hook.clone(), asked.clone());
         let alice = key(1).address();
         for change in [
             RegistryChange::Stream(record(OPEN, 4)),
@@ -85,7 +87,7 @@ impl Broker {
         let http_address = tcp.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move { http::serve(tcp, router, &config, stopped, Duration::from_secs(1)).await });
-        Self { address, http: http_address, pin: identity.pin(), hook, commands, _stop: stop }
+        Self { address, http: http_address, pin: identity.pin(), hook, asked, commands, _stop: stop }
     }
 
     pub fn quic(&self) -> mainstem_client::Broker {
@@ -100,6 +102,11 @@ impl Broker {
     /// From now on, what the broker says passes through this.
     pub fn tamper(&self, hook: impl FnMut(ServerMessage) -> Vec<ServerMessage> + Send + 'static) {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// What publishers have asked for so far.
+    pub fn asked(&self) -> Vec<Ack> {
+        self.asked.lock().unwrap().clone()
     }
 
     pub fn be_honest(&self) {

@@ -1,6 +1,6 @@
 use super::{broker::Hook, now_ms};
 use mainstem_api::Input;
-use mainstem_model::{Code, Refusal, Registry, RegistryChange};
+use mainstem_model::{Ack, Code, Refusal, Registry, RegistryChange};
 use mainstem_protocol::{Config, InEvent, Node, Now, OutEvent, Page, PastBatch, ServerMessage, SessionId};
 use mainstem_store::{Append, EventLog, MemoryLog, StoreError};
 use std::{
@@ -32,11 +32,17 @@ pub struct Driver {
     registry: Arc<RwLock<Registry>>,
     outboxes: BTreeMap<SessionId, mpsc::UnboundedSender<ServerMessage>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    asked: Arc<Mutex<Vec<Ack>>>,
     ahead_ms: i64,
 }
 
 impl Driver {
-    pub fn new(config: Config, registry: Arc<RwLock<Registry>>, hook: Arc<Mutex<Option<Hook>>>) -> Self {
+    pub fn new(
+        config: Config,
+        registry: Arc<RwLock<Registry>>,
+        hook: Arc<Mutex<Option<Hook>>>,
+        asked: Arc<Mutex<Vec<Ack>>>,
+    ) -> Self {
         Self {
             node: Node::new(config.clone(), 1),
             config,
@@ -46,6 +52,7 @@ impl Driver {
             registry,
             outboxes: BTreeMap::new(),
             hook,
+            asked,
             ahead_ms: 0,
         }
     }
@@ -84,6 +91,12 @@ impl Driver {
                     Some(Input::Event(InEvent::SessionClosed { session })) => {
                         self.outboxes.remove(&session);
                         self.handle(InEvent::SessionClosed { session });
+                    }
+                    // This broker is alone, so it is asked for itself only; what was asked for is noted.
+                    Some(Input::Event(InEvent::Publish { session, request, ack, batch })) => {
+                        self.asked.lock().unwrap().push(ack);
+                        let ack = ack.level.into();
+                        self.handle(InEvent::Publish { session, request, ack, batch });
                     }
                     Some(Input::Event(event)) => self.handle(event),
                     Some(Input::Manage(_)) => {}

@@ -2,8 +2,8 @@ use super::{HEAD_BYTES_MAX, malformed};
 use bytes::Bytes;
 use capnp::{message::ReaderOptions, serialize};
 use mainstem_model::{
-    AckLevel, Address, Code, Cursor, NewEvent, Origin, Partition, ReadFilter, ReadStart, Refusal, StreamId,
-    StreamPartition,
+    Ack, AckLevel, Address, Code, Cursor, NewEvent, Origin, Partition, ReadFilter, ReadStart, Refusal,
+    StreamId, StreamPartition,
 };
 use mainstem_protocol::{Subscribe, SubscriptionId};
 use mainstem_schema::frame_capnp as wire;
@@ -14,9 +14,9 @@ pub enum ClientMessage {
     /// Proves an address against the connection's challenge.
     SignIn { request: u64, sign_in: SignIn },
     /// Hands in a batch, in the bytes that were signed.
-    Publish { request: u64, ack: AckLevel, batch: Bytes },
+    Publish { request: u64, ack: Ack, batch: Bytes },
     /// Hands in events for the node to sign in its identity's name. Only JSON has it.
-    PublishEvents { request: u64, ack: AckLevel, at: StreamPartition, events: Vec<NewEvent> },
+    PublishEvents { request: u64, ack: Ack, at: StreamPartition, events: Vec<NewEvent> },
     /// Wants to read.
     Subscribe { request: u64, subscribe: Subscribe },
     /// Has read enough.
@@ -93,7 +93,8 @@ fn read(head: &[u8], body: Bytes, request_out: &mut u64) -> Result<ClientMessage
         }
         wire::client_frame::Publish(level) => {
             let level = level.map_err(|_| malformed("this node knows no such ack level".into()))?;
-            Ok(ClientMessage::Publish { request, ack: ack_level(level), batch: body })
+            let ack = Ack::new(ack_level(level), frame.get_copies());
+            Ok(ClientMessage::Publish { request, ack, batch: body })
         }
         wire::client_frame::Subscribe(subscribe) => Ok(ClientMessage::Subscribe {
             request,

@@ -1,7 +1,7 @@
 use crate::Published;
 use bytes::{Bytes, BytesMut};
 use capnp::message::{Builder, HeapAllocator};
-use mainstem_model::{AckLevel, Address, BatchId, Cursor, NetworkId, Refusal};
+use mainstem_model::{Ack, AckLevel, Address, BatchId, Cursor, NetworkId, Refusal};
 use mainstem_protocol::ServerMessage;
 use mainstem_schema::{error_capnp, frame_capnp as wire};
 
@@ -89,7 +89,7 @@ pub fn encode_head(frame: &ServerFrame, out: &mut BytesMut) {
             root.set_pong(*request);
         }
         ServerFrame::Published { request, published, .. } => {
-            write_ack(root.init_ack(), *request, published.batch, published.level, published.duplicate);
+            write_ack(root.init_ack(), *request, published.batch, published.ack, published.duplicate);
         }
         ServerFrame::Message(message) => write_message(root, message),
     }
@@ -106,7 +106,7 @@ fn write_message(mut root: wire::server_frame::Builder<'_>, message: &ServerMess
     match message {
         ServerMessage::SignedIn { request } => root.set_signed_in(*request),
         ServerMessage::Ack { request, batch, ack, duplicate } => {
-            write_ack(root.init_ack(), *request, *batch, ack.level, *duplicate);
+            write_ack(root.init_ack(), *request, *batch, *ack, *duplicate);
         }
         ServerMessage::Subscribed { request, subscription } => {
             let mut subscribed = root.init_subscribed();
@@ -147,17 +147,12 @@ fn write_message(mut root: wire::server_frame::Builder<'_>, message: &ServerMess
     }
 }
 
-fn write_ack(
-    mut ack: wire::ack::Builder<'_>,
-    request: u64,
-    batch: BatchId,
-    level: AckLevel,
-    duplicate: bool,
-) {
-    ack.set_request(request);
-    ack.set_batch(&batch.0);
-    ack.set_level(ack_level(level));
-    ack.set_duplicate(duplicate);
+fn write_ack(mut slot: wire::ack::Builder<'_>, request: u64, batch: BatchId, ack: Ack, duplicate: bool) {
+    slot.set_request(request);
+    slot.set_batch(&batch.0);
+    slot.set_level(ack_level(ack.level));
+    slot.set_copies(ack.copies);
+    slot.set_duplicate(duplicate);
 }
 
 fn write_error(mut error: error_capnp::error::Builder<'_>, refusal: &Refusal) {

@@ -18,8 +18,8 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Batch, BatchError, BatchId, Code, ContentType, EncryptionType, Header, NewEvent, Refusal,
-    StreamId, VerifiedBatch, Verifier, limits,
+    Ack, Batch, BatchError, BatchId, Code, ContentType, EncryptionType, Header, NewEvent, Refusal, StreamId,
+    VerifiedBatch, Verifier, limits,
 };
 use mainstem_protocol::{InEvent, ServerMessage};
 use serde::{Deserialize, Serialize};
@@ -33,21 +33,21 @@ pub(super) const BATCH_ID_HEADER: HeaderName = HeaderName::from_static("mainstem
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AckParams {
-    /// What the answer waits for; `stored` when absent.
+    /// What the answer waits for; `stored`, at one broker, when absent.
     #[serde(default)]
-    #[param(inline, value_type = Option<Ack>)]
-    ack: AckLevel,
+    #[param(inline, value_type = Option<AckText>)]
+    ack: Ack,
 }
 
-/// How far events have come: proven and in order; in the journal (outlives the process); fsynced (outlives power loss).
+/// How far events have come: `accepted`, proven and in order; `stored`, in the journal (outlives the process); `durable`,
+/// fsynced (outlives power loss). At n of the brokers that are assigned to the partition with `(n)` behind it: `durable(2)`.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(
+    as = Ack, value_type = String, example = "durable(2)",
+    pattern = r"^(accepted|stored|durable)(\(([1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5])\))?$"
+)]
 #[expect(dead_code, reason = "it stands in the API's description")]
-pub(super) enum Ack {
-    Accepted,
-    Stored,
-    Durable,
-}
+pub(super) struct AckText(String);
 
 /// A batch that its origin has signed. See the layout of the header in `node/model/src/header.rs`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -99,8 +99,8 @@ pub(super) struct Receipt {
     #[schema(pattern = "^0x[0-9a-f]{64}$")]
     batch_id: String,
     /// What holds now; at least what was asked for.
-    #[schema(value_type = Ack)]
-    level: &'static str,
+    #[schema(value_type = AckText)]
+    level: Ack,
     /// The node had this batch before.
     duplicate: bool,
     /// Ids of the events: `batch id/index`.
@@ -108,10 +108,10 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
-    pub(super) fn new(batch: BatchId, level: AckLevel, duplicate: bool, first: u16, count: u16) -> Self {
+    pub(super) fn new(batch: BatchId, level: Ack, duplicate: bool, first: u16, count: u16) -> Self {
         Self {
             batch_id: batch.to_string(),
-            level: level.as_str(),
+            level,
             duplicate,
             events: (first..first.saturating_add(count)).map(|index| event_id(batch, index)).collect(),
         }
@@ -233,16 +233,12 @@ fn new_event(index: usize, event: SignedEvent) -> Result<NewEvent, Problem> {
 }
 
 /// Publishes a batch in a session of its own and waits for the ack.
-async fn publish_proven(
-    api: &Api,
-    batch: Arc<VerifiedBatch>,
-    ack: AckLevel,
-) -> Result<(AckLevel, bool), Refusal> {
+async fn publish_proven(api: &Api, batch: Arc<VerifiedBatch>, ack: Ack) -> Result<(Ack, bool), Refusal> {
     let mut session = Session::open(&api.handle, None).await?;
-    session.send(|session| InEvent::Publish { session, request: 1, ack: ack.into(), batch }).await?;
+    session.send(|session| InEvent::Publish { session, request: 1, ack, batch }).await?;
     loop {
         match session.hear().await? {
-            ServerMessage::Ack { ack, duplicate, .. } => return Ok((ack.level, duplicate)),
+            ServerMessage::Ack { ack, duplicate, .. } => return Ok((ack, duplicate)),
             ServerMessage::Refused { refusal, .. } => return Err(refusal),
             // This session does nothing else.
             ServerMessage::SignedIn { .. }

@@ -3,7 +3,7 @@
 use super::{
     Api,
     auth::Caller,
-    batches::{Ack, BATCH_ID_HEADER, Receipt},
+    batches::{AckText, BATCH_ID_HEADER, Receipt},
     error::Problem,
     input::{BodyLimit, Media, Params, Stream, media, parse_json, read_body, unsupported},
     openapi::{Publish, StreamParam},
@@ -18,7 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Code, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, Refusal, StreamId, limits,
+    Ack, Code, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, Refusal, StreamId, limits,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -37,10 +37,10 @@ pub(super) struct PublishParams {
     /// What the event is filed under: `abs(int32LE(md5(key))) % partitions`. Not together with `partition`. Without either
     /// the node keeps to one partition of its own choice.
     partition_key: Option<String>,
-    /// What the answer waits for; `stored` when absent.
+    /// What the answer waits for; `stored`, at one broker, when absent.
     #[serde(default)]
-    #[param(inline, value_type = Option<Ack>)]
-    ack: AckLevel,
+    #[param(inline, value_type = Option<AckText>)]
+    ack: Ack,
 }
 
 /// Publish one JSON object; the API key's identity signs it.
@@ -93,8 +93,7 @@ pub(super) async fn publish(
         ))
     })?;
     let header = HeaderValue::from_str(&published.batch.to_string()).map(|value| [(BATCH_ID_HEADER, value)]);
-    let receipt =
-        Receipt::new(published.batch, published.level, published.duplicate, published.first_index, 1);
+    let receipt = Receipt::new(published.batch, published.ack, published.duplicate, published.first_index, 1);
     if wants_json {
         Ok((header.ok(), Json(receipt)).into_response())
     } else {

@@ -5,8 +5,8 @@ use super::{
 };
 use crate::{NodeHandle, Workers};
 use mainstem_model::{
-    AckLevel, BatchError, Code, NewEvent, Refusal, SeriesId, SeriesWriter, Signer, StreamPartition,
-    VerifiedBatch, Verifier,
+    Ack, BatchError, Code, NewEvent, Refusal, SeriesId, SeriesWriter, Signer, StreamPartition, VerifiedBatch,
+    Verifier,
 };
 use mainstem_protocol::{InEvent, ServerMessage, SessionId};
 use std::{
@@ -23,7 +23,7 @@ use tokio::{
 pub(super) struct Job {
     pub(super) at: StreamPartition,
     pub(super) events: Vec<NewEvent>,
-    pub(super) ack: AckLevel,
+    pub(super) ack: Ack,
     pub(super) reply: oneshot::Sender<Result<Published, Refusal>>,
     pub(super) room: Room,
 }
@@ -201,15 +201,11 @@ impl Clerk {
                     return true;
                 };
                 on_way.sealed = Some((writer, batch.id()));
-                let ack = on_way.jobs.first().map_or(AckLevel::Stored, |job| job.ack);
+                let ack = on_way.jobs.first().map_or_else(Ack::default, |job| job.ack);
                 self.count += 1;
                 let request = self.count;
                 self.sent.insert(request, at);
-                return self
-                    .handle
-                    .event(InEvent::Publish { session, request, ack: ack.into(), batch })
-                    .await
-                    .is_ok();
+                return self.handle.event(InEvent::Publish { session, request, ack, batch }).await.is_ok();
             }
             Some(Err(error)) => error.into(),
             None => Refusal::new(Code::Overloaded, "the batch could not be signed; try again"),
@@ -220,7 +216,7 @@ impl Clerk {
 
     fn hear(&mut self, message: ServerMessage) {
         let (request, result) = match message {
-            ServerMessage::Ack { request, ack, duplicate, .. } => (request, Ok((ack.level, duplicate))),
+            ServerMessage::Ack { request, ack, duplicate, .. } => (request, Ok((ack, duplicate))),
             ServerMessage::Refused { request, refusal } => (request, Err(refusal)),
             // A clerk neither signs in nor reads.
             ServerMessage::SignedIn { .. }
@@ -236,19 +232,19 @@ impl Clerk {
     }
 
     /// A batch came to its end, well or not.
-    fn finish(&mut self, at: StreamPartition, result: Result<(AckLevel, bool), Refusal>) {
+    fn finish(&mut self, at: StreamPartition, result: Result<(Ack, bool), Refusal>) {
         let Some(lane) = self.lanes.get_mut(&at) else { return };
         let Some(OnWay { jobs, sealed, bytes, second_try }) = lane.on_way.take() else { return };
         self.batches -= 1;
         self.window -= bytes;
         match (result, sealed) {
-            (Ok((level, duplicate)), Some((writer, batch))) => {
+            (Ok((ack, duplicate)), Some((writer, batch))) => {
                 lane.series = Some(writer);
                 let mut first_index = 0;
                 for job in jobs {
                     // At most 1,024 events in a batch.
                     let count = job.events.len() as u16;
-                    job.answer(Ok(Published { batch, first_index, level, duplicate }));
+                    job.answer(Ok(Published { batch, first_index, ack, duplicate }));
                     first_index += count;
                 }
             }
@@ -289,6 +285,8 @@ const fn leaves_series_as_it_was(code: Code) -> bool {
             | Code::StreamNotFound
             | Code::Overloaded
             | Code::LimitReached
+            // More copies than the partition has replicas.
+            | Code::InvalidArgument
     )
 }
 

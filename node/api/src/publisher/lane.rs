@@ -1,5 +1,5 @@
 use super::{PublisherConfig, clerk::Job};
-use mainstem_model::{AckLevel, BatchId, NewEvent, SeriesWriter, limits};
+use mainstem_model::{Ack, BatchId, NewEvent, SeriesWriter, limits};
 use std::collections::VecDeque;
 
 /// One partition of one identity: its series, what waits for it, what is on its way.
@@ -51,7 +51,7 @@ impl Lane {
 /// The bounds of a batch that is being filled.
 #[derive(Debug, Default)]
 struct Group {
-    ack: Option<AckLevel>,
+    ack: Option<Ack>,
     events: usize,
     bytes: usize,
     times: Option<(i64, i64)>,
@@ -60,7 +60,7 @@ struct Group {
 impl Group {
     fn takes(&self, job: &Job, config: &PublisherConfig) -> bool {
         let (least, greatest) = self.times_with(job);
-        // One ack answers the batch, so all of it waits for one level.
+        // One ack answers the batch, so all of it waits for the same one.
         self.ack == Some(job.ack)
             && self.events + job.events.len() <= limits::EVENTS_PER_BATCH_MAX
             && self.bytes + content_bytes(&job.events) <= config.batch_bytes_max

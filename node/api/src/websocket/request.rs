@@ -6,7 +6,7 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use mainstem_model::{
-    AckLevel, Address, Code, ContentType, Cursor, EncryptionType, NewEvent, Origin, Partition, PartitionKey,
+    Ack, Address, Code, ContentType, Cursor, EncryptionType, NewEvent, Origin, Partition, PartitionKey,
     ReadFilter, ReadStart, Refusal, StreamId, StreamPartition,
 };
 use mainstem_protocol::{Subscribe, SubscriptionId};
@@ -50,7 +50,7 @@ struct PublishBody<'a> {
     _type: IgnoredAny,
     request: u64,
     #[serde(default)]
-    ack: AckLevel,
+    ack: Ack,
     #[serde(default)]
     batch: Option<String>,
     #[serde(default)]

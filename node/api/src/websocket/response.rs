@@ -4,7 +4,7 @@ use crate::{
     http::{EventBody, Time, event_id},
 };
 use bytes::Bytes;
-use mainstem_model::{Batch, BatchId, Challenge, Cursor, Refusal};
+use mainstem_model::{Ack, Batch, BatchId, Challenge, Cursor, Refusal};
 use mainstem_protocol::{ServerMessage, SubscriptionId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ enum Told {
     Ack {
         request: u64,
         batch_id: String,
-        level: &'static str,
+        level: Ack,
         duplicate: bool,
         /// Of a publish that the node signed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -117,7 +117,7 @@ impl JsonWriter {
             ServerFrame::Published { request, published, count } => {
                 let places = published.first_index..published.first_index.saturating_add(*count);
                 let events = places.map(|index| event_id(published.batch, index)).collect();
-                vec![text(&told_ack(*request, published.batch, published.level, published.duplicate, events))]
+                vec![text(&told_ack(*request, published.batch, published.ack, published.duplicate, events))]
             }
         }
     }
@@ -126,7 +126,7 @@ impl JsonWriter {
         match message {
             ServerMessage::SignedIn { request } => Told::SignedIn { request },
             ServerMessage::Ack { request, batch, ack, duplicate } => {
-                told_ack(request, batch, ack.level, duplicate, vec![])
+                told_ack(request, batch, ack, duplicate, vec![])
             }
             ServerMessage::Subscribed { request, subscription } => {
                 if let Some(Asked::Subscribe { from, to }) = answers {
@@ -213,14 +213,8 @@ fn told_hello(hello: &Hello) -> Told {
     }
 }
 
-fn told_ack(
-    request: u64,
-    batch: BatchId,
-    level: mainstem_model::AckLevel,
-    duplicate: bool,
-    events: Vec<String>,
-) -> Told {
-    Told::Ack { request, batch_id: batch.to_string(), level: level.as_str(), duplicate, events }
+fn told_ack(request: u64, batch: BatchId, level: Ack, duplicate: bool, events: Vec<String>) -> Told {
+    Told::Ack { request, batch_id: batch.to_string(), level, duplicate, events }
 }
 
 fn text(told: &Told) -> String {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use capnp::{message::Builder, serialize};
 use mainstem_api::frame::{Frame, Hello};
-use mainstem_model::{AckLevel, Address, BatchId, Cursor, NetworkId};
+use mainstem_model::{Ack, AckLevel, Address, BatchId, Cursor, NetworkId};
 use mainstem_schema::frame_capnp as wire;
 
 /// What a client was told, as read.
@@ -11,7 +11,7 @@ use mainstem_schema::frame_capnp as wire;
 pub enum Told {
     Hello(Hello),
     SignedIn(u64),
-    Ack { request: u64, batch: BatchId, level: AckLevel, duplicate: bool },
+    Ack { request: u64, batch: BatchId, ack: Ack, duplicate: bool },
     Subscribed { request: u64, subscription: u32 },
     Deliver { subscription: u32, cursor: Cursor, batch: Bytes },
     CaughtUp { subscription: u32, events: u64 },
@@ -41,16 +41,17 @@ pub fn read(frame: Frame) -> Told {
         }
         wire::server_frame::SignedIn(request) => Told::SignedIn(request),
         wire::server_frame::Ack(ack) => {
-            let ack = ack.unwrap();
+            let told = ack.unwrap();
+            let level = match told.get_level().unwrap() {
+                wire::AckLevel::Accepted => AckLevel::Accepted,
+                wire::AckLevel::Stored => AckLevel::Stored,
+                wire::AckLevel::Durable => AckLevel::Durable,
+            };
             Told::Ack {
-                request: ack.get_request(),
-                batch: BatchId::from_slice(ack.get_batch().unwrap()).unwrap(),
-                level: match ack.get_level().unwrap() {
-                    wire::AckLevel::Accepted => AckLevel::Accepted,
-                    wire::AckLevel::Stored => AckLevel::Stored,
-                    wire::AckLevel::Durable => AckLevel::Durable,
-                },
-                duplicate: ack.get_duplicate(),
+                request: told.get_request(),
+                batch: BatchId::from_slice(told.get_batch().unwrap()).unwrap(),
+                ack: Ack { level, copies: told.get_copies() },
+                duplicate: told.get_duplicate(),
             }
         }
         wire::server_frame::Subscribed(subscribed) => {
@@ -112,6 +113,14 @@ pub fn publish(request: u64, level: wire::AckLevel) -> Vec<u8> {
     head(|mut frame| {
         frame.set_request(request);
         frame.set_publish(level);
+    })
+}
+
+pub fn publish_at(request: u64, level: wire::AckLevel, copies: u8) -> Vec<u8> {
+    head(|mut frame| {
+        frame.set_request(request);
+        frame.set_publish(level);
+        frame.set_copies(copies);
     })
 }
 

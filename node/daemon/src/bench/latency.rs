@@ -25,7 +25,7 @@ pub(crate) async fn run_at(
     rate: u32,
     count: usize,
 ) -> anyhow::Result<Row> {
-    let batching = PublishConfig { batch_events_max: 1, ack, ..PublishConfig::default() };
+    let batching = PublishConfig { batch_events_max: 1, ack: ack.into(), ..PublishConfig::default() };
     let (sender, receiver) = (broker.client(batching.clone()).await?, broker.client(batching).await?);
     let publisher = sender.publisher(at)?;
     // The first one waits until the broker has seen the stream.

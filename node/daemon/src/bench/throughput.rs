@@ -84,7 +84,7 @@ pub(crate) async fn durable(broker: &Broker, args: &BenchArgs) -> anyhow::Result
 }
 
 pub(crate) fn batching(args: &BenchArgs, ack: AckLevel) -> PublishConfig {
-    PublishConfig { batch_bytes_max: args.batch_bytes, ack, ..PublishConfig::default() }
+    PublishConfig { batch_bytes_max: args.batch_bytes, ack: ack.into(), ..PublishConfig::default() }
 }
 
 /// Publishes until told to stop, then waits for the last ack; gives how many.

@@ -19,7 +19,7 @@ async fn l6_events_acked_durable_outlive_kill_9_at_any_moment_once_and_in_order(
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut node = Node::start_on(folder.path(), port);
-    let batching = PublishConfig { ack: AckLevel::Durable, ..PublishConfig::default() };
+    let batching = PublishConfig { ack: AckLevel::Durable.into(), ..PublishConfig::default() };
     let at = public_stream(&node.client(OWNER).await).await;
     let mut random = seed;
     let (mut durable, mut slowest) = (BTreeSet::new(), Duration::ZERO);

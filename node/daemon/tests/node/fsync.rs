@@ -55,7 +55,7 @@ async fn after_the_first_failed_fsync_nothing_is_acked_and_what_was_acked_durabl
 }
 
 async fn durable_client(node: &Node) -> Client {
-    node.client_with(OWNER, PublishConfig { ack: AckLevel::Durable, ..PublishConfig::default() }).await
+    node.client_with(OWNER, PublishConfig { ack: AckLevel::Durable.into(), ..PublishConfig::default() }).await
 }
 
 async fn history(client: &Client, at: StreamPartition) -> Vec<u64> {

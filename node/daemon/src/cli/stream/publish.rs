@@ -10,8 +10,7 @@ use bytes::Bytes;
 use clap::Args;
 use mainstem_client::{Client, PublishConfig, PublishReceipt, Publisher};
 use mainstem_model::{
-    AckLevel, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, StreamId,
-    limits::CONTENT_BYTES_MAX,
+    Ack, ContentType, EncryptionType, NewEvent, Partition, PartitionKey, StreamId, limits::CONTENT_BYTES_MAX,
 };
 use mainstem_protocol::Config;
 use serde_json::{Value, json};
@@ -39,9 +38,10 @@ pub(crate) struct PublishArgs {
     /// Field whose value, a text or a whole number, chooses the partition: one key, one partition, in order
     #[arg(short = 'k', long, value_name = "FIELD")]
     partition_key_field: Option<String>,
-    /// What to wait for: accepted (proven), stored (outlives the program), durable (outlives the power)
+    /// What to wait for: accepted (proven), stored (outlives the program), durable (outlives the power); 'durable(2)' waits for
+    /// two of the network's brokers
     #[arg(long, default_value = "stored")]
-    ack: AckLevel,
+    ack: Ack,
     /// Lines are base64; the events are binary
     #[arg(short, long, conflicts_with_all = ["raw", "with_metadata", "partition_key_field"])]
     binary: bool,
@@ -312,6 +312,7 @@ fn partition_of(value: &Value, field: &str, partitions: u16) -> Result<Partition
 mod tests {
     use super::*;
     use clap::Parser;
+    use mainstem_model::AckLevel;
 
     #[derive(Parser)]
     struct Wrap {
@@ -324,6 +325,21 @@ mod tests {
         let args = Wrap::try_parse_from(arguments).unwrap().args;
         let (partition, event) = read_event(line.as_bytes().to_vec(), &args, Partition::ZERO, 10)?;
         Ok((partition.number(), event.timestamp, String::from_utf8(event.content.to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn an_ack_is_a_level_at_one_broker_or_more() {
+        let ack = |options: &[&str]| {
+            let arguments = ["publish", "0x00000000000000000000000000000000000000ff"].iter().chain(options);
+            Wrap::try_parse_from(arguments).map(|wrap| wrap.args.ack).map_err(|error| error.to_string())
+        };
+        assert_eq!(ack(&[]), Ok(Ack::default()));
+        assert_eq!(ack(&["--ack", "accepted"]), Ok(AckLevel::Accepted.into()));
+        assert_eq!(ack(&["--ack", "durable(2)"]), Ok(Ack::new(AckLevel::Durable, 2)));
+        for text in ["durable(0)", "durable(256)", "soon"] {
+            let error = ack(&["--ack", text]).unwrap_err();
+            assert!(error.contains("--ack <ACK>"), "{error}");
+        }
     }
 
     #[test]
