@@ -22,6 +22,7 @@ mod publish;
 mod repair;
 mod series;
 mod session;
+mod status;
 mod subscription;
 
 pub use config::Config;
@@ -33,3 +34,4 @@ pub use event::{
 pub use node::Node;
 pub use peer::{Lane, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};
 pub use peers::Misdeed;
+pub use status::{LinkStatus, NetworkStatus, PeerStatus, ShardStatus};

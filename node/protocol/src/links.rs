@@ -2,7 +2,7 @@
 //! that what the one leaves out is seen.
 
 use crate::{
-    Misdeed, OutEvent, PeerMessage,
+    LinkStatus, Misdeed, OutEvent, PeerMessage,
     publish::{Context, StoredBatch},
 };
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
@@ -56,6 +56,17 @@ impl Links {
         self.followers_len
     }
 
+    /// The partitions that are followed.
+    pub(crate) fn status(&self) -> Vec<LinkStatus> {
+        let status = |(at, following): (&StreamPartition, &Following)| LinkStatus {
+            at: *at,
+            full: following.full.map(|link| link.peer),
+            heads: following.heads.map(|link| link.peer),
+            stands: self.stands(*at),
+        };
+        self.following.iter().map(status).collect()
+    }
+
     /// Whether a broker follows a partition here.
     pub(crate) fn is_follower(&self, peer: Address, at: StreamPartition) -> bool {
         self.followers.get(&at).is_some_and(|followers| followers.contains_key(&peer))
@@ -68,6 +79,11 @@ impl Links {
     /// Whether what is told of a partition comes here.
     pub(crate) fn stands(&self, at: StreamPartition) -> bool {
         self.following.get(&at).is_some_and(|following| following.full.is_some_and(|link| link.stands))
+    }
+
+    /// Who tells the batches of a partition.
+    pub(crate) fn parent(&self, at: StreamPartition) -> Option<Address> {
+        self.following.get(&at).and_then(|following| following.full).map(|link| link.peer)
     }
 
     /// For how long a partition has been followed, with some time more for what was on its way then; milliseconds.

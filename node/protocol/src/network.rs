@@ -1,5 +1,6 @@
 //! Who carries what, as this broker sees it.
 
+use crate::ShardStatus;
 use mainstem_model::{Address, Assignment, Shard, StreamPartition};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -79,6 +80,21 @@ impl Network {
     /// The other owners of each shard that is this broker's, with when it became so.
     pub(crate) fn mine(&self) -> impl Iterator<Item = (&[Address], i64)> {
         self.owners.values().filter_map(|owners| Some((&*owners.brokers, owners.since?)))
+    }
+
+    /// The assignment in force.
+    pub(crate) fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_deref()
+    }
+
+    /// The shards that this broker keeps.
+    pub(crate) fn kept(&self) -> Vec<ShardStatus> {
+        let all = self.owners.iter().map(|(shard, owners)| ShardStatus {
+            shard: shard.0,
+            owners: owners.brokers.to_vec(),
+            before: owners.before.as_deref().unwrap_or_default().to_vec(),
+        });
+        all.filter(|shard| shard.owners.contains(&self.me) || shard.before.contains(&self.me)).collect()
     }
 
     fn shard(&self, at: StreamPartition) -> Option<&Owners> {

@@ -1,6 +1,6 @@
 use crate::{
-    Config, Counters, InEvent, Misdeed, Now, OutEvent, PeerBatch, PeerFault, PeerMessage, ServerMessage,
-    SessionId,
+    Config, Counters, InEvent, Misdeed, NetworkStatus, Now, OutEvent, PeerBatch, PeerFault, PeerMessage,
+    ServerMessage, SessionId,
     answers::Answers,
     changes::Changes,
     copies::{self, Copies},
@@ -124,6 +124,28 @@ impl Node {
             copies_waiting: self.copies.len() as u64,
             ready: u64::from(self.ready),
             ..self.counters.clone()
+        }
+    }
+
+    /// The network as it sees it.
+    pub fn network_status(&self, now: Now) -> NetworkStatus {
+        let assignment = self.network.assignment();
+        let me = self.network.me();
+        let others = assignment.into_iter().flat_map(|assignment| assignment.members.keys());
+        let status = |peer: &Address| self.peers.status(*peer, now.up_ms, self.repair.pulls_from(*peer));
+        NetworkStatus {
+            me,
+            epoch: self.network.epoch(),
+            shards: assignment.map_or(1, |assignment| assignment.shards.number()),
+            replicas: assignment.map_or(1, |assignment| assignment.replicas),
+            ready: self.ready,
+            peers: others.filter(|peer| **peer != me).map(status).collect(),
+            kept: self.network.kept(),
+            links: self.links.status(),
+            followers: self.links.in_len(),
+            series_behind: self.repair.behind_len(),
+            parked_bytes: self.repair.parked_bytes(),
+            copies_waiting: self.copies.len(),
         }
     }
 
@@ -338,6 +360,7 @@ impl Parts<'_> {
         self.answers.handle_down(peer);
         self.repair.handle_down(peer, self.ingest, cx);
         links::handle_down(peer, cx);
+        self.delivery.handle_peer_down(peer, cx);
     }
 
     fn handle_message(&mut self, peer: Address, message: PeerMessage, cx: &mut Context<'_>) {
@@ -417,7 +440,8 @@ impl Parts<'_> {
             }
             // Not proven: the shell does not hand these in.
             PeerMessage::Pulled { .. } | PeerMessage::Proof { .. } => {}
-            PeerMessage::Resolved { .. } | PeerMessage::PageOf { .. } => {}
+            PeerMessage::Resolved { read, result } => self.delivery.handle_resolved(peer, read, result, cx),
+            PeerMessage::PageOf { read, result } => self.delivery.handle_page_of(peer, read, result, cx),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The other brokers: who is there, what each has on its way, and how it behaves.
 
-use crate::{Config, Counters, OutEvent, PeerMessage, publish::Context};
+use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, publish::Context};
 use mainstem_model::{Address, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -146,9 +146,21 @@ impl Peers {
         self.known.values().filter(|peer| peer.up).count()
     }
 
-    /// What a broker has to its name; 0 is good, at 100 it is dropped.
-    pub(crate) fn score(&self, peer: Address) -> u32 {
-        self.known.get(&peer).map_or(0, |peer| peer.score)
+    /// What there is to say of a broker.
+    pub(crate) fn status(&self, address: Address, now: i64, pulls: usize) -> PeerStatus {
+        let Some(peer) = self.known.get(&address) else {
+            let (up, ready, silent_ms, score, outstanding_bytes) = (false, false, None, 0, 0);
+            return PeerStatus { address, up, ready, silent_ms, score, outstanding_bytes, pulls };
+        };
+        PeerStatus {
+            address,
+            up: peer.up,
+            ready: peer.hello.is_some_and(|hello| hello.ready),
+            silent_ms: peer.up.then_some(now - peer.heard_at),
+            score: peer.score,
+            outstanding_bytes: peer.outstanding_bytes,
+            pulls,
+        }
     }
 
     /// Notes that a broker misbehaved; drops it if that was too much.

@@ -113,6 +113,11 @@ impl Repair {
         self.parked_bytes
     }
 
+    /// Pulls from a broker that are under way.
+    pub(crate) fn pulls_from(&self, peer: Address) -> usize {
+        self.pulls.values().filter(|pull| pull.peer == peer).count()
+    }
+
     /// Whether everything is settled that comparing with a broker has shown.
     pub(crate) fn is_settled(&self, peer: Address) -> bool {
         !self.behind.values().any(|behind| behind.compared.contains(&peer))

@@ -1,5 +1,6 @@
 //! Telling subscribers: from the store until they have caught up, live while they keep up, from the store again when not.
 
+mod away;
 mod room;
 
 use crate::{
@@ -7,8 +8,9 @@ use crate::{
     publish::{Context, StoredBatch},
     session::limit,
 };
+use away::{Away, AwayReads, Seen};
 use mainstem_model::{
-    Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
+    Batch, Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
     limits::PARTITIONS_MAX,
 };
 use room::{Place, Room};
@@ -38,6 +40,8 @@ pub(crate) struct Delivery {
     leaving: BTreeMap<Key, Leaving>,
     /// Subscriptions that wait until their partition can be read here.
     held: BTreeMap<StreamPartition, Vec<(Key, ReadStart)>>,
+    /// Reads that other brokers do for readers here.
+    away_reads: AwayReads,
 }
 
 /// What an ended subscription still holds.
@@ -82,6 +86,10 @@ struct Subscription {
     /// How many of them it was not told of yet.
     untold_damaged: u64,
     told_caught_up: bool,
+    /// It reads the past at another broker.
+    away: Option<Away>,
+    /// What it had there.
+    seen: Seen,
 }
 
 /// A read that is under way in the store.
@@ -114,6 +122,7 @@ impl Delivery {
             expiries: BTreeSet::new(),
             leaving: BTreeMap::new(),
             held: BTreeMap::new(),
+            away_reads: AwayReads::default(),
         }
     }
 
@@ -166,6 +175,8 @@ impl Delivery {
                 damaged: 0,
                 untold_damaged: 0,
                 told_caught_up: false,
+                away: None,
+                seen: Seen::default(),
             },
         );
         cx.out.push(OutEvent::Send {
@@ -188,6 +199,10 @@ impl Delivery {
             return self.held.entry(at).or_default().push((key, start));
         }
         subscription.reading = Some(Reading::Start);
+        subscription.away = if mine { None } else { Away::of(start, self.log) };
+        if subscription.away.is_some() {
+            return self.find_home(key, at, filter, cx);
+        }
         let read = cx.read_token();
         self.reads.insert(read, key);
         cx.out.push(OutEvent::ResolveStart { read, at, start, filter });
@@ -273,15 +288,22 @@ impl Delivery {
             return self.leaving_read(key, cx);
         };
         subscription.reading = None;
+        let leaves = subscription.away.as_ref().is_some_and(|away| away.peer().is_none());
         match result {
+            Ok(home) if leaves => self.send_away(key, Some(home), cx),
             // Nothing of the past was found, and what comes from now on is not asked for.
             Ok(cursor @ Cursor::Arrival { .. }) if !subscription.live && !subscription.resumed => {
                 self.end(key, Some(cursor), None, cx);
+            }
+            // Nothing of the past was found elsewhere.
+            Ok(Cursor::Arrival { .. }) if subscription.away.is_some() && !subscription.resumed => {
+                self.come_home(key, cx);
             }
             Ok(cursor) => {
                 subscription.mode = Mode::Reading { cursor };
                 self.read_on(key, cx);
             }
+            Err(_) if self.try_next(key, cx) => {}
             Err(refusal) => self.end(key, None, Some(refusal), cx),
         }
     }
@@ -304,17 +326,29 @@ impl Delivery {
         let Mode::Reading { cursor: before } = subscription.mode else { return };
         let page = match result {
             Ok(page) => page,
+            Err(_) if self.try_next(key, cx) => return self.use_room(key.0, cx),
             Err(refusal) => {
                 self.end(key, Some(before), Some(refusal), cx);
                 return self.use_room(key.0, cx);
             }
         };
+        if !self.note_away(key, &page) {
+            let why = "the past has more series than can be remembered where it meets what is live; ask for less of it";
+            self.end(key, Some(before), Some(Refusal::new(Code::LimitReached, why)), cx);
+            return self.use_room(key.0, cx);
+        }
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let at_home = subscription.away.is_none();
         subscription.mode = Mode::Reading { cursor: page.next };
         subscription.damaged += page.damaged;
         subscription.untold_damaged += page.damaged;
         cx.counters.batches_damaged += page.damaged;
         for past in page.batches {
             let bytes = past.bytes.len();
+            if at_home && subscription.has_had(&past.bytes) {
+                self.room.take_back(key.0, bytes, cx);
+                continue;
+            }
             subscription.queue_bytes += bytes;
             let events = u64::from(past.count.saturating_sub(past.cursor.skip()));
             subscription.events += events;
@@ -341,7 +375,9 @@ impl Delivery {
             self.end(key, Some(page.next), refusal, cx);
             return self.use_room(key.0, cx);
         }
-        if page.at_end {
+        if page.at_end && !at_home {
+            self.come_home(key, cx);
+        } else if page.at_end {
             self.go_live(key, page.next, cx);
         }
         self.tell_damage(key, page.next, cx);
@@ -417,6 +453,10 @@ impl Delivery {
             self.reads.insert(read, key);
             let (at, filter) = (subscription.at, subscription.filter);
             let bytes_max = room.min(PAGE_BYTES_MAX);
+            if let Some(peer) = subscription.away.as_ref().and_then(Away::peer) {
+                self.read_away(read, peer, (at, cursor, filter), bytes_max, cx);
+                continue;
+            }
             cx.out.push(OutEvent::ReadPage { read, at, cursor, filter, bytes_max });
         }
     }
@@ -434,7 +474,7 @@ impl Delivery {
             if *position < next {
                 continue;
             }
-            if !subscription.filter.wants(header) {
+            if !subscription.filter.wants(header) || subscription.seen.had(header) {
                 subscription.mode = Mode::Live { next: position + 1 };
                 continue;
             }
@@ -510,6 +550,7 @@ impl Delivery {
     /// Time has passed: sessions that hold room and do nothing with it end, and subscriptions whose right has run out.
     pub(crate) fn handle_tick(&mut self, cx: &mut Context<'_>) {
         self.room.end_stalled(cx);
+        self.end_late_reads(cx);
         let now_s = cx.now.unix_s();
         let over: Vec<_> =
             self.expiries.iter().take_while(|(until, _)| *until < now_s).map(|(_, key)| *key).collect();
@@ -586,6 +627,11 @@ impl Delivery {
 }
 
 impl Subscription {
+    /// Whether a stored batch was had before the reader came home.
+    fn has_had(&mut self, bytes: &[u8]) -> bool {
+        !self.seen.is_empty() && Batch::peek_header(bytes).is_ok_and(|header| self.seen.had(&header))
+    }
+
     fn caught_up(&mut self, key: Key, cursor: Cursor) -> OutEvent {
         let message = ServerMessage::CaughtUp {
             subscription: key.1,

@@ -1,0 +1,261 @@
+//! Reading the past of a partition that this broker does not keep: at one that does, until the reader stands where the own
+//! log goes on.
+
+use super::{Delivery, Key, Mode, Reading};
+use crate::{OutEvent, Page, PeerMessage, ReadToken, publish::Context};
+use mainstem_model::{
+    Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Series of which a reader of the past remembers how far it has come. With more, some batch could come twice at the seam, so
+/// the reading is ended instead.
+const SEEN_MAX: usize = 10_000;
+
+/// A reader that is sent to another broker.
+#[derive(Debug)]
+pub(super) struct Away {
+    start: ReadStart,
+    /// Whom it reads at; `None` until the own log's end is known.
+    peer: Option<Address>,
+    /// Who failed it.
+    failed: BTreeSet<Address>,
+    /// Where the own log goes on.
+    local: Option<Cursor>,
+    /// Least timestamp of the last batch it got there: the past goes on from here at another broker.
+    from: Option<i64>,
+}
+
+/// How far a reader has come in each series, so that nothing comes twice where two logs meet.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    until: BTreeMap<SeriesKey, u64>,
+}
+
+/// What other brokers were asked for readers here.
+#[derive(Debug, Default)]
+pub(super) struct AwayReads {
+    asked: BTreeMap<ReadToken, (Address, i64)>,
+}
+
+impl Seen {
+    pub(super) fn is_empty(&self) -> bool {
+        self.until.is_empty()
+    }
+
+    /// Whether a batch was had already. One that was not will be.
+    pub(super) fn had(&mut self, header: &Header) -> bool {
+        if self.until.is_empty() {
+            return false;
+        }
+        let series = SeriesKey::of(header);
+        match self.until.get(&series) {
+            Some(until) if header.next_sequence() <= *until => true,
+            // All that follows is new.
+            Some(_) => self.until.remove(&series).is_none(),
+            None => false,
+        }
+    }
+
+    fn note(&mut self, header: &Header) -> bool {
+        self.until.insert(SeriesKey::of(header), header.next_sequence());
+        self.until.len() <= SEEN_MAX
+    }
+}
+
+impl Away {
+    /// Whether a reader must be sent away for this start: what it asks for may lie elsewhere only.
+    pub(super) fn of(start: ReadStart, log: u64) -> Option<Self> {
+        let here = match start {
+            ReadStart::Now => true,
+            ReadStart::Cursor(cursor) => cursor.log() == log,
+            _ => false,
+        };
+        (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, from: None })
+    }
+
+    pub(super) const fn peer(&self) -> Option<Address> {
+        self.peer
+    }
+}
+
+impl Delivery {
+    /// The end of the own log is known: the reader goes to another broker for what lies before.
+    pub(super) fn send_away(&mut self, key: Key, local: Option<Cursor>, cx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let (at, mut filter) = (subscription.at, subscription.filter);
+        let Some(away) = &mut subscription.away else { return };
+        away.local = away.local.or(local);
+        let mut start = away.start;
+        // Cursors mean something to the broker that gave them only.
+        let only = match (start, away.from) {
+            (_, Some(from)) => {
+                filter.from = filter.from.max(from);
+                start = ReadStart::From;
+                None
+            }
+            (ReadStart::Cursor(cursor), None) => Some(cursor.log()),
+            _ => None,
+        };
+        let fits = |peer: &Address| {
+            let ready = cx.peers.hello(*peer).filter(|hello| hello.ready);
+            !away.failed.contains(peer) && ready.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
+        };
+        let parent = cx.links.parent(at).filter(fits);
+        let Some(peer) = parent.or_else(|| cx.network.sources(at).into_iter().find(fits)) else {
+            let refusal = if only.is_some() {
+                Refusal::new(
+                    Code::InvalidCursor,
+                    "the cursor is of a broker that is not there; read from a time on",
+                )
+            } else {
+                Refusal::new(
+                    Code::Overloaded,
+                    "no broker that keeps this partition answers; try again in a moment",
+                )
+            };
+            return self.end(key, None, Some(refusal), cx);
+        };
+        away.peer = Some(peer);
+        subscription.mode = Mode::Starting;
+        subscription.reading = Some(Reading::Start);
+        let read = cx.read_token();
+        self.reads.insert(read, key);
+        self.away_reads.asked.insert(read, (peer, cx.now.up_ms));
+        cx.tell(peer, PeerMessage::Resolve { read: read.0, at, start, filter });
+    }
+
+    /// Asks another broker for a page.
+    pub(super) fn read_away(
+        &mut self,
+        read: ReadToken,
+        peer: Address,
+        (at, cursor, filter): (StreamPartition, Cursor, ReadFilter),
+        bytes_max: usize,
+        cx: &mut Context<'_>,
+    ) {
+        self.away_reads.asked.insert(read, (peer, cx.now.up_ms));
+        let bytes_max = bytes_max as u64;
+        cx.tell(peer, PeerMessage::Read { read: read.0, at, cursor, filter, bytes_max });
+    }
+
+    /// Another broker has found a start.
+    pub(crate) fn handle_resolved(
+        &mut self,
+        peer: Address,
+        read: u64,
+        result: Result<Cursor, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        if self.is_asked(peer, ReadToken(read)) {
+            self.handle_start(ReadToken(read), result, cx);
+        }
+    }
+
+    /// Another broker has read a page.
+    pub(crate) fn handle_page_of(
+        &mut self,
+        peer: Address,
+        read: u64,
+        result: Result<Page, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        if self.is_asked(peer, ReadToken(read)) {
+            self.handle_page(ReadToken(read), result, cx);
+        }
+    }
+
+    fn is_asked(&mut self, peer: Address, read: ReadToken) -> bool {
+        let asked = self.away_reads.asked.get(&read).is_some_and(|(who, _)| *who == peer);
+        if asked {
+            self.away_reads.asked.remove(&read);
+        }
+        asked
+    }
+
+    /// Notes what a reader got elsewhere. `false` if that is more than can be remembered.
+    pub(super) fn note_away(&mut self, key: Key, page: &Page) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return true };
+        let Some(away) = &mut subscription.away else { return true };
+        let mut room = true;
+        for past in &page.batches {
+            if let Ok(header) = Batch::peek_header(&past.bytes) {
+                away.from = away.from.max(Some(header.timestamp_min));
+                room &= subscription.seen.note(&header);
+            }
+        }
+        room
+    }
+
+    /// A broker is gone, or does not answer: its readers go to another one.
+    pub(crate) fn handle_peer_down(&mut self, peer: Address, cx: &mut Context<'_>) {
+        let lost: Vec<_> = self
+            .away_reads
+            .asked
+            .iter()
+            .filter(|(_, (who, _))| *who == peer)
+            .map(|(read, _)| *read)
+            .collect();
+        for read in lost {
+            self.fail_away(read, cx);
+        }
+    }
+
+    pub(super) fn end_late_reads(&mut self, cx: &mut Context<'_>) {
+        let before = cx.now.up_ms - cx.config.pull_wait_ms;
+        let late: Vec<_> = self
+            .away_reads
+            .asked
+            .iter()
+            .filter(|(_, (_, at))| *at <= before)
+            .map(|(read, _)| *read)
+            .collect();
+        for read in late {
+            self.fail_away(read, cx);
+        }
+    }
+
+    fn fail_away(&mut self, read: ReadToken, cx: &mut Context<'_>) {
+        self.away_reads.asked.remove(&read);
+        let Some(key) = self.reads.get(&read).copied() else { return };
+        let refusal = Refusal::new(Code::Overloaded, "the broker that was asked does not answer");
+        let starting = self.subscriptions.get(&key).is_some_and(|it| it.reading == Some(Reading::Start));
+        if starting || self.leaving.get(&key).is_some_and(|it| it.reading == Some(Reading::Start)) {
+            self.handle_start(read, Err(refusal), cx);
+        } else {
+            self.handle_page(read, Err(refusal), cx);
+        }
+    }
+
+    /// Another broker did not do what it was asked for a reader: goes to the next. `false` if the reader is not away.
+    pub(super) fn try_next(&mut self, key: Key, cx: &mut Context<'_>) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
+        let Some(away) = &mut subscription.away else { return false };
+        let Some(peer) = away.peer.take() else { return false };
+        away.failed.insert(peer);
+        self.send_away(key, None, cx);
+        true
+    }
+
+    /// The past is told: the reader goes on in the own log.
+    pub(super) fn come_home(&mut self, key: Key, cx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let Some(cursor) = subscription.away.take().and_then(|away| away.local) else { return };
+        subscription.mode = Mode::Reading { cursor };
+        self.read_on(key, cx);
+    }
+
+    /// Looks where the own log ends, before a reader goes away.
+    pub(super) fn find_home(
+        &mut self,
+        key: Key,
+        at: StreamPartition,
+        filter: ReadFilter,
+        cx: &mut Context<'_>,
+    ) {
+        let read = cx.read_token();
+        self.reads.insert(read, key);
+        let start = ReadStart::Now;
+        cx.out.push(OutEvent::ResolveStart { read, at, start, filter });
+    }
+}
