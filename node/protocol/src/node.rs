@@ -151,15 +151,15 @@ impl Node {
 
     /// Takes one thing that happened; what is to be done about it is added to `out`, in order.
     pub fn handle(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
+        let mut changed = None;
         if let InEvent::Registry(change) = &event {
             self.note_former(change);
-        }
-        let changed = self.changed_stream(&event);
-        match &event {
-            InEvent::Registry(change) => drop(self.registry.apply(change.clone())),
-            InEvent::Assigned(assignment) => self.assign(assignment, now),
-            InEvent::Tick => self.look_whether_ready(now),
-            _ => {}
+            changed = stream_of(change);
+            self.registry.apply(change.clone());
+        } else if let InEvent::Assigned(assignment) = &event {
+            self.assign(assignment, now);
+        } else if let InEvent::Tick = &event {
+            self.look_whether_ready(now);
         }
         let was_ready = self.told_ready;
         self.told_ready = self.ready;
@@ -176,15 +176,6 @@ impl Node {
             for peer in peers {
                 hello(peer, parts.log, cx);
             }
-        }
-    }
-
-    /// The stream whose rights an event changes.
-    fn changed_stream(&self, event: &InEvent) -> Option<StreamId> {
-        match event {
-            InEvent::Registry(RegistryChange::Stream(record)) => Some(record.id),
-            InEvent::Registry(RegistryChange::Removed(id) | RegistryChange::Grant(id, ..)) => Some(*id),
-            _ => None,
         }
     }
 
@@ -490,6 +481,15 @@ impl Parts<'_> {
         for peer in peers {
             beat(peer, cx);
         }
+    }
+}
+
+/// The stream whose rights a change may touch.
+const fn stream_of(change: &RegistryChange) -> Option<StreamId> {
+    match change {
+        RegistryChange::Stream(record) => Some(record.id),
+        RegistryChange::Removed(id) | RegistryChange::Grant(id, ..) => Some(*id),
+        RegistryChange::Delegation(..) => None,
     }
 }
 

@@ -189,7 +189,7 @@ impl Context<'_> {
     /// Whether a series may begin here with any of its batches: where this broker does not keep the partition, or does not
     /// have all of it yet.
     fn may_anchor(&self, at: StreamPartition) -> bool {
-        !self.network.is_alone() && !(self.network.is_mine(at) && self.ready)
+        !self.network.is_alone() && (!self.network.is_mine(at) || !self.ready)
     }
 }
 
@@ -222,17 +222,18 @@ impl Ingest {
             return match offer.source {
                 // It has taken no room yet.
                 Source::Client { session, request, .. } => cx.refuse(session, request, refusal),
-                _ => cx.refuse_offer(&offer, refusal),
+                Source::Store { .. } | Source::Feed { .. } | Source::Repair { .. } => {
+                    cx.refuse_offer(&offer, refusal);
+                }
             };
         }
         let key = SeriesKey::of(offer.batch.header());
-        match offer.source {
-            Source::Client { session, request, ack } if !cx.network.is_mine(key.stream_partition) => {
-                // IMPORTANT: what this broker would keep of it counts for nobody.
-                let waiter = CopyWaiter { session, request, ack, duplicate: false };
-                return copies::wait(&offer.batch, waiter, cx);
-            }
-            _ => {}
+        if let Source::Client { session, request, ack } = offer.source
+            && !cx.network.is_mine(key.stream_partition)
+        {
+            // IMPORTANT: what this broker would keep of it counts for nobody.
+            let waiter = CopyWaiter { session, request, ack, duplicate: false };
+            return copies::wait(&offer.batch, waiter, cx);
         }
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.push(offer);

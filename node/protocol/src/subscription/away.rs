@@ -69,7 +69,7 @@ impl Away {
         let here = match start {
             ReadStart::Now => true,
             ReadStart::Cursor(cursor) => cursor.log() == log,
-            _ => false,
+            ReadStart::Last(_) | ReadStart::From => false,
         };
         (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, from: None })
     }
