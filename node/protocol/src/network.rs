@@ -10,8 +10,11 @@ pub(crate) struct Network {
     me: Address,
     /// `None`: this broker is alone and carries everything.
     assignment: Option<Arc<Assignment>>,
-    /// By shard, filled as it is asked for.
     owners: BTreeMap<Shard, Owners>,
+    /// When the first assignment came.
+    began_at: i64,
+    /// The log was empty then.
+    blank: bool,
 }
 
 /// The brokers of one shard.
@@ -29,6 +32,18 @@ impl Network {
         self.me = me;
     }
 
+    /// The log under this broker is empty: all that it is to keep it has to get.
+    pub(crate) fn begin_blank(&mut self) {
+        self.blank = true;
+    }
+
+    /// Whether what others have of a partition fills up history here, and nobody is to be told of it as news: the partition is
+    /// new to this broker.
+    pub(crate) fn is_new(&self, at: StreamPartition) -> bool {
+        let since = self.shard(at).and_then(|owners| owners.since);
+        since.is_some_and(|since| self.blank || since > self.began_at)
+    }
+
     pub(crate) const fn me(&self) -> Address {
         self.me
     }
@@ -40,6 +55,9 @@ impl Network {
     /// Another assignment counts from now on.
     pub(crate) fn assign(&mut self, assignment: Arc<Assignment>, now: i64) {
         let before = self.assignment.replace(assignment.clone());
+        if before.is_none() {
+            self.began_at = now;
+        }
         let old = std::mem::take(&mut self.owners);
         for shard in assignment.shards.shards() {
             let brokers: Arc<[Address]> = assignment.brokers(shard).into();

@@ -89,6 +89,13 @@ impl Node {
         self
     }
 
+    /// Says that its log is empty: what other brokers have of what it is to keep is history here, and no news.
+    #[must_use]
+    pub fn over_empty_log(mut self) -> Self {
+        self.network.begin_blank();
+        self
+    }
+
     /// The bounds it keeps.
     pub const fn config(&self) -> &Config {
         &self.config
@@ -327,6 +334,7 @@ impl Parts<'_> {
             InEvent::Assigned(_) => {
                 let peers: Vec<_> = cx.peers.up().collect();
                 for peer in peers {
+                    hello(peer, self.log, cx);
                     inventory.begin(peer, cx);
                 }
                 links::handle_up(cx);

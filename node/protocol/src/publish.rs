@@ -186,10 +186,15 @@ impl Context<'_> {
         if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
     }
 
-    /// Whether a series may begin here with any of its batches: where this broker does not keep the partition, or does not
-    /// have all of it yet.
+    /// Whether a series may begin here with any of its batches: where this broker does not keep the partition, or has yet to get
+    /// all of it.
     fn may_anchor(&self, at: StreamPartition) -> bool {
-        !self.network.is_alone() && (!self.network.is_mine(at) || !self.ready)
+        !self.network.is_alone() && (!self.network.is_mine(at) || self.fills_up(at))
+    }
+
+    /// Whether what others have of a partition fills up history here.
+    pub(crate) fn fills_up(&self, at: StreamPartition) -> bool {
+        !self.ready && self.network.is_mine(at) && self.network.is_new(at)
     }
 }
 

@@ -61,8 +61,8 @@ struct Behind {
     /// Somebody waits.
     urgent: bool,
     pull: Option<u64>,
-    /// Brokers whose comparison is not over before this is.
-    compared: BTreeSet<Address>,
+    /// Brokers whose comparison is not over before the series has come so far.
+    compared: BTreeMap<Address, u64>,
 }
 
 /// A stretch of history to fill up.
@@ -120,7 +120,7 @@ impl Repair {
 
     /// Whether everything is settled that comparing with a broker has shown.
     pub(crate) fn is_settled(&self, peer: Address) -> bool {
-        !self.behind.values().any(|behind| behind.compared.contains(&peer))
+        !self.behind.values().any(|behind| behind.compared.contains_key(&peer))
             && !self.claims.values().flatten().any(|claim| claim.compared && claim.peer == peer)
             && !self.basing.values().any(|(_, claim)| claim.compared && claim.peer == peer)
     }
@@ -206,7 +206,7 @@ impl Repair {
         let sources = BTreeSet::from([claim.peer]);
         let compared = claim.compared.then_some(claim.peer);
         // What is here may begin later than what is there.
-        if claim.compared && cx.network.is_mine(at) && !cx.ready && own.next_sequence > 0 {
+        if claim.compared && own.next_sequence > 0 && cx.fills_up(at) {
             let read = cx.read_token();
             self.basing.insert(read, (series, claim));
             cx.out.push(OutEvent::ReadSeries {
@@ -270,7 +270,12 @@ impl Repair {
             behind.failed.remove(source);
         }
         behind.sources.extend(sources);
-        behind.compared.extend(compared);
+        if let Some(peer) = compared {
+            let until = match lack {
+                Lack::Forward { until } | Lack::Conflict { until } | Lack::Past(Past { until, .. }) => until,
+            };
+            behind.compared.insert(peer, until);
+        }
         self.start(series, ingest, cx);
     }
 
@@ -306,7 +311,7 @@ impl Repair {
             Lack::Forward { until } => {
                 let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
                 // A series that is new here is history, until this broker has all that it is to keep.
-                (SeriesFrom::Sequence(next), until, Some(next), unknown && !cx.ready)
+                (SeriesFrom::Sequence(next), until, Some(next), unknown && cx.fills_up(at))
             }
         };
         self.next_pull += 1;
@@ -396,6 +401,9 @@ impl Repair {
         let Some(own) = ingest.head(&series, cx) else { return };
         self.unpark(series, own, ingest, cx);
         let Some(behind) = self.behind.get_mut(&series) else { return };
+        if matches!(behind.lack(), Lack::Forward { .. }) {
+            behind.compared.retain(|_, until| own.next_sequence < *until);
+        }
         let whole = matches!(behind.lack(), Lack::Forward { until } if own.next_sequence >= until);
         let hopeless =
             behind.sources.iter().all(|source| behind.failed.contains(source) || !cx.peers.is_up(*source));
