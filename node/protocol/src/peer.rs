@@ -12,8 +12,9 @@ use std::sync::Arc;
 /// loses nothing of it but with the session.
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
-    /// First in every session. `log` is the number of the sender's store; `ready`: it holds what it should, as far as it knows.
-    Hello { log: u64, ready: bool },
+    /// First in every session, and again when it changes. `log` is the number of the sender's store; `ready`: it has all that it
+    /// is to keep as of this epoch.
+    Hello { log: u64, epoch: u32, ready: bool },
 
     // ------------------------------------------------ a batch to those who are to keep it
     /// Keep this batch. `durable`: somebody waits for its fsync.
@@ -49,8 +50,8 @@ pub enum PeerMessage {
     PullEnd { pull: u64, result: Result<PullEnd, Refusal> },
     /// Which partitions, behind `after`, have you for both of us to keep?
     Inventory { ask: u64, after: Option<StreamPartition> },
-    /// These, in order; `more`: and others. `ready`: as in `Hello`.
-    Inventoried { ask: u64, partitions: Vec<(StreamPartition, HeadsDigest)>, more: bool, ready: bool },
+    /// These, in order; `more`: and others.
+    Inventoried { ask: u64, partitions: Vec<(StreamPartition, HeadsDigest)>, more: bool },
     /// What have you in this range?
     Compare { ask: u64, range: SeriesRange },
     /// This.
