@@ -14,6 +14,8 @@ mod peer;
 mod publish;
 mod series;
 mod session;
+#[cfg(feature = "test-utils")]
+pub mod simulator;
 mod subscription;
 
 pub use config::Config;
