@@ -38,7 +38,8 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What tests may stand on beside that.
 const TEST_EDGES: &[(&str, &[&str])] = &[
-    ("mainstem-protocol", &["mainstem-crypto"]),
+    // Itself: its tests have its simulator switched on.
+    ("mainstem-protocol", &["mainstem-crypto", "mainstem-protocol"]),
     ("mainstem-store", &["mainstem-crypto"]),
     ("mainstem-chain", &["mainstem-devchain"]),
     ("mainstem-api", &["mainstem-store"]),

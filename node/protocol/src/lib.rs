@@ -22,6 +22,8 @@ mod publish;
 mod repair;
 mod series;
 mod session;
+#[cfg(feature = "test-utils")]
+pub mod simulator;
 mod status;
 mod subscription;
 

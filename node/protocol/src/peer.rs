@@ -4,7 +4,7 @@
 use crate::Page;
 use bytes::Bytes;
 use mainstem_model::{
-    BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
+    Batch,    BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
     SeriesRange, StreamPartition, VerifiedBatch,
 };
 use std::sync::Arc;
@@ -86,6 +86,14 @@ impl PeerBatch {
         match self {
             Self::Stored(bytes) => bytes,
             Self::Proven(batch) => batch.bytes(),
+        }
+    }
+
+    /// Its id; `None` if what lies in the store is no batch.
+    pub fn id(&self) -> Option<BatchId> {
+        match self {
+            Self::Stored(bytes) => Batch::peek_header(bytes).ok().map(|header| header.id()),
+            Self::Proven(batch) => Some(batch.id()),
         }
     }
 }

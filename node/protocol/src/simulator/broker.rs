@@ -1,0 +1,63 @@
+use super::{disk::Disk, hostile::Hostile, settings::Settings};
+use crate::{InEvent, Node};
+use mainstem_model::{Address, Assignment};
+use std::{collections::VecDeque, sync::Arc};
+
+/// One broker: the state machine under test and what stands around it.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) address: Address,
+    /// Absent while its process does not run.
+    pub(crate) node: Option<Node>,
+    pub(crate) disk: Disk,
+    /// Number of its process: what was meant for an earlier one is not for this one.
+    pub(crate) life: u32,
+    /// What waits for a paused process.
+    pub(crate) backlog: Option<VecDeque<InEvent>>,
+    /// By how much its clock is wrong, milliseconds.
+    pub(crate) clock_offset: i64,
+    /// How many steps of the registry it has heard of.
+    pub(crate) heard: usize,
+    pub(crate) assignment: Option<Arc<Assignment>>,
+    pub(crate) hostile: Option<Box<dyn Hostile>>,
+}
+
+impl Broker {
+    pub(crate) fn new(number: usize, hostile: Option<Box<dyn Hostile>>) -> Self {
+        let mut address = [0x0B; 20];
+        // Spread, as addresses are: by it shards are assigned.
+        address[..8].copy_from_slice(&super::random::mix(number as u64 + 1).to_be_bytes());
+        Self {
+            address: Address(address),
+            node: None,
+            disk: Disk::new(number as u64 + 1),
+            life: 0,
+            backlog: None,
+            clock_offset: 0,
+            heard: 0,
+            assignment: None,
+            hostile,
+        }
+    }
+
+    pub(crate) const fn is_honest(&self) -> bool {
+        self.hostile.is_none()
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        self.node.is_some()
+    }
+
+    pub(crate) fn start(&mut self, settings: &Settings) {
+        self.life += 1;
+        let node = Node::new(settings.node.clone(), self.disk.log.number).named(self.address);
+        self.node = Some(if self.disk.log.is_empty() { node.over_empty_log() } else { node });
+    }
+
+    /// Its process ends.
+    pub(crate) fn stop(&mut self) {
+        self.life += 1;
+        self.node = None;
+        self.backlog = None;
+    }
+}

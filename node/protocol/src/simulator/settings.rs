@@ -1,0 +1,150 @@
+use super::{
+    faults::{FaultKind, Faults},
+    hostile::HostileKind,
+    random::Random,
+};
+use crate::Config;
+use mainstem_model::limits::BATCH_BYTES_MAX;
+
+/// Which brokers have sessions with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mesh {
+    /// All, from the start and again whenever one ends.
+    Full,
+    /// Who tells another something has a session with it a round trip later; what was told before that is lost. For worlds in
+    /// which all with all would be too many.
+    OnTell,
+}
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everything that is drawn is drawn from this.
+    pub seed: u64,
+    /// How many brokers. Who holds what is followed for the first 64.
+    pub brokers: usize,
+    /// How many of them carry a partition; `None`: there is no assignment, each broker is alone.
+    pub replicas: Option<u8>,
+    /// How many of them count in the assignment, from the first on; the others serve clients only.
+    pub members: usize,
+    /// How many shards, a power of two.
+    pub shards: u32,
+    /// Partitions of the stream.
+    pub partitions: u16,
+    /// How many publish.
+    pub publishers: usize,
+    /// A publisher publishes about once in so many milliseconds.
+    pub publish_every_ms: i64,
+    /// How many subscribe; the n-th at broker n when `subscribers_spread`, else anywhere.
+    pub subscribers: usize,
+    /// One subscriber a broker, all live from now on: a world to measure delivery in.
+    pub subscribers_spread: bool,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// So many of a hundred brokers that are no members are killed in a minute, and come again.
+    pub churn_percent_per_minute: usize,
+    /// The last brokers are of these kinds.
+    pub hostile: Vec<HostileKind>,
+    /// Who has sessions with whom.
+    pub mesh: Mesh,
+    /// Distances are divided by this.
+    pub nearer: i64,
+    /// Of so many messages one needs to be sent again and comes a round trip later; what is behind it on its lane waits. 0: none.
+    pub loss_one_in: u64,
+    /// What a session carries, bytes in a millisecond, each way.
+    pub bytes_per_ms: i64,
+    /// Bytes that wait for a session to carry them. One more and the session ends.
+    pub queue_bytes_max: i64,
+    /// The brokers' bounds.
+    pub node: Config,
+    /// Keep what happens as text: slow, for reading one seed.
+    pub tracing: bool,
+    /// Count copies, hops and bytes: see [`Meter`](super::Meter).
+    pub metering: bool,
+}
+
+impl Settings {
+    /// One broker that knows no other.
+    pub fn alone(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0xA10E);
+        Self {
+            brokers: 1,
+            members: 1,
+            replicas: None,
+            publishers: 3 + random.below(3) as usize,
+            subscribers: 4 + random.below(4) as usize,
+            faults: Faults::some_of(&FaultKind::ALONE, &mut random),
+            ..Self::quiet(seed)
+        }
+    }
+
+    /// Seven brokers and a random half of all faults, one of the brokers hostile in every third seed.
+    pub fn swarm(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5A12);
+        let faults = Faults::some_of(&FaultKind::ALL, &mut random);
+        let hostile = if random.one_in(3) { random.pick(&HostileKind::ALL) } else { None };
+        let nearer = random.pick(&[1, 2, 10]).unwrap_or(1);
+        Self { faults, hostile: hostile.into_iter().collect(), nearer, ..Self::quiet(seed) }
+    }
+
+    /// `brokers` that each have a live subscriber of one stream that 3 of the first 7 carry; nothing goes wrong.
+    pub fn scale(seed: u64, brokers: usize) -> Self {
+        Self {
+            brokers,
+            members: brokers.min(7),
+            partitions: 1,
+            publishers: 1,
+            subscribers: brokers,
+            subscribers_spread: true,
+            mesh: Mesh::OnTell,
+            metering: true,
+            ..Self::quiet(seed)
+        }
+    }
+
+    /// Seven brokers of which three carry each partition; nothing goes wrong.
+    pub fn quiet(seed: u64) -> Self {
+        /// Small, so that readers fall behind now and then.
+        const QUEUE_MAX: usize = 3_000;
+        let node = Config {
+            subscription_queue_bytes_max: QUEUE_MAX,
+            delivery_queue_bytes_max: BATCH_BYTES_MAX + 3 * QUEUE_MAX,
+            series_cache_max: 4,
+            ..Config::default()
+        };
+        Self {
+            seed,
+            brokers: 7,
+            replicas: Some(3),
+            members: 7,
+            shards: 8,
+            partitions: 4,
+            publishers: 6,
+            publish_every_ms: 600,
+            subscribers: 10,
+            subscribers_spread: false,
+            faults: Faults::NONE,
+            churn_percent_per_minute: 0,
+            hostile: Vec::new(),
+            mesh: Mesh::Full,
+            nearer: 1,
+            loss_one_in: 0,
+            // 100 Mbit/s.
+            bytes_per_ms: 12_500,
+            queue_bytes_max: 8 << 20,
+            node,
+            tracing: false,
+            metering: false,
+        }
+    }
+
+    /// Whether broker `n` is honest.
+    pub fn is_honest(&self, n: usize) -> bool {
+        n + self.hostile.len() < self.brokers
+    }
+
+    pub(crate) fn hostility(&self, n: usize) -> Option<HostileKind> {
+        let honest = self.brokers.saturating_sub(self.hostile.len());
+        n.checked_sub(honest).and_then(|index| self.hostile.get(index)).copied()
+    }
+}

@@ -1,0 +1,144 @@
+use super::reference::Reference;
+use super::reference::Sealed;
+use crate::{SessionId, Subscribe, SubscriptionId};
+use mainstem_model::{Address, BatchId, Cursor, ReadStart, SeriesKey};
+use std::collections::BTreeMap;
+
+/// A subscriber that goes on from its cursor after each disconnect, always at the same broker.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) who: Address,
+    pub(crate) broker: usize,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) subscription: Option<SubscriptionId>,
+    /// Its right is taken, or is being taken.
+    pub(crate) revoked: bool,
+    /// It was told that its right is gone.
+    pub(crate) over: bool,
+    pub(crate) stalled: bool,
+    /// Bytes that its transport has not taken.
+    pub(crate) queue_bytes: usize,
+    /// When it was first told that it is live.
+    pub(crate) live_since: Option<i64>,
+    ask: Subscribe,
+    cursor: Option<Cursor>,
+    /// The stretch of each series that it has.
+    has: BTreeMap<SeriesKey, Stretch>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    first: u64,
+    next: u64,
+    last: BatchId,
+}
+
+impl Subscriber {
+    pub(crate) const fn new(who: Address, broker: usize, ask: Subscribe) -> Self {
+        Self {
+            who,
+            broker,
+            session: None,
+            subscription: None,
+            revoked: false,
+            over: false,
+            stalled: false,
+            queue_bytes: 0,
+            live_since: None,
+            ask,
+            cursor: None,
+            has: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn ask(&self) -> Subscribe {
+        match self.cursor {
+            Some(cursor) => Subscribe { start: ReadStart::Cursor(cursor), ..self.ask.clone() },
+            None => self.ask.clone(),
+        }
+    }
+
+    pub(crate) const fn close(&mut self) -> Option<SessionId> {
+        self.subscription = None;
+        self.queue_bytes = 0;
+        self.session.take()
+    }
+
+    /// The store that its cursor belongs to is gone: it begins anew, as if it had never been there.
+    pub(crate) fn begin_anew(&mut self) {
+        self.cursor = None;
+        self.has.clear();
+        self.live_since = None;
+    }
+
+    /// Takes a batch that was delivered.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn take(
+        &mut self,
+        sealed: &Sealed,
+        cursor: Cursor,
+        reference: &Reference,
+    ) -> Result<(), String> {
+        let header = sealed.batch.header();
+        let (key, id) = (SeriesKey::of(header), sealed.batch.id());
+        let about = || format!("series {}, sequence {}, {id:?}", key.series, header.sequence);
+        if sealed.unlawful {
+            return Err(format!("was given a batch of one who may not publish: {}", about()));
+        }
+        if key.stream_partition != self.ask.at || !self.ask.filter.wants(header) {
+            return Err(format!("was given what it had not asked for: {}", about()));
+        }
+        self.cursor = Some(cursor.with_skip(header.count));
+        let new = Stretch { first: header.sequence, next: header.next_sequence(), last: id };
+        let Some(stretch) = self.has.get_mut(&key) else {
+            self.has.insert(key, new);
+            return Ok(());
+        };
+        if reference.is_forked(&key) && reference.is_torn(&key) {
+            // Its first branch was lost, so the second may have taken its place.
+            *stretch = Stretch { first: stretch.first, ..new };
+            return Ok(());
+        }
+        if header.sequence < stretch.next {
+            if sealed.may_come_again() {
+                return Ok(());
+            }
+            return Err(format!("was given twice, or a second branch, up to {}: {}", stretch.next, about()));
+        }
+        if header.sequence > stretch.next {
+            return Err(format!("a gap from {} on: {}", stretch.next, about()));
+        }
+        if header.previous != stretch.last {
+            return Err(format!("does not go on from what was given before: {}", about()));
+        }
+        *stretch = Stretch { first: stretch.first, ..new };
+        Ok(())
+    }
+
+    /// Something that it must have got and has not.
+    pub(crate) fn missing(&self, reference: &Reference) -> Option<String> {
+        if self.revoked {
+            return None;
+        }
+        let Some(live_since) = self.live_since else { return Some("never became live".into()) };
+        let wanted = reference.required().filter(|sealed| {
+            let header = sealed.batch.header();
+            header.stream_partition == self.ask.at
+                && self.ask.filter.wants(header)
+                && (self.ask.start != ReadStart::Now || sealed.sent_at.is_some_and(|at| at > live_since))
+        });
+        for sealed in wanted {
+            let header = sealed.batch.header();
+            let stretch = self.has.get(&SeriesKey::of(header));
+            if stretch.is_none_or(|it| header.sequence < it.first || it.next < header.next_sequence()) {
+                return Some(format!(
+                    "series {} sequence {}, sent at {:?}, acked {:?}; it has {stretch:?}",
+                    header.series, header.sequence, sealed.sent_at, sealed.acked
+                ));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,123 @@
+//! What must be so in the end, and what is told when it is not.
+
+use super::World;
+use mainstem_model::StreamPartition;
+use std::fmt::Write;
+
+impl World {
+    /// Compares the world with the reference. To be called when it has settled.
+    ///
+    /// # Errors
+    /// The first thing that is not as it must be.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(violation) = self.violations.first() {
+            return Err(violation.clone());
+        }
+        self.check_publishers()?;
+        self.check_replicas()?;
+        self.check_subscribers()?;
+        self.check_idle()
+    }
+
+    fn check_publishers(&self) -> Result<(), String> {
+        for (n, publisher) in self.publishers.iter().enumerate() {
+            if !publisher.is_done() {
+                return Err(format!("{} batches of publisher {n} were never acked", publisher.unacked()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Honest brokers that carry a partition in the end.
+    fn carriers(&self, at: StreamPartition) -> Vec<usize> {
+        let assigned: Vec<_> = match self.epochs.last() {
+            Some(assignment) => {
+                assignment.brokers_of(at).iter().filter_map(|it| self.by_address.get(it).copied()).collect()
+            }
+            None => (0..self.brokers.len()).collect(),
+        };
+        assigned.into_iter().filter(|n| self.brokers[*n].is_honest()).collect()
+    }
+
+    fn check_replicas(&self) -> Result<(), String> {
+        for number in 0..self.settings.partitions {
+            let at = super::partition(number.into());
+            let carriers = self.carriers(at);
+            for sealed in self.reference.required().filter(|it| it.batch.header().stream_partition == at) {
+                if let Some(n) = carriers.iter().find(|n| !self.brokers[**n].disk.log.holds(&sealed.batch)) {
+                    return Err(format!(
+                        "{:?}, sequence {} of series {} in {at}, acked {:?}, is not at broker {n}",
+                        sealed.batch.id(),
+                        sealed.batch.header().sequence,
+                        sealed.batch.header().series,
+                        sealed.acked
+                    ));
+                }
+            }
+            // A broker alone has nobody to be equal to.
+            let [first, others @ ..] = carriers.as_slice() else { continue };
+            if self.epochs.is_empty() {
+                continue;
+            }
+            let log = |n: usize| &self.brokers[n].disk.log;
+            for other in others {
+                let (ours, theirs) = (log(*first).ids(at), log(*other).ids(at));
+                let equal = log(*first).digest(at) == log(*other).digest(at);
+                if let Some(one) = ours.symmetric_difference(&theirs).next() {
+                    return Err(format!("brokers {first} and {other} differ in {at}: {one:?}"));
+                }
+                if !equal {
+                    return Err(format!("brokers {first} and {other} have other heads in {at}"));
+                }
+            }
+        }
+        for (n, broker) in self.brokers.iter().enumerate().filter(|(_, broker)| broker.is_honest()) {
+            let unlawful =
+                self.reference.all().iter().find(|it| it.unlawful && broker.disk.log.holds(&it.batch));
+            if let Some(sealed) = unlawful {
+                return Err(format!("broker {n} keeps {:?} of one who may not publish", sealed.batch.id()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_subscribers(&self) -> Result<(), String> {
+        for (n, subscriber) in self.subscribers.iter().enumerate() {
+            if let Some(missing) = subscriber.missing(&self.reference) {
+                let broker = subscriber.broker;
+                return Err(format!("subscriber {n} at broker {broker} never got what it must: {missing}"));
+            }
+            if subscriber.revoked && !subscriber.over {
+                return Err(format!("subscriber {n} was never told that it may not read any more"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_idle(&self) -> Result<(), String> {
+        for (n, broker) in self.brokers.iter().enumerate() {
+            let Some(node) = &broker.node else { return Err(format!("broker {n} is not there")) };
+            let counters = node.counters();
+            let open = self.clients.values().filter(|(at, _)| *at == n).count() as u64;
+            let gauges = [counters.write_queue_bytes, counters.delivery_queue_bytes];
+            if gauges != [0, 0] {
+                return Err(format!("broker {n} holds {gauges:?} bytes and has nothing to do"));
+            }
+            if counters.sessions != open {
+                return Err(format!("broker {n} has {} sessions instead of {open}", counters.sessions));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that helps to understand this seed.
+    pub fn report(&self) -> String {
+        let mut out = format!("SEED={} after {} ms, {} steps\n", self.settings.seed, self.now, self.steps());
+        let _ = writeln!(out, "faults: {:?}, hostile: {:?}", self.settings.faults, self.settings.hostile);
+        for violation in &self.violations {
+            let _ = writeln!(out, "violated {violation}");
+        }
+        self.trace.tell(&mut out);
+        out
+    }
+}

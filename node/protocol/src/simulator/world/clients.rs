@@ -1,0 +1,290 @@
+//! Publishers and subscribers come, go, and hear answers.
+
+use super::{Client, Plan, START_MS, World};
+use crate::{InEvent, ServerMessage, SessionId, simulator::publisher::Turn};
+use mainstem_model::{Ack, AckLevel, Address, Code, Refusal, VerifiedBatch};
+use std::sync::Arc;
+
+/// A publisher that waits so long for an ack tries another broker, milliseconds.
+const ACK_WAIT_MS: i64 = 10_000;
+
+impl World {
+    fn open(&mut self, broker: usize, client: Client, identity: Option<Address>) -> SessionId {
+        self.last_session += 1;
+        let session = SessionId(self.last_session);
+        self.clients.insert(session, (broker, client));
+        self.handle(broker, InEvent::SessionOpened { session, identity });
+        session
+    }
+
+    fn close(&mut self, session: SessionId) {
+        if let Some((broker, _)) = self.clients.remove(&session) {
+            self.handle(broker, InEvent::SessionClosed { session });
+        }
+    }
+
+    /// Brokers that clients go to.
+    pub(super) fn serving(&self) -> Vec<usize> {
+        let all = self.brokers.iter().enumerate();
+        all.filter(|(_, broker)| broker.is_up() && broker.is_honest()).map(|(n, _)| n).collect()
+    }
+
+    // ------------------------------------------------ publishers
+
+    pub(super) fn publisher_back(&mut self, n: usize) {
+        if self.publishers[n].session.is_some() || self.publishers[n].stopped {
+            return;
+        }
+        let serving = self.serving();
+        let home = self.publishers[n].broker;
+        let stays = serving.contains(&home) && self.random.one_in(2);
+        let Some(broker) = (if stays { Some(home) } else { self.random.pick(&serving) }) else {
+            return self.plan(300, Plan::PublisherBack(n));
+        };
+        self.publishers[n].broker = broker;
+        let session = self.open(broker, Client::Publisher(n), None);
+        for batch in self.publishers[n].open(session) {
+            self.send_batch(n, batch);
+        }
+    }
+
+    /// A publisher disconnects, if it is connected, and comes back.
+    pub(super) fn publisher_away(&mut self, n: usize, later: i64) {
+        if let Some(session) = self.publishers[n].close() {
+            self.close(session);
+            self.plan(later, Plan::PublisherBack(n));
+        }
+    }
+
+    pub(super) fn publish(&mut self, n: usize) {
+        let every = self.settings.publish_every_ms;
+        let later = self.random.span(every / 4, every * 7 / 4);
+        self.plan(later, Plan::Publish(n));
+        let publisher = &mut self.publishers[n];
+        if publisher.waits_since().is_some_and(|since| since < self.now - ACK_WAIT_MS) {
+            self.publisher_away(n, 100);
+            return;
+        }
+        if self.settling || publisher.stopped || publisher.is_full() {
+            return;
+        }
+        for _ in 0..self.random.span(1, 4) {
+            let (time, publisher) = (START_MS + self.now, &mut self.publishers[n]);
+            let sealed = publisher.seal(time, &mut self.random, &self.verifier, &mut self.reference);
+            if let Some(batch) = sealed {
+                self.send_batch(n, batch);
+            }
+        }
+    }
+
+    /// Two batches for one place: one goes the usual way, the other to any broker.
+    pub(super) fn equivocate(&mut self, n: usize) {
+        let (time, publisher) = (START_MS + self.now, &mut self.publishers[n]);
+        if publisher.session.is_none() || publisher.stopped {
+            return;
+        }
+        let sealed = publisher.fork(time, &mut self.random, &self.verifier, &mut self.reference);
+        let Some([first, second]) = sealed else { return };
+        let serving = self.serving();
+        let Some(broker) = self.random.pick(&serving) else { return };
+        self.send_batch(n, first);
+        let session = self.open(broker, Client::Stray, None);
+        self.reference.note_sent(second.id(), self.now, self.is_barred(n));
+        let ack = Ack::new(AckLevel::Stored, 1);
+        self.last_request += 1;
+        let request = self.last_request;
+        self.handle(broker, InEvent::Publish { session, request, ack, batch: second });
+        self.plan(3_000, Plan::Stray(session, broker));
+    }
+
+    fn is_barred(&self, n: usize) -> bool {
+        self.publishers[n].revoked_at.is_some_and(|at| at < self.now)
+    }
+
+    fn send_batch(&mut self, n: usize, batch: Arc<VerifiedBatch>) {
+        let Some(session) = self.publishers[n].session else { return };
+        let ack = if self.settling {
+            Ack::new(AckLevel::Durable, self.publishers[n].copies_max.min(2))
+        } else {
+            self.publishers[n].draw_ack(&mut self.random)
+        };
+        self.last_request += 1;
+        let request = self.last_request;
+        let barred = self.is_barred(n);
+        self.publishers[n].asked(request, batch.id(), ack, self.now);
+        self.reference.note_sent(batch.id(), self.now, barred);
+        let broker = self.publishers[n].broker;
+        self.handle(broker, InEvent::Publish { session, request, ack, batch });
+    }
+
+    fn publisher_receives(&mut self, n: usize, message: ServerMessage) {
+        match message {
+            ServerMessage::Ack { request, batch, ack, .. } => {
+                let Some(asked) = self.publishers[n].acked(request, batch, ack) else {
+                    return self
+                        .violate(format!("publisher {n} was acked what it had not asked for: {batch:?}"));
+                };
+                if ack.level < asked.level || ack.copies < asked.copies {
+                    self.violate(format!("publisher {n} asked for {asked} and was acked {ack}: {batch:?}"));
+                }
+                let ack = Ack::new(asked.level, asked.copies);
+                let copies = self.reference.note_acked(batch, ack) + self.settings.hostile.len() as u32;
+                if copies < u32::from(ack.copies) {
+                    self.violate(format!("{batch:?} was acked {ack} and is so at {copies} brokers"));
+                }
+            }
+            ServerMessage::Refused { request, refusal } => {
+                match self.publishers[n].refused(request, refusal.code) {
+                    Turn::None => {}
+                    Turn::Reconnect => {
+                        let later = self.random.span(50, 600);
+                        self.publisher_away(n, later);
+                    }
+                    Turn::Wrong => self.violate(format!("publisher {n} was refused: {refusal}")),
+                }
+            }
+            other => self.violate(format!("publisher {n} was told {other:?}")),
+        }
+    }
+
+    // ------------------------------------------------ subscribers
+
+    pub(super) fn subscriber_back(&mut self, n: usize) {
+        let subscriber = &self.subscribers[n];
+        if subscriber.session.is_some() || subscriber.over {
+            return;
+        }
+        let broker = subscriber.broker;
+        if !self.brokers[broker].is_up() {
+            return self.plan(300, Plan::SubscriberBack(n));
+        }
+        let session = self.open(broker, Client::Subscriber(n), Some(self.subscribers[n].who));
+        self.subscribers[n].session = Some(session);
+        let subscribe = self.subscribers[n].ask();
+        self.last_request += 1;
+        self.handle(broker, InEvent::Subscribe { session, request: self.last_request, subscribe });
+    }
+
+    pub(super) fn subscriber_away(&mut self, n: usize, later: i64) {
+        if let Some(session) = self.subscribers[n].close() {
+            self.close(session);
+            self.plan(later, Plan::SubscriberBack(n));
+        }
+    }
+
+    fn flush(&mut self, n: usize, bytes: usize) {
+        let subscriber = &mut self.subscribers[n];
+        let (Some(session), Some(subscription)) = (subscriber.session, subscriber.subscription) else {
+            return;
+        };
+        subscriber.queue_bytes -= bytes;
+        let broker = subscriber.broker;
+        let life = self.brokers[broker].life;
+        self.plan(0, Plan::Node(broker, life, InEvent::Flushed { session, subscription, bytes }));
+    }
+
+    pub(super) fn unstall(&mut self, n: usize) {
+        self.subscribers[n].stalled = false;
+        let bytes = self.subscribers[n].queue_bytes;
+        if bytes > 0 {
+            self.flush(n, bytes);
+        }
+    }
+
+    fn subscriber_receives(&mut self, n: usize, message: ServerMessage) {
+        match message {
+            ServerMessage::Subscribed { subscription, .. } => {
+                self.subscribers[n].subscription = Some(subscription);
+            }
+            ServerMessage::Deliver { subscription, cursor, batch, .. } => {
+                if self.subscribers[n].subscription != Some(subscription) {
+                    return self.violate(format!("subscriber {n} has no subscription {subscription:?}"));
+                }
+                let Some(sealed) = self.reference.delivered(&batch) else {
+                    return self.violate(format!("subscriber {n} was given what nobody sealed"));
+                };
+                let subscriber = &mut self.subscribers[n];
+                if self.settings.metering {
+                    let delay = self.now - sealed.sent_at.unwrap_or(self.now);
+                    self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
+                }
+                subscriber.queue_bytes += batch.len();
+                let taken = subscriber.take(sealed, cursor, &self.reference);
+                if !subscriber.stalled {
+                    self.flush(n, batch.len());
+                }
+                if let Err(what) = taken {
+                    let broker = self.subscribers[n].broker;
+                    self.violate(format!("subscriber {n} at broker {broker} {what}"));
+                }
+            }
+            ServerMessage::CaughtUp { more, .. } => {
+                let subscriber = &mut self.subscribers[n];
+                if !more && subscriber.live_since.is_none() {
+                    subscriber.live_since = Some(self.now);
+                }
+            }
+            ServerMessage::Ended { refusal: Some(refusal), .. } | ServerMessage::Refused { refusal, .. } => {
+                self.subscriber_refused(n, refusal);
+            }
+            other @ (ServerMessage::Ended { refusal: None, .. }
+            | ServerMessage::SignedIn { .. }
+            | ServerMessage::Ack { .. }
+            | ServerMessage::Unsubscribed { .. }) => {
+                self.violate(format!("subscriber {n} was told {other:?}"));
+            }
+        }
+    }
+
+    fn subscriber_refused(&mut self, n: usize, refusal: Refusal) {
+        let subscriber = &mut self.subscribers[n];
+        match refusal.code {
+            Code::MissingPermission if subscriber.revoked => subscriber.over = true,
+            Code::MissingPermission => {
+                return self.violate(format!("subscriber {n} may read and was refused: {refusal}"));
+            }
+            Code::InvalidCursor if self.settings.faults.has(super::FaultKind::Wipe) => {
+                subscriber.begin_anew()
+            }
+            Code::InvalidCursor => {
+                return self.violate(format!("subscriber {n} was refused its own cursor: {refusal}"));
+            }
+            _ => {}
+        }
+        self.subscriber_away(n, 500);
+    }
+
+    pub(super) fn receive(&mut self, session: SessionId, message: ServerMessage) {
+        match self.clients.get(&session) {
+            Some((_, Client::Publisher(n))) => self.publisher_receives(*n, message),
+            Some((_, Client::Subscriber(n))) => self.subscriber_receives(*n, message),
+            Some((_, Client::Stray)) => {
+                if let ServerMessage::Ack { batch, ack, .. } = message {
+                    self.reference.note_acked(batch, ack);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A broker's process has ended, and with it the sessions of its clients.
+    pub(super) fn lose_clients(&mut self, broker: usize) {
+        let here = self.clients.iter().filter(|(_, (at, _))| *at == broker);
+        let gone: Vec<_> = here.map(|(session, (_, client))| (*session, *client)).collect();
+        for (session, client) in gone {
+            self.clients.remove(&session);
+            let later = self.random.span(50, 1_500);
+            match client {
+                Client::Publisher(n) => {
+                    self.publishers[n].close();
+                    self.plan(later, Plan::PublisherBack(n));
+                }
+                Client::Subscriber(n) => {
+                    self.subscribers[n].close();
+                    self.plan(later, Plan::SubscriberBack(n));
+                }
+                Client::Stray => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a broker asks for is done here, as a driver does it: the disk, its delays, the clock.
+
+use super::{Plan, START_MS, TICK_MS, World};
+use crate::{InEvent, Now, OutEvent};
+use mainstem_model::limits::BATCH_BYTES_MAX;
+use std::{collections::VecDeque, mem};
+
+impl World {
+    /// A broker's process begins.
+    pub(super) fn start(&mut self, n: usize) {
+        if self.brokers[n].is_up() {
+            return;
+        }
+        let broker = &mut self.brokers[n];
+        broker.start(&self.settings);
+        let (heard, assignment, life) = (broker.heard, broker.assignment.clone(), broker.life);
+        self.trace.step(self.now, n, "start", u64::from(life));
+        for index in 0..heard {
+            let change = self.registry[index].clone();
+            self.handle(n, InEvent::Registry(change));
+        }
+        if let Some(assignment) = assignment {
+            self.handle(n, InEvent::Assigned(assignment));
+        }
+        let later = self.random.span(0, TICK_MS);
+        self.plan(later, Plan::Tick(n, life));
+        self.dial_all(n);
+    }
+
+    pub(super) fn handle(&mut self, n: usize, event: InEvent) {
+        let broker = &mut self.brokers[n];
+        if let Some(backlog) = &mut broker.backlog {
+            return backlog.push_back(event);
+        }
+        let Some(node) = broker.node.as_mut() else { return };
+        self.trace.take_in(self.now, n, &event);
+        let mut out = mem::take(&mut self.out);
+        let now = Now { unix_ms: START_MS + self.now + broker.clock_offset, up_ms: self.now };
+        node.handle(event, now, &mut out);
+        let (counters, config) = (node.counters(), node.config());
+        let over = if counters.delivery_queue_bytes as usize > config.delivery_queue_bytes_max {
+            Some(("deliveries", counters.delivery_queue_bytes))
+        } else if counters.write_queue_bytes as usize > config.write_queue_bytes_max + BATCH_BYTES_MAX {
+            Some(("writes", counters.write_queue_bytes))
+        } else {
+            None
+        };
+        if let Some((what, bytes)) = over {
+            self.violate(format!("broker {n} holds {bytes} bytes of {what}"));
+        }
+        for output in out.drain(..) {
+            self.trace.give_out(self.now, n, &output);
+            self.perform(n, output);
+        }
+        self.out = out;
+    }
+
+    fn perform(&mut self, n: usize, output: OutEvent) {
+        let life = self.brokers[n].life;
+        let disk = &mut self.brokers[n].disk;
+        match output {
+            OutEvent::Append { write, batch, received_at, durable, past } => {
+                if disk.append(write, batch, received_at, durable, past) {
+                    self.plan_io(n, Plan::WriteOut(n, life));
+                }
+            }
+            OutEvent::Freeze { write, proof, kept_max } => {
+                if disk.freeze(write, proof, kept_max) {
+                    self.plan_io(n, Plan::WriteOut(n, life));
+                }
+            }
+            OutEvent::Sync { write } => {
+                if disk.sync(write) {
+                    self.plan_io(n, Plan::Fsync(n, life));
+                }
+            }
+            OutEvent::ReadHead { .. }
+            | OutEvent::ReadBatch { .. }
+            | OutEvent::ResolveStart { .. }
+            | OutEvent::ReadPage { .. }
+            | OutEvent::ReadSeries { .. }
+            | OutEvent::ListPartitions { .. }
+            | OutEvent::DigestHeads { .. }
+            | OutEvent::SummarizeHeads { .. } => self.plan_io(n, Plan::Read(n, life, Box::new(output))),
+            OutEvent::Tell { peer, message } => self.tell(n, peer, message),
+            OutEvent::Drop { peer, for_ms, why } => self.drop_peer(n, peer, for_ms, why),
+            // The transport keeps the order of what it is given.
+            OutEvent::Send { session, message } => self.plan(0, Plan::Client(session, message)),
+        }
+    }
+
+    fn io_delay(&mut self, n: usize) -> i64 {
+        let delay = if self.random.one_in(20) { self.random.span(0, 400) } else { self.random.span(0, 12) };
+        if self.brokers[n].disk.slow_until > self.now { 50 + delay * 8 } else { delay }
+    }
+
+    fn plan_io(&mut self, n: usize, plan: Plan) {
+        let delay = self.io_delay(n);
+        self.plan(delay, plan);
+    }
+
+    /// The time of a completion: they come in the order of what they complete.
+    fn completion(&mut self, n: usize, delay: i64) -> i64 {
+        let disk = &mut self.brokers[n].disk;
+        disk.completes_at = disk.completes_at.max(self.now + delay);
+        disk.completes_at
+    }
+
+    pub(super) fn write_out(&mut self, n: usize) {
+        let life = self.brokers[n].life;
+        let written = self.brokers[n].disk.write();
+        if self.brokers[n].is_honest() {
+            for batch in &written.batches {
+                self.reference.note_stored(batch.id(), n);
+            }
+        }
+        if !written.stored.is_empty() {
+            let delay = self.random.span(0, 5);
+            let at = self.completion(n, delay);
+            self.plan_at(at, Plan::Node(n, life, InEvent::Stored { writes: written.stored }));
+        }
+        if written.sync {
+            let later = self.random.span(0, 3);
+            self.plan(later, Plan::Fsync(n, life));
+        }
+    }
+
+    pub(super) fn fsync(&mut self, n: usize) {
+        if !self.brokers[n].disk.wants_sync() {
+            return;
+        }
+        let (life, number) = (self.brokers[n].life, self.brokers[n].disk.written());
+        let delay = 4 + self.io_delay(n);
+        let at = self.completion(n, delay);
+        self.plan_at(at, Plan::Synced(n, life, number));
+    }
+
+    pub(super) fn synced(&mut self, n: usize, number: u64) {
+        let synced = self.brokers[n].disk.synced(number);
+        if self.brokers[n].is_honest() {
+            for batch in &synced.batches {
+                self.reference.note_synced(batch.id(), n);
+            }
+        }
+        if !synced.durable.is_empty() {
+            self.handle(n, InEvent::Durable { writes: synced.durable });
+        }
+        for (write, result) in synced.frozen {
+            self.handle(n, InEvent::Frozen { write, result });
+        }
+    }
+
+    pub(super) fn read(&mut self, n: usize, read: OutEvent) {
+        let broker = &self.brokers[n];
+        let (log, life) = (&broker.disk.log, broker.life);
+        let clock = START_MS + self.now + broker.clock_offset;
+        let answer = match read {
+            OutEvent::ReadHead { series } => InEvent::HeadRead { series, result: Ok(log.head(&series)) },
+            OutEvent::ReadBatch { read, series, sequence } => {
+                InEvent::BatchRead { read, result: Ok(log.batch(&series, sequence)) }
+            }
+            OutEvent::ResolveStart { read, at, start, filter } => {
+                InEvent::StartResolved { read, result: log.start(at, start, &filter) }
+            }
+            OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
+                InEvent::PageRead { read, result: log.page(at, cursor, &filter, bytes_max) }
+            }
+            OutEvent::ReadSeries { read, series, from, until, bytes_max } => {
+                let page = log.series_page(&series, from, until, bytes_max, clock);
+                InEvent::SeriesRead { read, result: Ok(page) }
+            }
+            OutEvent::ListPartitions { read, after, max } => {
+                InEvent::PartitionsListed { read, result: Ok(log.partitions(after, max)) }
+            }
+            OutEvent::DigestHeads { read, partitions } => {
+                let digests = partitions.into_iter().map(|at| log.digest(at)).collect();
+                InEvent::HeadsDigested { read, result: Ok(digests) }
+            }
+            OutEvent::SummarizeHeads { read, range, heads_max, parts } => {
+                let summary = log.summarize(&range, heads_max, parts);
+                InEvent::HeadsSummarized { read, result: Ok(summary) }
+            }
+            OutEvent::Append { .. }
+            | OutEvent::Sync { .. }
+            | OutEvent::Freeze { .. }
+            | OutEvent::Tell { .. }
+            | OutEvent::Drop { .. }
+            | OutEvent::Send { .. } => return,
+        };
+        let later = self.random.span(0, 6);
+        self.plan(later, Plan::Node(n, life, answer));
+    }
+
+    pub(super) fn tick(&mut self, n: usize) {
+        let life = self.brokers[n].life;
+        self.plan(TICK_MS, Plan::Tick(n, life));
+        if self.brokers[n].backlog.is_some() {
+            return;
+        }
+        self.handle(n, InEvent::Tick);
+        self.tell_unasked(n);
+    }
+
+    /// A paused broker goes on, with everything that it has not handled.
+    pub(super) fn resume(&mut self, n: usize) {
+        for event in self.brokers[n].backlog.take().unwrap_or_else(VecDeque::new) {
+            self.handle(n, event);
+        }
+    }
+
+    /// A broker hears of the registry's steps up to `until`.
+    pub(super) fn hear(&mut self, n: usize, until: usize) {
+        let heard = self.brokers[n].heard;
+        self.brokers[n].heard = heard.max(until);
+        for index in heard..until {
+            let change = self.registry[index].clone();
+            self.handle(n, InEvent::Registry(change));
+        }
+    }
+
+    /// A broker hears of an epoch.
+    pub(super) fn assign(&mut self, n: usize, index: usize) {
+        let assignment = self.epochs[index].clone();
+        let broker = &mut self.brokers[n];
+        if broker.assignment.as_ref().is_some_and(|known| known.epoch >= assignment.epoch) {
+            return;
+        }
+        broker.assignment = Some(assignment.clone());
+        self.handle(n, InEvent::Assigned(assignment));
+    }
+}

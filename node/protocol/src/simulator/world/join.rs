@@ -1,0 +1,193 @@
+//! Sessions between brokers begin, carry and end.
+
+use super::{Mesh, Plan, World};
+use crate::{
+    InEvent, PeerBatch, PeerMessage,
+    simulator::{
+        meter::wire_bytes,
+        network::{Letter, Pair, Sent, SessionNumber},
+    },
+};
+use mainstem_model::Address;
+
+impl World {
+    pub(super) fn dial_all(&mut self, n: usize) {
+        if self.settings.mesh == Mesh::OnTell || self.settings.replicas.is_none() {
+            return;
+        }
+        for other in 0..self.brokers.len() {
+            if other != n {
+                self.redial(n, other);
+            }
+        }
+    }
+
+    fn redial(&mut self, a: usize, b: usize) {
+        let pair = (a.min(b), a.max(b));
+        if self.dialing.insert(pair) {
+            let later = self.random.span(100, 1_000);
+            self.plan(later, Plan::Dial(pair));
+        }
+    }
+
+    pub(super) fn dial(&mut self, pair: Pair) {
+        let (a, b) = pair;
+        self.dialing.remove(&pair);
+        if self.network.are_joined(a, b) {
+            return;
+        }
+        let answers = |n: usize| self.brokers[n].is_up() && self.brokers[n].backlog.is_none();
+        let can = answers(a) && answers(b) && self.network.can_join(a, b, self.now);
+        if can {
+            let session = self.network.next_session();
+            let there = self.network.distance((a, b));
+            let back = there + self.network.distance((b, a));
+            self.plan(there, Plan::Up { here: b, there: a, session, last: false });
+            self.plan(back, Plan::Up { here: a, there: b, session, last: true });
+        }
+        if self.settings.mesh == Mesh::Full {
+            // Seen to again when this has come to something.
+            self.redial(a, b);
+        }
+    }
+
+    pub(super) fn up(&mut self, here: usize, there: usize, session: SessionNumber, last: bool) {
+        let half = last && self.network.session(there, here) != Some(session);
+        let cut = self.network.is_cut((here, there)) || self.network.is_cut((there, here));
+        if !self.brokers[here].is_up() || half || cut {
+            let later = self.random.span(3_000, 8_000);
+            return self.plan(later, Plan::Hangup { here: there, there: here, session });
+        }
+        let peer = self.brokers[there].address;
+        if self.network.open(here, there, session).is_some() {
+            self.handle(here, InEvent::PeerDown { peer });
+        }
+        self.handle(here, InEvent::PeerUp { peer });
+    }
+
+    /// One side ends a session.
+    pub(super) fn end(&mut self, here: usize, there: usize, session: SessionNumber) {
+        if !self.network.close(here, there, session) {
+            return;
+        }
+        let (peer, life) = (self.brokers[there].address, self.brokers[here].life);
+        self.plan(0, Plan::Node(here, life, InEvent::PeerDown { peer }));
+        let later = self.network.distance((here, there));
+        self.plan(later, Plan::Hangup { here: there, there: here, session });
+        if self.settings.mesh == Mesh::Full {
+            self.redial(here, there);
+        }
+    }
+
+    pub(super) fn hangup(&mut self, here: usize, there: usize, session: SessionNumber) {
+        if self.network.session(here, there) != Some(session) {
+            return;
+        }
+        if self.network.is_cut((there, here)) {
+            return self.plan(1_000, Plan::Hangup { here, there, session });
+        }
+        self.end(here, there, session);
+    }
+
+    /// A broker's process is gone, and its sessions with it. `silently`: the others find out by hearing nothing.
+    pub(super) fn leave(&mut self, n: usize, silently: bool) {
+        for (there, session) in self.network.forget(n) {
+            let distance = self.network.distance((n, there));
+            let later = if silently { self.random.span(3_000, 8_000) } else { distance };
+            self.plan(later, Plan::Hangup { here: there, there: n, session });
+        }
+    }
+
+    pub(super) fn tell(&mut self, n: usize, peer: Address, message: PeerMessage) {
+        let Some(mut hostile) = self.brokers[n].hostile.take() else {
+            return self.send(n, peer, message);
+        };
+        let mut says = Vec::new();
+        hostile.tell(peer, message, &mut |below| self.random.below(below), &mut says);
+        self.brokers[n].hostile = Some(hostile);
+        for (peer, message) in says {
+            self.send(n, peer, message);
+        }
+    }
+
+    pub(super) fn tell_unasked(&mut self, n: usize) {
+        let Some(mut hostile) = self.brokers[n].hostile.take() else { return };
+        let peers: Vec<_> = self.network.peers(n).iter().map(|peer| self.brokers[*peer].address).collect();
+        let mut says = Vec::new();
+        hostile.tick(&peers, &mut |below| self.random.below(below), &mut says);
+        self.brokers[n].hostile = Some(hostile);
+        for (peer, message) in says {
+            self.send(n, peer, message);
+        }
+    }
+
+    fn send(&mut self, n: usize, peer: Address, message: PeerMessage) {
+        let Some(there) = self.by_address.get(&peer).copied().filter(|there| *there != n) else { return };
+        if self.settings.metering && self.network.session(n, there).is_some() {
+            self.meter.sent(&message, wire_bytes(&message));
+        }
+        match self.network.send((n, there), message, self.now, &mut self.random) {
+            Sent::Arrives(at, letter) => self.plan_at(at, Plan::Arrive(Box::new(letter))),
+            Sent::Nowhere if self.settings.mesh == Mesh::OnTell => self.redial(n, there),
+            Sent::Nowhere => {}
+            Sent::Full(session) => self.end(n, there, session),
+        }
+    }
+
+    pub(super) fn arrive(&mut self, letter: Letter) {
+        let Some(Letter { from, to, message, .. }) = self.network.arrive(letter) else { return };
+        if self.settings.metering {
+            self.meter.came(from, to, &message);
+        }
+        let peer = self.brokers[from].address;
+        let message = match message {
+            PeerMessage::Pulled { pull, batch } => {
+                let Some(batch) = self.prove(&batch) else { return };
+                PeerMessage::Pulled { pull, batch }
+            }
+            PeerMessage::Proof { first, second } => {
+                let (Some(first), Some(second)) = (self.prove(&first), self.prove(&second)) else { return };
+                PeerMessage::Proof { first, second }
+            }
+            message => message,
+        };
+        self.handle(to, InEvent::Peer { peer, message });
+    }
+
+    /// What a shell does before it hands a batch in. Each was proven when it was sealed.
+    fn prove(&self, batch: &PeerBatch) -> Option<PeerBatch> {
+        let sealed = self.reference.find(batch.id()?)?;
+        (sealed.batch.bytes() == batch.bytes()).then(|| PeerBatch::Proven(sealed.batch.clone()))
+    }
+
+    pub(super) fn drop_peer(&mut self, n: usize, peer: Address, for_ms: u64, why: &'static str) {
+        let Some(there) = self.by_address.get(&peer).copied() else { return };
+        self.trace.step(self.now, n, why, there as u64);
+        let for_ms = i64::try_from(for_ms).unwrap_or(i64::MAX);
+        self.network.ban(n, there, self.now.saturating_add(for_ms));
+        if let Some(session) = self.network.session(n, there) {
+            self.end(n, there, session);
+        }
+    }
+
+    /// Ways are cut: on both sides of each the silence is noticed, each in its own time.
+    pub(super) fn cut(&mut self, pairs: &[Pair]) {
+        for (from, to) in pairs.iter().copied() {
+            self.network.cut((from, to));
+            for (here, there) in [(from, to), (to, from)] {
+                if let Some(session) = self.network.session(here, there) {
+                    let later = self.random.span(3_000, 8_000);
+                    self.plan(later, Plan::Silence { here, there, session });
+                }
+            }
+        }
+    }
+
+    pub(super) fn heal(&mut self, pairs: &[Pair]) {
+        for pair in pairs {
+            for letter in self.network.heal(*pair) {
+                self.plan(0, Plan::Arrive(Box::new(letter)));
+            }
+        }
+    }
+}

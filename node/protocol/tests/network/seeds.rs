@@ -1,0 +1,58 @@
+use mainstem_crypto::SecretKey;
+use mainstem_model::Signer;
+use mainstem_protocol::simulator::{Settings, World};
+use std::time::Instant;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// `SEED`, or so many from 0 on: `SEEDS` if it is set.
+pub(crate) fn seeds(count: u64) -> Vec<u64> {
+    match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("SEEDS").unwrap_or(count)).collect(),
+    }
+}
+
+/// Seconds that a world runs before it settles: `SPAN` if it is set.
+pub(crate) fn span_s(usual: u64) -> u64 {
+    number("SPAN").unwrap_or(usual)
+}
+
+pub(crate) fn world(settings: Settings) -> World {
+    let tracing = std::env::var("TRACE").is_ok();
+    let key = |n: u8| Signer::wallet(SecretKey::from_bytes(&[n; 32]).unwrap());
+    World::new(Settings { tracing, ..settings }, key)
+}
+
+/// Runs one seed to its end; what was violated, and the trace.
+pub(crate) fn run(settings: Settings, span_s: u64) -> (Result<(), String>, World) {
+    let mut world = world(settings);
+    world.run(span_s as i64 * 1_000);
+    world.settle();
+    (world.check(), world)
+}
+
+/// Runs seeds and panics at the first violation.
+pub(crate) fn check(count: u64, usual_span_s: u64, settings: impl Fn(u64) -> Settings) {
+    let (seeds, span_s, began) = (seeds(count), span_s(usual_span_s), Instant::now());
+    let (mut batches, mut required, mut steps) = (0, 0, 0);
+    for seed in &seeds {
+        let (result, world) = run(settings(*seed), span_s);
+        if let Err(violation) = result {
+            panic!("{violation}\n{}", world.report());
+        }
+        let (published, kept) = world.published();
+        batches += published;
+        required += kept;
+        steps += world.steps();
+    }
+    // 70 seconds to settle come on top of each.
+    let simulated = seeds.len() as f64 * (span_s + 70) as f64;
+    println!(
+        "{} seeds, {simulated} s simulated, {:.0} times as fast as real time; {steps} steps, {batches} batches, {required} of them required",
+        seeds.len(),
+        simulated / began.elapsed().as_secs_f64().max(0.001),
+    );
+}
