@@ -112,7 +112,8 @@ impl Copies {
         level: AckLevel,
         cx: &mut Context<'_>,
     ) {
-        // The chain of ids says that what lies before is the same as here, if the end is.
+        // IMPORTANT: this batch and no other. Its id names those before it, but a broker that is new to the partition may have
+        // begun its series here.
         if self.ends.get(&(series, next_sequence)) != Some(&last) {
             return;
         }
@@ -120,14 +121,10 @@ impl Copies {
         if !cx.network.is_keeper(broker, series.stream_partition) {
             return;
         }
-        let done: Vec<_> =
-            self.ends.range((series, 0)..=(series, next_sequence)).map(|(_, id)| *id).collect();
-        for id in done {
-            if let Some(pending) = self.pending.get_mut(&id) {
-                let held = pending.held.entry(broker).or_insert(level);
-                *held = (*held).max(level);
-                self.settle(id, cx);
-            }
+        if let Some(pending) = self.pending.get_mut(&last) {
+            let held = pending.held.entry(broker).or_insert(level);
+            *held = (*held).max(level);
+            self.settle(last, cx);
         }
     }
 

@@ -373,12 +373,12 @@ impl Parts<'_> {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);
             }
             PeerMessage::Held { series, next_sequence, last, durable } => {
-                known.give_room(series, next_sequence);
+                known.give_room((series, next_sequence));
                 let level = if durable { AckLevel::Durable } else { AckLevel::Stored };
                 copies::held(peer, series, next_sequence, last, level, cx);
             }
             PeerMessage::NotHeld { series, batch, refusal } => {
-                known.give_room(series, u64::MAX);
+                known.give_series_room(series);
                 copies::refused(peer, batch, refusal, cx);
             }
             PeerMessage::Follow { at, full, since_ms } => links::handle_follow(peer, at, full, since_ms, cx),

@@ -20,7 +20,7 @@ pub enum PeerMessage {
     // ------------------------------------------------ a batch to those who are to keep it
     /// Keep this batch. `durable`: somebody waits for its fsync.
     Store { durable: bool, batch: Arc<VerifiedBatch> },
-    /// Everything of the series up to `next_sequence` is kept, `last` being the batch that ends there.
+    /// The batch `last`, which ends before `next_sequence`, is kept.
     Held { series: SeriesKey, next_sequence: u64, last: BatchId, durable: bool },
     /// The batch of a `Store` is not kept and will not be.
     NotHeld { series: SeriesKey, batch: BatchId, refusal: Refusal },

@@ -220,14 +220,19 @@ impl Peer {
         true
     }
 
-    /// It has everything of a series up to here, or will never have it.
-    pub(crate) fn give_room(&mut self, series: SeriesKey, until: u64) {
+    /// It has answered for a batch.
+    pub(crate) fn give_room(&mut self, key: (SeriesKey, u64)) {
+        if let Some(gone) = self.outstanding.remove(&key) {
+            self.outstanding_bytes -= gone.bytes;
+        }
+    }
+
+    /// It has refused a batch of a series; those behind it are answered or time out.
+    pub(crate) fn give_series_room(&mut self, series: SeriesKey) {
         let done: Vec<_> =
-            self.outstanding.range((series, 0)..=(series, until)).map(|(key, _)| *key).collect();
+            self.outstanding.range((series, 0)..=(series, u64::MAX)).map(|(key, _)| *key).collect();
         for key in done {
-            if let Some(gone) = self.outstanding.remove(&key) {
-                self.outstanding_bytes -= gone.bytes;
-            }
+            self.give_room(key);
         }
     }
 

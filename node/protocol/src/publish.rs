@@ -186,10 +186,12 @@ impl Context<'_> {
         if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
     }
 
-    /// Whether a series may begin here with any of its batches: where this broker does not keep the partition, or has yet to get
-    /// all of it.
+    /// Whether a series may begin here with any of its batches.
+    ///
+    /// IMPORTANT: not where this broker keeps the partition. Equal heads say that two brokers have the same only because each
+    /// has all that lies before.
     fn may_anchor(&self, at: StreamPartition) -> bool {
-        !self.network.is_alone() && (!self.network.is_mine(at) || self.fills_up(at))
+        !self.network.is_alone() && !self.network.is_mine(at)
     }
 
     /// Whether what others have of a partition fills up history here.

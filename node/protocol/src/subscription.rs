@@ -375,7 +375,8 @@ impl Delivery {
             self.end(key, Some(page.next), refusal, cx);
             return self.use_room(key.0, cx);
         }
-        if page.at_end && !at_home {
+        if !at_home && (page.at_end || left_history) {
+            // What has come there since, comes here by the link.
             self.come_home(key, cx);
         } else if page.at_end {
             self.go_live(key, page.next, cx);
@@ -454,6 +455,8 @@ impl Delivery {
             let (at, filter) = (subscription.at, subscription.filter);
             let bytes_max = room.min(PAGE_BYTES_MAX);
             if let Some(peer) = subscription.away.as_ref().and_then(Away::peer) {
+                // A round trip for each page: as much as there is room reserved for.
+                let bytes_max = bytes_max.max(PAGE_BYTES_MAX.min(room::PAGE_ROOM) / 2);
                 self.read_away(read, peer, (at, cursor, filter), bytes_max, cx);
                 continue;
             }
