@@ -187,6 +187,7 @@ impl Driver {
             }
             // The parts of a network of brokers; they come with it.
             OutEvent::ReadSeries { .. }
+            | OutEvent::ReadProof { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }

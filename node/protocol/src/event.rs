@@ -98,6 +98,8 @@ pub enum InEvent {
     PeerFaulty { peer: Address, fault: PeerFault },
     /// Answer to [`OutEvent::ReadSeries`].
     SeriesRead { read: ReadToken, result: Result<SeriesPage, Refusal> },
+    /// Answer to [`OutEvent::ReadProof`]: both batches, as signed.
+    ProofRead { read: ReadToken, result: Result<Option<(Bytes, Bytes)>, Refusal> },
     /// Answer to [`OutEvent::ListPartitions`].
     PartitionsListed { read: ReadToken, result: Result<Vec<StreamPartition>, Refusal> },
     /// Answer to [`OutEvent::DigestHeads`]: one for each, in order.
@@ -129,6 +131,8 @@ pub enum OutEvent {
     /// Read stored batches of a series, from the one that holds `from` up to before `until`, about `bytes_max` bytes of them and
     /// at least one if there is one.
     ReadSeries { read: ReadToken, series: SeriesKey, from: SeriesFrom, until: u64, bytes_max: usize },
+    /// Read the proof for which a series was frozen.
+    ReadProof { read: ReadToken, series: SeriesKey },
     /// List at most `max` partitions behind `after` that have a series, in order.
     ListPartitions { read: ReadToken, after: Option<StreamPartition>, max: usize },
     /// Digest the heads of each of these partitions.

@@ -148,7 +148,8 @@ impl Inventory {
     ) {
         let Some((peer, Own::Digests(theirs))) = self.was_read(read) else { return };
         for ((at, digest), own) in theirs.into_iter().zip(result.unwrap_or_default()) {
-            if digest != own {
+            // Equal heads say nothing where this broker may have begun series in the middle, as a reader.
+            if digest != own || cx.fills_up(at) {
                 let range = whole(at);
                 self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
             }
@@ -194,7 +195,7 @@ impl Inventory {
             Ok(HeadsSummary::Parts(parts)) => parts.first().map(|(_, digest)| *digest).unwrap_or_default(),
             _ => HeadsDigest::default(),
         };
-        if own != theirs {
+        if own != theirs || cx.fills_up(range.at) {
             self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
         }
     }

@@ -310,6 +310,7 @@ impl Parts<'_> {
                     repair.handle_based(read, &result, ingest, cx);
                 }
             }
+            InEvent::ProofRead { read, result } => repair.handle_proof(read, result, cx),
             InEvent::PartitionsListed { read, result } => answers.handle_partitions(read, result, cx),
             InEvent::HeadsDigested { read, result } => {
                 if !answers.handle_digests(read, &result, cx) {
@@ -447,12 +448,15 @@ impl Parts<'_> {
     /// What taking in batches has led to, until nothing more comes of it.
     fn settle(&mut self, cx: &mut Context<'_>) {
         loop {
-            let Outcomes { gaps, proofs } = mem::take(&mut self.ingest.outcomes);
-            if gaps.is_empty() && proofs.is_empty() {
+            let Outcomes { gaps, forks, proofs } = mem::take(&mut self.ingest.outcomes);
+            if gaps.is_empty() && forks.is_empty() && proofs.is_empty() {
                 return;
             }
             for (offer, stands_at) in gaps {
                 self.repair.park(offer, stands_at, self.ingest, cx);
+            }
+            for fork in forks {
+                self.repair.handle_fork(fork, self.ingest, cx);
             }
             for (series, first, second) in proofs {
                 let at = series.stream_partition;

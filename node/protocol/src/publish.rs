@@ -43,11 +43,23 @@ pub(crate) enum Source {
     Repair { peer: Address, past: bool },
 }
 
+impl Source {
+    /// The broker that brought it.
+    const fn peer(&self) -> Option<Address> {
+        match self {
+            Self::Client { .. } => None,
+            Self::Store { peer, .. } | Self::Feed { peer } | Self::Repair { peer, .. } => Some(*peer),
+        }
+    }
+}
+
 /// What taking in a batch leads to beyond this broker's own log.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     /// Batches whose series lacks what lies before them, and the sequence that it stands at.
     pub(crate) gaps: Vec<(Offer, u64)>,
+    /// Batches that go on from another one than is here: of which series, where it stands, and who sent it.
+    pub(crate) forks: Vec<(SeriesKey, u64, Address)>,
     /// Proofs that were just kept here: both batches.
     pub(crate) proofs: Vec<(SeriesKey, Bytes, Bytes)>,
 }
@@ -370,6 +382,9 @@ impl Ingest {
                 cx.refuse_offer(&offer, refusal);
             }
             SeriesVerdict::Fork => {
+                if let Some(peer) = offer.source.peer() {
+                    self.outcomes.forks.push((key, head.next_sequence, peer));
+                }
                 let refusal = gap(format!(
                     "series {} goes on from batch {}, this one from {}",
                     key.series, head.last, header.previous

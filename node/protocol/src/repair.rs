@@ -1,14 +1,18 @@
 //! What other brokers have and this one lacks: noticed by heads, brought by pulls, and what came too early until then.
 
 use crate::{
-    Misdeed, OutEvent, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, links,
+    Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, links,
     publish::{Context, Ingest, Offer, Source},
 };
+use bytes::Bytes;
 use mainstem_model::{Address, Code, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+/// Proofs read for others at once; comparing brings up the rest.
+const PROVING_MAX: usize = 64;
 
 /// Series that are behind, and what is done about it.
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub(crate) struct Repair {
     next_pull: u64,
     /// Where series begin here is being read, to fill up what lies before.
     basing: BTreeMap<ReadToken, (SeriesKey, Claim)>,
+    /// Proofs that are being read for others.
+    proving: BTreeMap<ReadToken, Address>,
 }
 
 #[derive(Debug)]
@@ -201,6 +207,12 @@ impl Repair {
     ) {
         let at = series.stream_partition;
         if own.frozen || claim.head.frozen {
+            // Who has not heard of it goes on with the series.
+            if own.frozen && !claim.head.frozen && self.proving.len() < PROVING_MAX {
+                let read = cx.read_token();
+                self.proving.insert(read, claim.peer);
+                cx.out.push(OutEvent::ReadProof { read, series });
+            }
             return;
         }
         let sources = BTreeSet::from([claim.peer]);
@@ -242,6 +254,31 @@ impl Repair {
             self.fall_behind(series, lack, false, sources, compared, ingest, cx);
         }
         true
+    }
+
+    /// A broker's batch goes on from another one than is here: its batch at this place is got, to have the proof.
+    pub(crate) fn handle_fork(
+        &mut self,
+        (series, stands_at, peer): (SeriesKey, u64, Address),
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        let lack = Lack::Conflict { until: stands_at };
+        self.fall_behind(series, lack, true, BTreeSet::from([peer]), None, ingest, cx);
+    }
+
+    /// A proof was read for another broker.
+    pub(crate) fn handle_proof(
+        &mut self,
+        read: ReadToken,
+        result: Result<Option<(Bytes, Bytes)>, Refusal>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(peer) = self.proving.remove(&read) else { return };
+        if let Ok(Some((first, second))) = result {
+            let (first, second) = (PeerBatch::Stored(first), PeerBatch::Stored(second));
+            cx.tell(peer, PeerMessage::Proof { first, second });
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "what is known of a series, each of its own kind")]

@@ -66,6 +66,7 @@ impl Driver {
         match out {
             // The parts of a network of brokers; they come with it.
             OutEvent::ReadSeries { .. }
+            | OutEvent::ReadProof { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }

@@ -144,12 +144,13 @@ impl Disk {
                 What::Proof { proof, kept_max } => {
                     let series = proof.series();
                     let proofs = self.proofs.entry((series.stream_partition, series.origin)).or_default();
-                    let kept = *proofs < kept_max;
-                    if kept {
+                    let known = self.log.proof(&series).is_some();
+                    let kept = known || *proofs < kept_max;
+                    if kept && !known {
                         *proofs += 1;
-                        if self.log.freeze(&series, true) {
-                            self.unsynced.push_back((number, Record::Frozen(series)));
-                        }
+                        let both = (proof.first.bytes().clone(), proof.second.bytes().clone());
+                        self.log.freeze(&series, Some(both));
+                        self.unsynced.push_back((number, Record::Frozen(series)));
                     }
                     self.waiting.push((number, Wait::Frozen(write, kept)));
                 }
@@ -214,7 +215,7 @@ impl Disk {
                     if let Some(proofs) = self.proofs.get_mut(&(series.stream_partition, series.origin)) {
                         *proofs -= 1;
                     }
-                    self.log.freeze(&series, false);
+                    self.log.freeze(&series, None);
                 }
             }
         }

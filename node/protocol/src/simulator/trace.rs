@@ -146,6 +146,7 @@ fn mark_in(event: &InEvent) -> (&'static str, u64) {
         }
         InEvent::PeerFaulty { .. } => ("peer faulty", 0),
         InEvent::SeriesRead { read, .. } => ("series read", read.0),
+        InEvent::ProofRead { read, .. } => ("proof read", read.0),
         InEvent::PartitionsListed { read, .. } => ("partitions listed", read.0),
         InEvent::HeadsDigested { read, .. } => ("heads digested", read.0),
         InEvent::HeadsSummarized { read, .. } => ("heads summarized", read.0),
@@ -177,6 +178,7 @@ fn mark_out(event: &OutEvent) -> u64 {
         OutEvent::ResolveStart { read, .. } => (6, read.0),
         OutEvent::ReadPage { read, .. } => (7, read.0),
         OutEvent::ReadSeries { read, .. } => (8, read.0),
+        OutEvent::ReadProof { read, .. } => (15, read.0),
         OutEvent::ListPartitions { read, .. } => (9, read.0),
         OutEvent::DigestHeads { read, .. } => (10, read.0),
         OutEvent::SummarizeHeads { read, .. } => (11, read.0),

@@ -260,6 +260,7 @@ impl World {
                 panic!("SEED={}: nobody equivocates here: {proof:?}", self.seed)
             }
             OutEvent::ReadSeries { .. }
+            | OutEvent::ReadProof { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }
@@ -351,6 +352,7 @@ impl World {
                 InEvent::PageRead { read, result: Ok(self.log.page(at, cursor, &filter, bytes_max)) }
             }
             OutEvent::ReadSeries { .. }
+            | OutEvent::ReadProof { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }

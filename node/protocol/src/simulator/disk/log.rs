@@ -29,7 +29,8 @@ struct PartitionLog {
 #[derive(Debug, Default)]
 struct SeriesLog {
     batches: BTreeMap<u64, Arc<Kept>>,
-    frozen: bool,
+    /// Both batches, as signed, of a series that is frozen.
+    proof: Option<(Bytes, Bytes)>,
 }
 
 /// A stored batch.
@@ -56,7 +57,7 @@ impl SeriesLog {
     fn head(&self) -> SeriesHead {
         let last = self.batches.values().next_back();
         let head = last.map_or(SeriesHead::START, |kept| SeriesHead::after(&kept.batch));
-        SeriesHead { frozen: self.frozen, ..head }
+        SeriesHead { frozen: self.proof.is_some(), ..head }
     }
 
     /// The batch that holds an event number.
@@ -97,17 +98,21 @@ impl Log {
         partition.history.remove(&BatchKey::of(header));
         if let Some(series) = partition.series.get_mut(&(header.origin, header.series)) {
             series.batches.remove(&header.sequence);
-            if series.batches.is_empty() && !series.frozen {
+            if series.batches.is_empty() && series.proof.is_none() {
                 partition.series.remove(&(header.origin, header.series));
             }
         }
     }
 
-    /// Freezes a series or undoes that; whether that changed anything.
-    pub(crate) fn freeze(&mut self, series: &SeriesKey, frozen: bool) -> bool {
+    /// Freezes a series or undoes that.
+    pub(crate) fn freeze(&mut self, series: &SeriesKey, proof: Option<(Bytes, Bytes)>) {
         let partition = self.partitions.entry(series.stream_partition).or_default();
-        let series = partition.series.entry((series.origin, series.series)).or_default();
-        std::mem::replace(&mut series.frozen, frozen) != frozen
+        partition.series.entry((series.origin, series.series)).or_default().proof = proof;
+    }
+
+    /// The proof for which a series is frozen.
+    pub(crate) fn proof(&self, series: &SeriesKey) -> Option<(Bytes, Bytes)> {
+        self.series(series).and_then(|series| series.proof.clone())
     }
 
     /// No position that was ever given is given again.
@@ -145,7 +150,7 @@ impl Log {
     pub(crate) fn ids(&self, at: StreamPartition) -> BTreeSet<(SeriesKey, u64, BatchId)> {
         let partition = self.partitions.get(&at);
         let series = partition.into_iter().flat_map(|partition| &partition.series);
-        let batches = series.filter(|(_, series)| !series.frozen).flat_map(|(_, series)| &series.batches);
+        let batches = series.filter(|(_, series)| series.proof.is_none()).flat_map(|(_, series)| &series.batches);
         batches
             .map(|(sequence, kept)| (SeriesKey::of(kept.batch.header()), *sequence, kept.batch.id()))
             .collect()

@@ -79,6 +79,7 @@ impl World {
             | OutEvent::ResolveStart { .. }
             | OutEvent::ReadPage { .. }
             | OutEvent::ReadSeries { .. }
+            | OutEvent::ReadProof { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. } => self.plan_io(n, Plan::Read(n, life, Box::new(output))),
@@ -168,6 +169,9 @@ impl World {
             OutEvent::ReadSeries { read, series, from, until, bytes_max } => {
                 let page = log.series_page(&series, from, until, bytes_max, clock);
                 InEvent::SeriesRead { read, result: Ok(page) }
+            }
+            OutEvent::ReadProof { read, series } => {
+                InEvent::ProofRead { read, result: Ok(log.proof(&series)) }
             }
             OutEvent::ListPartitions { read, after, max } => {
                 InEvent::PartitionsListed { read, result: Ok(log.partitions(after, max)) }
