@@ -73,6 +73,8 @@ pub(crate) struct Ingest {
     /// Batches compared with what is stored at their place.
     compared: BTreeMap<ReadToken, Offer>,
     writes: BTreeMap<WriteToken, Write>,
+    /// Proofs of others whose series' head is being read.
+    proofs: BTreeMap<SeriesKey, Equivocation>,
     /// Proofs on their way to the store.
     freezing: BTreeMap<WriteToken, Freezing>,
     next_write: u64,
@@ -100,6 +102,7 @@ struct Freezing {
     /// Who brought the second one; `None` if another broker had the proof.
     offer: Option<Offer>,
     proof: (Bytes, Bytes),
+    series: SeriesKey,
     first: BatchId,
     bytes: usize,
 }
@@ -219,6 +222,7 @@ impl Ingest {
             waiting: BTreeMap::new(),
             compared: BTreeMap::new(),
             writes: BTreeMap::new(),
+            proofs: BTreeMap::new(),
             freezing: BTreeMap::new(),
             next_write: 0,
             queue_bytes: 0,
@@ -326,9 +330,14 @@ impl Ingest {
         cx: &mut Context<'_>,
     ) {
         let waiting = self.waiting.remove(&key).unwrap_or_default();
+        let proof = self.proofs.remove(&key);
         match result {
             Ok(head) => {
-                self.series.insert(key, SeriesState::new(head.unwrap_or(SeriesHead::START)));
+                let head = head.unwrap_or(SeriesHead::START);
+                self.series.insert(key, SeriesState::new(head));
+                if let Some(proof) = proof.filter(|_| !head.frozen) {
+                    self.keep_proof(None, proof, cx);
+                }
                 for offer in waiting {
                     self.place(offer, cx);
                 }
@@ -633,11 +642,16 @@ impl Ingest {
         if cx.check_past(key.stream_partition, key.origin.address()).is_err() || self.failed.is_some() {
             return Ok(());
         }
-        let frozen = self.series.find(&key).is_some_and(|state| state.head.frozen);
-        let under_way = self.freezing.values().any(|freezing| freezing.first == first.id());
-        if !frozen && !under_way && self.freezing.len() < PROOFS_AT_ONCE {
-            let (first, second) = (Batch::clone(first), Batch::clone(second));
-            self.keep_proof(None, Equivocation { first, second }, cx);
+        let under_way = self.freezing.len() + self.proofs.len();
+        if under_way >= PROOFS_AT_ONCE || self.freezing.values().any(|freezing| freezing.series == key) {
+            return Ok(());
+        }
+        let proof = Equivocation { first: Batch::clone(first), second: Batch::clone(second) };
+        // IMPORTANT: only one that is news is kept and told on, or it would go round for ever.
+        match self.head(&key, cx) {
+            Some(head) if head.frozen => {}
+            Some(_) => self.keep_proof(None, proof, cx),
+            None => drop(self.proofs.insert(key, proof)),
         }
         Ok(())
     }
@@ -652,7 +666,7 @@ impl Ingest {
         let both = (proof.first.bytes().clone(), proof.second.bytes().clone());
         let bytes = both.0.len() + both.1.len();
         self.queue_bytes += bytes;
-        self.freezing.insert(write, Freezing { offer, proof: both, first: proof.first.id(), bytes });
+        self.freezing.insert(write, Freezing { offer, proof: both, series: key, first: proof.first.id(), bytes });
         let kept_max = cx.config.proofs_per_origin_max;
         cx.out.push(OutEvent::Freeze { write, proof: Box::new(proof), kept_max });
     }
@@ -664,10 +678,8 @@ impl Ingest {
         result: Result<bool, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        let Some(Freezing { offer, proof, first, bytes }) = self.freezing.remove(&write) else { return };
+        let Some(Freezing { offer, proof, series: key, first, bytes }) = self.freezing.remove(&write) else { return };
         self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
-        let Ok(header) = Batch::peek_header(&proof.0) else { return };
-        let key = SeriesKey::of(&header);
         // One whose proof could not be written stays frozen as long as it is remembered.
         let kept = *result.as_ref().unwrap_or(&false);
         if let Some(state) = self.series.find(&key) {
