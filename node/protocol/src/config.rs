@@ -65,6 +65,9 @@ pub struct Config {
     pub link_left_ms: i64,
     /// A partition that nobody reads here any more is followed for so long, milliseconds.
     pub link_linger_ms: i64,
+    /// What came of a partition before it was followed is gone on with if it is not older than this, milliseconds: cursors that
+    /// were given then stay good. Of what is older they are refused with `INVALID_CURSOR`.
+    pub link_resume_ms: i64,
     /// Series that have changed and are remembered, for others to be told. What is forgotten is found by comparing.
     pub changes_max: usize,
     /// Heads in one message.
@@ -132,6 +135,7 @@ impl Default for Config {
             withheld_ms: 1_000,
             link_left_ms: 10_000,
             link_linger_ms: 30_000,
+            link_resume_ms: 3_600_000,
             // Some 200 bytes each.
             changes_max: 50_000,
             heads_per_message_max: 500,

@@ -100,6 +100,8 @@ pub enum InEvent {
     SeriesRead { read: ReadToken, result: Result<SeriesPage, Refusal> },
     /// Answer to [`OutEvent::ReadProof`]: both batches, as signed.
     ProofRead { read: ReadToken, result: Result<Option<(Bytes, Bytes)>, Refusal> },
+    /// Answer to [`OutEvent::ReadLast`]; `None` when nothing is kept.
+    LastRead { read: ReadToken, result: Result<Option<LastArrival>, Refusal> },
     /// Answer to [`OutEvent::ListPartitions`].
     PartitionsListed { read: ReadToken, result: Result<Vec<StreamPartition>, Refusal> },
     /// Answer to [`OutEvent::DigestHeads`]: one for each, in order.
@@ -133,6 +135,8 @@ pub enum OutEvent {
     ReadSeries { read: ReadToken, series: SeriesKey, from: SeriesFrom, until: u64, bytes_max: usize },
     /// Read the proof for which a series was frozen.
     ReadProof { read: ReadToken, series: SeriesKey },
+    /// Look what arrived last in a partition.
+    ReadLast { read: ReadToken, at: StreamPartition },
     /// List at most `max` partitions behind `after` that have a series, in order.
     ListPartitions { read: ReadToken, after: Option<StreamPartition>, max: usize },
     /// Digest the heads of each of these partitions.
@@ -170,6 +174,15 @@ pub struct PastBatch {
     /// How many events it has.
     pub count: u16,
     /// When it was taken in, milliseconds.
+    pub received_at: i64,
+}
+
+/// Where a partition's log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastArrival {
+    /// Arrival position of the next batch.
+    pub end: u64,
+    /// When the last one was taken in, milliseconds since 1970.
     pub received_at: i64,
 }
 

@@ -77,6 +77,12 @@ impl Inventory {
         self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after: None }, cx);
     }
 
+    /// Compares one partition with a broker.
+    pub(crate) fn compare(&mut self, peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
+        let range = whole(at);
+        self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
+    }
+
     pub(crate) fn handle_down(&mut self, peer: Address) {
         self.with.remove(&peer);
         self.reads.retain(|_, (with, _)| *with != peer);

@@ -30,7 +30,7 @@ mod subscription;
 pub use config::Config;
 pub use counters::Counters;
 pub use event::{
-    InEvent, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, ServerMessage, SessionId, Subscribe,
+    InEvent, LastArrival, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, ServerMessage, SessionId, Subscribe,
     SubscriptionId, WriteToken,
 };
 pub use node::Node;

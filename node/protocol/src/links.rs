@@ -2,7 +2,7 @@
 //! that what the one leaves out is seen.
 
 use crate::{
-    LinkStatus, Misdeed, OutEvent, PeerMessage,
+    LastArrival, LinkStatus, Misdeed, OutEvent, PeerMessage, ReadToken,
     publish::{Context, StoredBatch},
 };
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
@@ -29,6 +29,25 @@ struct Following {
     idle_since: Option<i64>,
     /// When a link last stood.
     stood_at: Option<i64>,
+    /// What of the partition was here before; `None` until the store has told.
+    before: Option<Before>,
+    /// The store is asked for that.
+    asked: ReadToken,
+}
+
+/// What was here of a partition when it began to be followed.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// Nothing that goes on: readers begin here, and series with the first batch that comes.
+    Fresh {
+        /// Where the own log ended: older cursors lead nowhere.
+        end: u64,
+    },
+    /// Something not old: it is gone on with, so that readers who come back miss nothing.
+    Resumed {
+        /// How long before the following began the last batch came, milliseconds.
+        age: i64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +95,19 @@ impl Links {
         self.following.contains_key(&at)
     }
 
-    /// Whether what is told of a partition comes here.
+    /// Whether a partition can be read here: what is told of it comes, and it is known what was here before.
     pub(crate) fn stands(&self, at: StreamPartition) -> bool {
-        self.following.get(&at).is_some_and(|following| following.full.is_some_and(|link| link.stands))
+        self.following.get(&at).is_some_and(|following| {
+            following.before.is_some() && following.full.is_some_and(|link| link.stands)
+        })
+    }
+
+    /// Whether a reader can go on from a position of the own log.
+    pub(crate) fn goes_on_from(&self, at: StreamPartition, position: u64) -> bool {
+        match self.following.get(&at).and_then(|following| following.before) {
+            Some(Before::Fresh { end }) => position >= end,
+            Some(Before::Resumed { .. }) | None => true,
+        }
     }
 
     /// Who tells the batches of a partition.
@@ -86,11 +115,19 @@ impl Links {
         self.following.get(&at).and_then(|following| following.full).map(|link| link.peer)
     }
 
-    /// For how long a partition has been followed, with some time more for what was on its way then; milliseconds.
-    pub(crate) fn followed_for(&self, at: StreamPartition, now: i64) -> u64 {
+    /// How old what comes of a partition may be, so that none is missed since it began to be followed, or since what was here
+    /// before; milliseconds.
+    pub(crate) fn reach_back(&self, at: StreamPartition, now: i64) -> u64 {
+        /// For what was on its way then.
         const BEFORE_MS: i64 = 2_000;
-        let since = self.following.get(&at).map_or(now, |following| following.since);
-        u64::try_from(now.saturating_sub(since).saturating_add(BEFORE_MS)).unwrap_or(0)
+        let reach = self.following.get(&at).map_or(0, |following| {
+            let age = match following.before {
+                Some(Before::Resumed { age }) => age.saturating_add(2 * BEFORE_MS),
+                Some(Before::Fresh { .. }) | None => 0,
+            };
+            now.saturating_sub(following.since).saturating_add(age)
+        });
+        u64::try_from(reach.saturating_add(BEFORE_MS)).unwrap_or(0)
     }
 }
 
@@ -100,6 +137,8 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
         let since = cx.now.up_ms;
         let following = links.following.entry(at).or_insert_with(|| Following {
             since,
+            before: None,
+            asked: ask_last(at, cx),
             full: None,
             heads: None,
             left: BTreeMap::new(),
@@ -109,6 +148,40 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
         following.idle_since = None;
         choose(at, following, cx);
     });
+}
+
+fn ask_last(at: StreamPartition, cx: &mut Context<'_>) -> ReadToken {
+    let read = cx.read_token();
+    cx.out.push(OutEvent::ReadLast { read, at });
+    read
+}
+
+/// The store has told what was here before. Gives the partition, and whom it can be compared with if it is gone on with.
+pub(crate) fn handle_last(
+    read: ReadToken,
+    result: Result<Option<LastArrival>, Refusal>,
+    cx: &mut Context<'_>,
+) -> Option<StreamPartition> {
+    let (at, following) = cx.links.following.iter_mut().find(|(_, following)| following.asked == read)?;
+    following.before = Some(match result {
+        Ok(Some(last)) => {
+            let age = cx.now.unix_ms.saturating_sub(last.received_at).max(0);
+            if age <= cx.config.link_resume_ms {
+                Before::Resumed { age }
+            } else {
+                Before::Fresh { end: last.end }
+            }
+        }
+        Ok(None) | Err(_) => Before::Fresh { end: 0 },
+    });
+    Some(*at)
+}
+
+/// The broker that tells the batches of a partition, if what was here before is gone on with: what they have is compared.
+pub(crate) fn compares_with(at: StreamPartition, cx: &Context<'_>) -> Option<Address> {
+    let following = cx.links.following.get(&at)?;
+    let link = following.full.filter(|link| link.stands)?;
+    matches!(following.before, Some(Before::Resumed { .. })).then_some(link.peer)
 }
 
 /// Nobody here reads a partition any more.

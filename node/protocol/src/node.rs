@@ -14,7 +14,7 @@ use crate::{
     subscription::Delivery,
 };
 use mainstem_model::{
-    AckLevel, Address, Assignment, Refusal, Registry, RegistryChange, SeriesHead, SeriesKey, StreamId,
+    AckLevel, Address, Assignment, Refusal, Registry, RegistryChange, SeriesHead, SeriesKey, StreamId, StreamPartition,
 };
 use std::{collections::BTreeSet, mem, sync::Arc};
 
@@ -310,6 +310,11 @@ impl Parts<'_> {
                     repair.handle_based(read, &result, ingest, cx);
                 }
             }
+            InEvent::LastRead { read, result } => {
+                if let Some(at) = links::handle_last(read, result, cx) {
+                    self.handle_readable(at, cx);
+                }
+            }
             InEvent::ProofRead { read, result } => repair.handle_proof(read, result, cx),
             InEvent::PartitionsListed { read, result } => answers.handle_partitions(read, result, cx),
             InEvent::HeadsDigested { read, result } => {
@@ -385,7 +390,7 @@ impl Parts<'_> {
             PeerMessage::Follow { at, full, since_ms } => links::handle_follow(peer, at, full, since_ms, cx),
             PeerMessage::Followed { at, full } => {
                 if links::handle_followed(peer, at, full, cx) {
-                    self.delivery.handle_followed(at, cx);
+                    self.handle_readable(at, cx);
                 }
             }
             PeerMessage::NotFollowed { at, .. } => links::handle_not_followed(peer, at, cx),
@@ -472,6 +477,14 @@ impl Parts<'_> {
                 }
             }
         }
+    }
+
+    /// A partition that is followed may be readable now.
+    fn handle_readable(&mut self, at: StreamPartition, cx: &mut Context<'_>) {
+        if let Some(peer) = links::compares_with(at, cx) {
+            self.inventory.compare(peer, at, cx);
+        }
+        self.delivery.handle_followed(at, cx);
     }
 
     fn handle_tick(&mut self, cx: &mut Context<'_>) {

@@ -39,8 +39,8 @@ pub(crate) enum Source {
     Store { peer: Address, durable: bool },
     /// A link.
     Feed { peer: Address },
-    /// Repair. `past`: it fills up history.
-    Repair { peer: Address, past: bool },
+    /// Repair. `past`: it fills up history. `anchor`: its series may begin here, or go on, with it: what lies before is from before this broker asked.
+    Repair { peer: Address, past: bool, anchor: bool },
 }
 
 impl Source {
@@ -199,14 +199,6 @@ impl Context<'_> {
         let had = origin.is_some_and(|origin| self.former.contains(&(at.stream, origin)))
             || self.former.contains(&(at.stream, Address::ZERO));
         if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
-    }
-
-    /// Whether a series may begin here with any of its batches.
-    ///
-    /// IMPORTANT: not where this broker keeps the partition. Equal heads say that two brokers have the same only because each
-    /// has all that lies before.
-    fn may_anchor(&self, at: StreamPartition) -> bool {
-        !self.network.is_alone() && !self.network.is_mine(at)
     }
 
     /// Whether what others have of a partition fills up history here.
@@ -376,7 +368,7 @@ impl Ingest {
                 self.append(offer, true, cx);
             }
             SeriesVerdict::Past => self.compare(offer, cx),
-            SeriesVerdict::Gap if head == SeriesHead::START && cx.may_anchor(key.stream_partition) => {
+            SeriesVerdict::Gap if matches!(offer.source, Source::Repair { anchor: true, .. }) => {
                 self.take_next(offer, cx);
             }
             SeriesVerdict::Gap if leap == Some(header.sequence) && header.timestamp_min >= head.timestamp => {

@@ -93,6 +93,8 @@ struct Pull {
     /// Sequence that the next batch should have, where that is known.
     next: Option<u64>,
     past: bool,
+    /// It asks for what is not older than this broker's interest: the first batch may be any.
+    by_age: bool,
     got: bool,
     /// A batch came that leaves some out.
     beyond: bool,
@@ -338,12 +340,13 @@ impl Repair {
         let Some(peer) = source else { return };
         let (at, mine) = (series.stream_partition, cx.network.is_mine(series.stream_partition));
         let unknown = own == SeriesHead::START;
+        // What came before this broker asked for the partition is of no interest.
+        let stale = !mine && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(Past { next, until }) => (SeriesFrom::Sequence(next), until, Some(next), true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
-            // It may have begun long before anybody here asked for the partition.
-            Lack::Forward { until } if unknown && !mine => {
-                (SeriesFrom::Age(cx.links.followed_for(at, cx.now.up_ms)), until, None, false)
+            Lack::Forward { until } if stale => {
+                (SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms)), until, None, false)
             }
             Lack::Forward { until } => {
                 let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
@@ -354,7 +357,8 @@ impl Repair {
         self.next_pull += 1;
         let (pull, heard_at) = (self.next_pull, cx.now.up_ms);
         behind.pull = Some(pull);
-        self.pulls.insert(pull, Pull { series, peer, next, past, got: false, beyond: false, heard_at });
+        let by_age = matches!(from, SeriesFrom::Age(_));
+        self.pulls.insert(pull, Pull { series, peer, next, past, by_age, got: false, beyond: false, heard_at });
         let bytes_max = cx.config.pull_bytes as u64;
         cx.tell(peer, PeerMessage::Pull { pull, series, from, until, bytes_max });
     }
@@ -383,21 +387,21 @@ impl Repair {
         if pull.beyond {
             return;
         }
-        pull.got = true;
         pull.next = pull.next.map(|_| header.next_sequence());
-        let past = pull.past;
+        let (past, anchor) = (pull.past, pull.by_age && !pull.got);
         let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
         if let Some(behind) = self.behind.get_mut(&pull.series)
             && let Some(Past { next, .. }) = behind.past.as_mut().filter(|_| past)
         {
             *next = header.next_sequence();
         }
+        pull.got = true;
         let (at, since) = (pull.series.stream_partition, behind_since);
         // Late for something that was on its way: the link leaves it out.
         if since.is_some_and(|since| cx.now.up_ms - since >= cx.config.withheld_ms) {
             links::withheld(at, peer, cx);
         }
-        ingest.handle_offer(Offer { source: Source::Repair { peer, past }, batch }, cx);
+        ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor }, batch }, cx);
     }
 
     /// A pull is over.
@@ -421,6 +425,13 @@ impl Repair {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}
+            // There was nothing before what came by the link.
+            Ok(_) if pull.by_age && self.parked.contains_key(&series) => {
+                let first = self.parked.get(&series).and_then(|parked| parked.first_key_value());
+                if let Some((sequence, _)) = first {
+                    ingest.leap(series, *sequence);
+                }
+            }
             // It said to have it.
             Ok(_) | Err(_) => {
                 behind.failed.insert(peer);

@@ -198,6 +198,14 @@ impl Delivery {
         if !readable {
             return self.held.entry(at).or_default().push((key, start));
         }
+        if let ReadStart::Cursor(Cursor::Arrival { log, position, .. }) = start
+            && log == self.log
+            && !mine
+            && !cx.links.goes_on_from(at, position)
+        {
+            let why = "the cursor is from before this broker followed the partition; read from a time on";
+            return self.end(key, None, Some(Refusal::new(Code::InvalidCursor, why)), cx);
+        }
         subscription.reading = Some(Reading::Start);
         subscription.away = if mine { None } else { Away::of(start, self.log) };
         if subscription.away.is_some() {

@@ -67,6 +67,7 @@ impl Driver {
             // The parts of a network of brokers; they come with it.
             OutEvent::ReadSeries { .. }
             | OutEvent::ReadProof { .. }
+            | OutEvent::ReadLast { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }

@@ -261,6 +261,7 @@ impl World {
             }
             OutEvent::ReadSeries { .. }
             | OutEvent::ReadProof { .. }
+            | OutEvent::ReadLast { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }
@@ -353,6 +354,7 @@ impl World {
             }
             OutEvent::ReadSeries { .. }
             | OutEvent::ReadProof { .. }
+            | OutEvent::ReadLast { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }

@@ -1,4 +1,4 @@
-use crate::{Page, PastBatch, SeriesFrom, SeriesPage};
+use crate::{LastArrival, Page, PastBatch, SeriesFrom, SeriesPage};
 use bytes::Bytes;
 use mainstem_model::{
     BatchId, BatchKey, Code, Cursor, HeadsDigest, HeadsDigester, HeadsSummary, Origin, ReadFilter, ReadStart,
@@ -108,6 +108,13 @@ impl Log {
     pub(crate) fn freeze(&mut self, series: &SeriesKey, proof: Option<(Bytes, Bytes)>) {
         let partition = self.partitions.entry(series.stream_partition).or_default();
         partition.series.entry((series.origin, series.series)).or_default().proof = proof;
+    }
+
+    /// What arrived last.
+    pub(crate) fn last(&self, at: StreamPartition) -> Option<LastArrival> {
+        let partition = self.partitions.get(&at)?;
+        let (_, last) = partition.arrivals.last_key_value()?;
+        Some(LastArrival { end: partition.next_position, received_at: last.received_at })
     }
 
     /// The proof for which a series is frozen.

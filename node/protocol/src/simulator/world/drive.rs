@@ -80,6 +80,7 @@ impl World {
             | OutEvent::ReadPage { .. }
             | OutEvent::ReadSeries { .. }
             | OutEvent::ReadProof { .. }
+            | OutEvent::ReadLast { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. } => self.plan_io(n, Plan::Read(n, life, Box::new(output))),
@@ -173,6 +174,7 @@ impl World {
             OutEvent::ReadProof { read, series } => {
                 InEvent::ProofRead { read, result: Ok(log.proof(&series)) }
             }
+            OutEvent::ReadLast { read, at } => InEvent::LastRead { read, result: Ok(log.last(at)) },
             OutEvent::ListPartitions { read, after, max } => {
                 InEvent::PartitionsListed { read, result: Ok(log.partitions(after, max)) }
             }
