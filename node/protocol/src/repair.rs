@@ -215,6 +215,10 @@ impl Repair {
                 self.proving.insert(read, claim.peer);
                 cx.out.push(OutEvent::ReadProof { read, series });
             }
+            // Whoever has frozen it answers with the proof.
+            if !own.frozen {
+                cx.tell(claim.peer, PeerMessage::Heads { heads: vec![(series, own)] });
+            }
             return;
         }
         let sources = BTreeSet::from([claim.peer]);
