@@ -8,7 +8,7 @@ use crate::{
     publish::{Context, StoredBatch},
     session::limit,
 };
-use away::{Away, AwayReads, Seen};
+use away::{Away, AwayReads, Seam, Seen};
 use mainstem_model::{
     Batch, Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
     limits::PARTITIONS_MAX,
@@ -340,21 +340,27 @@ impl Delivery {
                 return self.use_room(key.0, cx);
             }
         };
-        if !self.note_away(key, &page) {
+        if subscription.seen.is_full() {
             let why = "the past has more series than can be remembered where it meets what is live; ask for less of it";
             self.end(key, Some(before), Some(Refusal::new(Code::LimitReached, why)), cx);
             return self.use_room(key.0, cx);
         }
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         let at_home = subscription.away.is_none();
         subscription.mode = Mode::Reading { cursor: page.next };
         subscription.damaged += page.damaged;
         subscription.untold_damaged += page.damaged;
         cx.counters.batches_damaged += page.damaged;
+        let mut again = None;
         for past in page.batches {
             let bytes = past.bytes.len();
-            if at_home && subscription.has_had(&past.bytes) {
+            if again.is_some() {
                 self.room.take_back(key.0, bytes, cx);
+                continue;
+            }
+            let seam = subscription.seam(&past.bytes, at_home);
+            if seam != Seam::New {
+                self.room.take_back(key.0, bytes, cx);
+                again = (seam == Seam::Gap).then_some(past.cursor);
                 continue;
             }
             subscription.queue_bytes += bytes;
@@ -368,6 +374,10 @@ impl Delivery {
                 batch: past.bytes,
             };
             cx.out.push(OutEvent::Send { session: key.0, message });
+        }
+        if let Some(home) = again {
+            self.go_again(key, home, cx);
+            return self.use_room(key.0, cx);
         }
         let left_history = matches!((before, page.next), (Cursor::History { .. }, Cursor::Arrival { .. }));
         if !subscription.live && (page.at_end || left_history) {
@@ -478,14 +488,20 @@ impl Delivery {
         let (header, bytes) = (batch.header(), batch.bytes().len());
         let Some(readers) = self.by_partition.get_mut(&header.stream_partition) else { return };
         readers.end = position + 1;
-        let mut lagging = Vec::new();
+        let (mut lagging, mut again) = (Vec::new(), Vec::new());
         for key in &readers.live {
             let Some(subscription) = self.subscriptions.get_mut(key) else { continue };
             let Mode::Live { next } = subscription.mode else { continue };
             if *position < next {
                 continue;
             }
-            if !subscription.filter.wants(header) || subscription.seen.had(header) {
+            let seam =
+                if subscription.filter.wants(header) { subscription.seen.judge(header) } else { Seam::Had };
+            if seam == Seam::Gap {
+                again.push((*key, Cursor::Arrival { log: self.log, position: next, skip: 0 }));
+                continue;
+            }
+            if seam == Seam::Had {
                 subscription.mode = Mode::Live { next: position + 1 };
                 continue;
             }
@@ -511,8 +527,11 @@ impl Delivery {
             };
             cx.out.push(OutEvent::Send { session: key.0, message });
         }
-        for key in &lagging {
+        for key in lagging.iter().chain(again.iter().map(|(key, _)| key)) {
             readers.live.remove(key);
+        }
+        for (key, home) in again {
+            self.go_again(key, home, cx);
         }
         for key in lagging {
             self.read_on(key, cx);
@@ -638,9 +657,17 @@ impl Delivery {
 }
 
 impl Subscription {
-    /// Whether a stored batch was had before the reader came home.
-    fn has_had(&mut self, bytes: &[u8]) -> bool {
-        !self.seen.is_empty() && Batch::peek_header(bytes).is_ok_and(|header| self.seen.had(&header))
+    /// What a batch is to a reader that is away, or was.
+    fn seam(&mut self, bytes: &[u8], at_home: bool) -> Seam {
+        if at_home && self.seen.is_empty() {
+            return Seam::New;
+        }
+        let Ok(header) = Batch::peek_header(bytes) else { return Seam::New };
+        match at_home {
+            true => self.seen.judge(&header),
+            false if self.seen.take(&header) => Seam::New,
+            false => Seam::Had,
+        }
     }
 
     fn caught_up(&mut self, key: Key, cursor: Cursor) -> OutEvent {

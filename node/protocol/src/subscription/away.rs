@@ -4,13 +4,16 @@
 use super::{Delivery, Key, Mode, Reading};
 use crate::{OutEvent, Page, PeerMessage, ReadToken, publish::Context};
 use mainstem_model::{
-    Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
+    Address, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Series of which a reader of the past remembers how far it has come. With more, some batch could come twice at the seam, so
 /// the reading is ended instead.
 const SEEN_MAX: usize = 10_000;
+
+/// How often a reader goes away again for what it lacks; then it is gone for good, and the reader goes on.
+const AGAIN_MAX: u32 = 50;
 
 /// A reader that is sent to another broker.
 #[derive(Debug)]
@@ -22,14 +25,29 @@ pub(super) struct Away {
     failed: BTreeSet<Address>,
     /// Where the own log goes on.
     local: Option<Cursor>,
-    /// Least timestamp of the last batch it got there: the past goes on from here at another broker.
-    from: Option<i64>,
+    /// It has been away before: the past goes on from the last batch it got.
+    again: bool,
 }
 
-/// How far a reader has come in each series, so that nothing comes twice where two logs meet.
+/// How far a reader has come in each series, so that nothing comes twice or is left out where two logs meet.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     until: BTreeMap<SeriesKey, u64>,
+    /// Least timestamp of the last batch.
+    last: i64,
+    /// How often the reader had to go away again.
+    again: u32,
+}
+
+/// What a batch is to a reader that has come home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seam {
+    /// It is new.
+    New,
+    /// It was had.
+    Had,
+    /// Something before it was not had: where the reader was did not have it yet.
+    Gap,
 }
 
 /// What other brokers were asked for readers here.
@@ -43,23 +61,36 @@ impl Seen {
         self.until.is_empty()
     }
 
-    /// Whether a batch was had already. One that was not will be.
-    pub(super) fn had(&mut self, header: &Header) -> bool {
+    /// What a batch is to the reader. One that is new will be had.
+    pub(super) fn judge(&mut self, header: &Header) -> Seam {
         if self.until.is_empty() {
-            return false;
+            return Seam::New;
         }
         let series = SeriesKey::of(header);
         match self.until.get(&series) {
-            Some(until) if header.next_sequence() <= *until => true,
+            Some(until) if header.next_sequence() <= *until => Seam::Had,
+            Some(until) if header.sequence > *until && self.again < AGAIN_MAX => Seam::Gap,
             // All that follows is new.
-            Some(_) => self.until.remove(&series).is_none(),
-            None => false,
+            Some(_) => {
+                self.until.remove(&series);
+                Seam::New
+            }
+            None => Seam::New,
         }
     }
 
-    fn note(&mut self, header: &Header) -> bool {
-        self.until.insert(SeriesKey::of(header), header.next_sequence());
-        self.until.len() <= SEEN_MAX
+    /// Takes a batch that is read elsewhere; whether it is new.
+    pub(super) fn take(&mut self, header: &Header) -> bool {
+        self.last = self.last.max(header.timestamp_min);
+        let until = self.until.entry(SeriesKey::of(header)).or_default();
+        let new = header.next_sequence() > *until;
+        *until = header.next_sequence().max(*until);
+        new
+    }
+
+    /// More than can be remembered was read.
+    pub(super) fn is_full(&self) -> bool {
+        self.until.len() > SEEN_MAX
     }
 }
 
@@ -71,7 +102,7 @@ impl Away {
             ReadStart::Cursor(cursor) => cursor.log() == log,
             ReadStart::Last(_) | ReadStart::From => false,
         };
-        (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, from: None })
+        (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, again: false })
     }
 
     pub(super) const fn peer(&self) -> Option<Address> {
@@ -83,19 +114,19 @@ impl Delivery {
     /// The end of the own log is known: the reader goes to another broker for what lies before.
     pub(super) fn send_away(&mut self, key: Key, local: Option<Cursor>, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        let (at, mut filter) = (subscription.at, subscription.filter);
+        let (at, mut filter, last) = (subscription.at, subscription.filter, subscription.seen.last);
         let Some(away) = &mut subscription.away else { return };
         away.local = away.local.or(local);
         let mut start = away.start;
         // Cursors mean something to the broker that gave them only.
-        let only = match (start, away.from) {
-            (_, Some(from)) => {
-                filter.from = filter.from.max(from);
+        let only = match start {
+            _ if away.again => {
+                filter.from = filter.from.max(last);
                 start = ReadStart::From;
                 None
             }
-            (ReadStart::Cursor(cursor), None) => Some(cursor.log()),
-            _ => None,
+            ReadStart::Cursor(cursor) => Some(cursor.log()),
+            ReadStart::Now | ReadStart::Last(_) | ReadStart::From => None,
         };
         let fits = |peer: &Address| {
             let ready = cx.peers.hello(*peer).filter(|hello| hello.ready);
@@ -173,20 +204,6 @@ impl Delivery {
         asked
     }
 
-    /// Notes what a reader got elsewhere. `false` if that is more than can be remembered.
-    pub(super) fn note_away(&mut self, key: Key, page: &Page) -> bool {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return true };
-        let Some(away) = &mut subscription.away else { return true };
-        let mut room = true;
-        for past in &page.batches {
-            if let Ok(header) = Batch::peek_header(&past.bytes) {
-                away.from = away.from.max(Some(header.timestamp_min));
-                room &= subscription.seen.note(&header);
-            }
-        }
-        room
-    }
-
     /// A broker is gone, or does not answer: its readers go to another one.
     pub(crate) fn handle_peer_down(&mut self, peer: Address, cx: &mut Context<'_>) {
         let lost: Vec<_> = self
@@ -233,8 +250,18 @@ impl Delivery {
         let Some(away) = &mut subscription.away else { return false };
         let Some(peer) = away.peer.take() else { return false };
         away.failed.insert(peer);
+        away.again |= !subscription.seen.is_empty();
         self.send_away(key, None, cx);
         true
+    }
+
+    /// The reader lacks something before the batch at `home`: goes for it again.
+    pub(super) fn go_again(&mut self, key: Key, home: Cursor, cx: &mut Context<'_>) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        subscription.seen.again += 1;
+        let (start, failed) = (ReadStart::From, BTreeSet::new());
+        subscription.away = Some(Away { start, peer: None, failed, local: Some(home), again: true });
+        self.send_away(key, None, cx);
     }
 
     /// The past is told: the reader goes on in the own log.
