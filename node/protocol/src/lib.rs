@@ -30,8 +30,8 @@ mod subscription;
 pub use config::Config;
 pub use counters::Counters;
 pub use event::{
-    InEvent, LastArrival, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, ServerMessage, SessionId, Subscribe,
-    SubscriptionId, WriteToken,
+    InEvent, LastArrival, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, ServerMessage, SessionId,
+    Subscribe, SubscriptionId, WriteToken,
 };
 pub use node::Node;
 pub use peer::{Lane, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};

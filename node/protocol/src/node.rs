@@ -14,7 +14,8 @@ use crate::{
     subscription::Delivery,
 };
 use mainstem_model::{
-    AckLevel, Address, Assignment, Refusal, Registry, RegistryChange, SeriesHead, SeriesKey, StreamId, StreamPartition,
+    AckLevel, Address, Assignment, Refusal, Registry, RegistryChange, SeriesHead, SeriesKey, StreamId,
+    StreamPartition,
 };
 use std::{collections::BTreeSet, mem, sync::Arc};
 

@@ -4,7 +4,7 @@
 use crate::Page;
 use bytes::Bytes;
 use mainstem_model::{
-    Batch,    BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
+    Batch, BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
     SeriesRange, StreamPartition, VerifiedBatch,
 };
 use std::sync::Arc;

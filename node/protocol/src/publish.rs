@@ -658,7 +658,8 @@ impl Ingest {
         let both = (proof.first.bytes().clone(), proof.second.bytes().clone());
         let bytes = both.0.len() + both.1.len();
         self.queue_bytes += bytes;
-        self.freezing.insert(write, Freezing { offer, proof: both, series: key, first: proof.first.id(), bytes });
+        self.freezing
+            .insert(write, Freezing { offer, proof: both, series: key, first: proof.first.id(), bytes });
         let kept_max = cx.config.proofs_per_origin_max;
         cx.out.push(OutEvent::Freeze { write, proof: Box::new(proof), kept_max });
     }
@@ -670,7 +671,9 @@ impl Ingest {
         result: Result<bool, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        let Some(Freezing { offer, proof, series: key, first, bytes }) = self.freezing.remove(&write) else { return };
+        let Some(Freezing { offer, proof, series: key, first, bytes }) = self.freezing.remove(&write) else {
+            return;
+        };
         self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
         // One whose proof could not be written stays frozen as long as it is remembered.
         let kept = *result.as_ref().unwrap_or(&false);

@@ -255,7 +255,11 @@ impl Repair {
         if let Ok(page) = result
             && page.base > 0
         {
-            let (sources, compared) = (BTreeSet::from([claim.peer]), Some(claim.peer));
+            // Whoever keeps it: this one may have begun in the middle as well.
+            let mut sources: BTreeSet<Address> =
+                cx.network.sources(series.stream_partition).into_iter().collect();
+            sources.insert(claim.peer);
+            let compared = Some(claim.peer);
             let lack = Lack::Past(Past { next: 0, until: page.base });
             self.fall_behind(series, lack, false, sources, compared, ingest, cx);
         }
@@ -362,7 +366,8 @@ impl Repair {
         let (pull, heard_at) = (self.next_pull, cx.now.up_ms);
         behind.pull = Some(pull);
         let by_age = matches!(from, SeriesFrom::Age(_));
-        self.pulls.insert(pull, Pull { series, peer, next, past, by_age, got: false, beyond: false, heard_at });
+        self.pulls
+            .insert(pull, Pull { series, peer, next, past, by_age, got: false, beyond: false, heard_at });
         let bytes_max = cx.config.pull_bytes as u64;
         cx.tell(peer, PeerMessage::Pull { pull, series, from, until, bytes_max });
     }

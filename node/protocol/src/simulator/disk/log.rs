@@ -157,7 +157,8 @@ impl Log {
     pub(crate) fn ids(&self, at: StreamPartition) -> BTreeSet<(SeriesKey, u64, BatchId)> {
         let partition = self.partitions.get(&at);
         let series = partition.into_iter().flat_map(|partition| &partition.series);
-        let batches = series.filter(|(_, series)| series.proof.is_none()).flat_map(|(_, series)| &series.batches);
+        let batches =
+            series.filter(|(_, series)| series.proof.is_none()).flat_map(|(_, series)| &series.batches);
         batches
             .map(|(sequence, kept)| (SeriesKey::of(kept.batch.header()), *sequence, kept.batch.id()))
             .collect()
