@@ -174,8 +174,8 @@ impl Driver {
 
     fn perform(&mut self, output: OutEvent) {
         match output {
-            OutEvent::Append { write, batch, received_at, durable, .. } => {
-                self.writer.submit(Write { token: write.0, batch, received_at, durable });
+            OutEvent::Append { write, batch, received_at, durable, past } => {
+                self.writer.submit(Write { token: write.0, batch, received_at, durable, past });
             }
             OutEvent::Sync { write } => self.writer.sync(write.0),
             OutEvent::ReadHead { series } => self.reader.head(series),

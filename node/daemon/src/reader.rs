@@ -9,7 +9,7 @@ use mainstem_model::{
     Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
 use mainstem_protocol::{InEvent, Page, PastBatch, ReadToken, WriteToken};
-use mainstem_store::{EventLog, StoreError};
+use mainstem_store::{DamagedRange, EventLog, StoreError};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -161,7 +161,7 @@ fn past(page: mainstem_store::Page) -> Page {
         batches: page.batches.into_iter().map(batch).collect(),
         next: page.next,
         at_end: page.at_end,
-        damaged: page.damaged.iter().map(|range| range.positions.end - range.positions.start).sum(),
+        damaged: page.damaged.iter().map(DamagedRange::batches_max).sum(),
     }
 }
 
