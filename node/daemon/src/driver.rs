@@ -185,13 +185,16 @@ impl Driver {
             OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
                 self.reader.page(read, at, cursor, filter, bytes_max);
             }
+            OutEvent::ReadSeries { read, series, from, until, bytes_max } => {
+                self.reader.series(read, series, from, until, bytes_max);
+            }
+            OutEvent::ListPartitions { read, after, max } => self.reader.partitions(read, after, max),
+            OutEvent::DigestHeads { read, partitions } => self.reader.digests(read, partitions),
+            OutEvent::SummarizeHeads { read, range, heads_max, parts } => {
+                self.reader.summary(read, range, heads_max, parts);
+            }
             // The parts of a network of brokers; they come with it.
-            OutEvent::ReadSeries { .. }
-            | OutEvent::ListPartitions { .. }
-            | OutEvent::DigestHeads { .. }
-            | OutEvent::SummarizeHeads { .. }
-            | OutEvent::Tell { .. }
-            | OutEvent::Drop { .. } => {}
+            OutEvent::Tell { .. } | OutEvent::Drop { .. } => {}
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.sessions.get(&session) {
                     // A closed outbox is a session whose end is on its way here.
@@ -210,7 +213,7 @@ fn store_failed() -> Refusal {
 }
 
 /// The clock, read once for each event.
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
 }
