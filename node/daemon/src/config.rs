@@ -113,12 +113,14 @@ pub(crate) struct ReaderConfig {
     pub(crate) last_threads: usize,
     /// Such looks that wait. One more is refused with `OVERLOADED`.
     pub(crate) last_waiting_max: usize,
+    /// Threads that read what other brokers ask for and what is compared with theirs: series, and the heads of all of them.
+    pub(crate) repair_threads: usize,
 }
 
 impl Default for ReaderConfig {
     fn default() -> Self {
-        // Each of them waits for the disk most of its time.
-        Self { head_threads: 2, page_threads: 4, last_threads: 2, last_waiting_max: 1_024 }
+        // Each of them waits for the disk most of its time. Repair has time: a broker that comes back must not slow the others.
+        Self { head_threads: 2, page_threads: 4, last_threads: 2, last_waiting_max: 1_024, repair_threads: 1 }
     }
 }
 

@@ -174,8 +174,8 @@ impl Driver {
 
     fn perform(&mut self, output: OutEvent) {
         match output {
-            OutEvent::Append { write, batch, received_at, durable, .. } => {
-                self.writer.submit(Write { token: write.0, batch, received_at, durable });
+            OutEvent::Append { write, batch, received_at, durable, past } => {
+                self.writer.submit(Write { token: write.0, batch, received_at, durable, past });
             }
             OutEvent::Sync { write } => self.writer.sync(write.0),
             OutEvent::ReadHead { series } => self.reader.head(series),
@@ -185,15 +185,18 @@ impl Driver {
             OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
                 self.reader.page(read, at, cursor, filter, bytes_max);
             }
+            OutEvent::ReadSeries { read, series, from, until, bytes_max } => {
+                self.reader.series(read, series, from, until, bytes_max);
+            }
+            OutEvent::ListPartitions { read, after, max } => self.reader.partitions(read, after, max),
+            OutEvent::DigestHeads { read, partitions } => self.reader.digests(read, partitions),
+            OutEvent::SummarizeHeads { read, range, heads_max, parts } => {
+                self.reader.summary(read, range, heads_max, parts);
+            }
             // The parts of a network of brokers; they come with it.
-            OutEvent::ReadSeries { .. }
-            | OutEvent::ReadProof { .. }
-            | OutEvent::ReadLast { .. }
-            | OutEvent::ListPartitions { .. }
-            | OutEvent::DigestHeads { .. }
-            | OutEvent::SummarizeHeads { .. }
-            | OutEvent::Tell { .. }
-            | OutEvent::Drop { .. } => {}
+            OutEvent::ReadProof { read, series } => self.reader.proof(read, series),
+            OutEvent::ReadLast { read, at } => self.reader.last(read, at),
+            OutEvent::Tell { .. } | OutEvent::Drop { .. } => {}
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.sessions.get(&session) {
                     // A closed outbox is a session whose end is on its way here.
@@ -212,7 +215,7 @@ fn store_failed() -> Refusal {
 }
 
 /// The clocks, read once for each event.
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);

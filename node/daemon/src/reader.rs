@@ -1,15 +1,23 @@
 //! Reads of the store, off the driver's loop: each runs on a thread of its lane and comes back as an event.
 //!
-//! Three lanes, so that who reads much holds up nobody else: what publishing waits for; pages; and the search for the last
-//! n events, the one read whose cost a client chooses. What waits in the first two is bounded by the state machine, by the
-//! bytes that wait to be published and by the subscriptions that there are; the third has a bound of its own.
+//! Four lanes, so that who reads much holds up nobody else: what publishing waits for; pages; the search for the last n
+//! events, the one read whose cost a client chooses; and repair, what brokers ask each other and compare. What waits is bounded
+//! by the state machine, by the bytes that wait to be published, by the subscriptions that there are and by what it lets other
+//! brokers ask; the third has a bound of its own.
 
-use crate::{config::ReaderConfig, driver::Internal};
-use mainstem_model::{
-    Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
+use crate::{
+    config::ReaderConfig,
+    driver::{Internal, now},
 };
-use mainstem_protocol::{InEvent, Page, PastBatch, ReadToken, WriteToken};
-use mainstem_store::{EventLog, StoreError};
+use bytes::Bytes;
+use mainstem_model::{
+    Batch, Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,
+    StreamPartition,
+};
+use mainstem_protocol::{
+    InEvent, LastArrival, Page, PastBatch, ReadToken, SeriesFrom, SeriesPage, WriteToken,
+};
+use mainstem_store::{DamagedRange, EventLog, SeriesStart, StoreError};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,7 +30,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Batches in one page; its bytes are bounded by who asks.
+/// Batches in one page, of history or of a series; its bytes are bounded by who asks.
 const PAGE_BATCHES_MAX: usize = 256;
 
 /// The driver's way to read the store.
@@ -33,6 +41,7 @@ pub(crate) struct Reader {
     heads: Lane,
     pages: Lane,
     lasts: Lane,
+    repairs: Lane,
 }
 
 impl Reader {
@@ -47,6 +56,7 @@ impl Reader {
             heads: Lane::spawn("read-head", config.head_threads, usize::MAX)?,
             pages: Lane::spawn("read-page", config.page_threads, usize::MAX)?,
             lasts: Lane::spawn("read-last", config.last_threads, config.last_waiting_max)?,
+            repairs: Lane::spawn("read-repair", config.repair_threads, usize::MAX)?,
         })
     }
 
@@ -98,6 +108,67 @@ impl Reader {
                 tracing::error!(%error, series = ?proof.series(), "the proof of an equivocation was not kept");
             }
             InEvent::Frozen { write, result: result.map_err(refusal) }
+        });
+    }
+
+    pub(crate) fn series(
+        &self,
+        read: ReadToken,
+        series: SeriesKey,
+        from: SeriesFrom,
+        until: u64,
+        bytes_max: usize,
+    ) {
+        let from = match from {
+            SeriesFrom::Sequence(sequence) => SeriesStart::Sequence(sequence),
+            SeriesFrom::Age(ms) => SeriesStart::ReceivedAt(now().unix_ms.saturating_sub_unsigned(ms)),
+        };
+        self.run(&self.repairs, move |log| {
+            let page = log.series_range(&series, from, until, PAGE_BATCHES_MAX, bytes_max);
+            let page =
+                page.map(|page| SeriesPage { batches: page.batches, base: page.base, more: page.more });
+            InEvent::SeriesRead { read, result: page.map_err(refusal) }
+        });
+    }
+
+    pub(crate) fn partitions(&self, read: ReadToken, after: Option<StreamPartition>, max: usize) {
+        self.run(&self.repairs, move |log| InEvent::PartitionsListed {
+            read,
+            result: log.partitions_after(after, max).map_err(refusal),
+        });
+    }
+
+    pub(crate) fn proof(&self, read: ReadToken, series: SeriesKey) {
+        self.run(&self.repairs, move |log| {
+            let of_series = |(first, _): &(Bytes, Bytes)| {
+                Batch::peek_header(first).is_ok_and(|header| SeriesKey::of(&header) == series)
+            };
+            let proofs = log.equivocations(series.stream_partition);
+            let result = proofs.map(|proofs| proofs.into_iter().find(of_series));
+            InEvent::ProofRead { read, result: result.map_err(refusal) }
+        });
+    }
+
+    pub(crate) fn last(&self, read: ReadToken, at: StreamPartition) {
+        self.run(&self.pages, move |log| {
+            let last = log.last(at);
+            let last = last
+                .map(|last| last.map(|last| LastArrival { end: last.end, received_at: last.received_at }));
+            InEvent::LastRead { read, result: last.map_err(refusal) }
+        });
+    }
+
+    pub(crate) fn digests(&self, read: ReadToken, partitions: Vec<StreamPartition>) {
+        self.run(&self.repairs, move |log| {
+            let digests: Result<_, _> = partitions.into_iter().map(|at| log.digest(at)).collect();
+            InEvent::HeadsDigested { read, result: digests.map_err(refusal) }
+        });
+    }
+
+    pub(crate) fn summary(&self, read: ReadToken, range: SeriesRange, heads_max: usize, parts: usize) {
+        self.run(&self.repairs, move |log| InEvent::HeadsSummarized {
+            read,
+            result: log.summarize(&range, heads_max, parts).map_err(refusal),
         });
     }
 
@@ -161,7 +232,7 @@ fn past(page: mainstem_store::Page) -> Page {
         batches: page.batches.into_iter().map(batch).collect(),
         next: page.next,
         at_end: page.at_end,
-        damaged: page.damaged.iter().map(|range| range.positions.end - range.positions.start).sum(),
+        damaged: page.damaged.iter().map(DamagedRange::batches_max).sum(),
     }
 }
 
@@ -178,8 +249,13 @@ fn refusal(error: StoreError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstem_model::{Address, Origin, Partition, SeriesId, StreamId};
-    use mainstem_store::MemoryLog;
+    use bytes::Bytes;
+    use mainstem_crypto::SecretKey;
+    use mainstem_model::{
+        Address, HeadsSummary, Network, NewEvent, Origin, Partition, SeriesId, SeriesWriter, Signer,
+        StreamId, Verifier,
+    };
+    use mainstem_store::{Append, MemoryLog};
 
     async fn next(events: &mut mpsc::UnboundedReceiver<Internal>) -> (u64, Option<Code>) {
         match events.recv().await {
@@ -220,5 +296,74 @@ mod tests {
         for n in 0..3 {
             assert_eq!(next(&mut events).await, (n, None));
         }
+    }
+
+    /// Three batches of a series, at times 1, 2 and 3 of receiving.
+    fn kept() -> (Arc<MemoryLog>, SeriesKey, Vec<Bytes>) {
+        let network = Network { chain_id: 1, registry: Address([1; 20]) };
+        let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
+        let signer = Signer::wallet(SecretKey::from_bytes(&[3; 32]).unwrap());
+        let mut series = SeriesWriter::new(network, at, signer, SeriesId(1));
+        let log = Arc::new(MemoryLog::new(7));
+        let batches = (1..=3).map(|received_at| {
+            let batch = series.seal(&[NewEvent::binary(received_at, Bytes::from_static(b"x"))]).unwrap();
+            let bytes = batch.bytes().clone();
+            let batch = Arc::new(Verifier::new(network).verify(batch).unwrap());
+            log.append(&[Append { batch, received_at, past: received_at == 2 }]).unwrap();
+            bytes
+        });
+        let batches = batches.collect();
+        (log, *series.key(), batches)
+    }
+
+    #[tokio::test]
+    async fn what_brokers_ask_each_other_is_answered_while_pages_and_publishers_wait() {
+        let (log, series, batches) = kept();
+        let at = series.stream_partition;
+        let (done, mut events) = mpsc::unbounded_channel();
+        let config = ReaderConfig { head_threads: 1, page_threads: 1, ..ReaderConfig::default() };
+        let reader = Reader::spawn(&config, log.clone(), done).unwrap();
+        let (finish, finished) = channel::<()>();
+        let finished = Arc::new(Mutex::new(finished));
+        for lane in [&reader.heads, &reader.pages] {
+            let finished = finished.clone();
+            assert!(lane.run(move || {
+                finished.lock().unwrap().recv().unwrap_err();
+            }));
+        }
+        reader.series(ReadToken(1), series, SeriesFrom::Sequence(1), 2, usize::MAX);
+        // Since 1970, or since now.
+        reader.series(ReadToken(2), series, SeriesFrom::Age(u64::MAX), u64::MAX, 0);
+        reader.series(ReadToken(3), series, SeriesFrom::Age(0), u64::MAX, usize::MAX);
+        reader.partitions(ReadToken(4), None, 9);
+        reader.partitions(ReadToken(5), Some(at), 9);
+        reader.digests(ReadToken(6), vec![at, at]);
+        let key = (series.origin, series.series);
+        reader.summary(ReadToken(7), SeriesRange { at, first: key, last: key }, 1, 2);
+        for (token, expected, more) in [(1, &batches[1..2], false), (2, &batches[..1], true), (3, &[], false)]
+        {
+            let Some(Internal::Read(InEvent::SeriesRead { read, result })) = events.recv().await else {
+                panic!()
+            };
+            let expected = SeriesPage { batches: expected.to_vec(), base: 0, more };
+            assert_eq!((read.0, result), (token, Ok(expected)));
+        }
+        for (token, expected) in [(4, vec![at]), (5, vec![])] {
+            let Some(Internal::Read(InEvent::PartitionsListed { read, result })) = events.recv().await else {
+                panic!()
+            };
+            assert_eq!((read.0, result), (token, Ok(expected)));
+        }
+        let Some(Internal::Read(InEvent::HeadsDigested { read, result })) = events.recv().await else {
+            panic!()
+        };
+        let digest = log.digest(at).unwrap();
+        assert_eq!((read.0, result, digest.count), (6, Ok(vec![digest, digest]), 1));
+        let Some(Internal::Read(InEvent::HeadsSummarized { read, result })) = events.recv().await else {
+            panic!()
+        };
+        let head = log.series_head(&series).unwrap().unwrap();
+        assert_eq!((read.0, result), (7, Ok(HeadsSummary::Heads(vec![(series, head)]))));
+        drop(finish);
     }
 }

@@ -72,7 +72,7 @@ pub enum Cursor {
         skip: u16,
     },
     /// In the order of history, before `until`: the batch at `key`, or the first after it, comes next; behind the last of
-    /// them reading goes on in arrival order at `until`.
+    /// them reading goes on in arrival order at `until`. What fills up history and never arrived comes whatever `until` is.
     History {
         /// Which store.
         log: u64,

@@ -72,7 +72,8 @@ pub enum InEvent {
     HeadRead { series: SeriesKey, result: Result<Option<SeriesHead>, Refusal> },
     /// Answer to [`OutEvent::ReadBatch`]: the stored batch that holds the asked-for event number.
     BatchRead { read: ReadToken, result: Result<Option<Bytes>, Refusal> },
-    /// These writes are in the journal, at these arrival positions of their partitions. In the order of `Append`.
+    /// These writes are in the journal, at these arrival positions of their partitions; `u64::MAX` for those that are `past`,
+    /// which have none. In the order of `Append`.
     Stored { writes: Vec<(WriteToken, u64)> },
     /// Answer to [`OutEvent::Freeze`]: whether the proof is kept.
     Frozen { write: WriteToken, result: Result<bool, Refusal> },

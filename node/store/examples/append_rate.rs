@@ -81,6 +81,7 @@ fn main() {
             batch: batch.clone(),
             received_at: 0,
             durable: token % 10 == 0,
+            past: false,
         });
         reports.try_iter().for_each(|report| done.take(report));
         while done.submitted.len() - done.stored.len() >= INFLIGHT_MAX {
@@ -109,7 +110,7 @@ fn main() {
     let mut waits = Vec::new();
     for batch in &batches[lone..] {
         let begun = Instant::now();
-        log.append(&[Append { batch: batch.clone(), received_at: 0 }]).unwrap();
+        log.append(&[Append { batch: batch.clone(), received_at: 0, past: false }]).unwrap();
         waits.push(begun.elapsed());
         thread::sleep(Duration::from_millis(1));
     }

@@ -27,6 +27,9 @@ pub struct Config {
     /// Batches looked at, from the newest back, to find where the last n events begin; those of other origins count. What
     /// lies further back is not found: the answer begins at the oldest that was.
     pub start_rows_max: usize,
+    /// Batches of one series read, from the newest back, to find the first that came since some time. What lies further back
+    /// is not found: the answer begins at the oldest that was.
+    pub since_rows_max: usize,
 }
 
 impl Default for Config {
@@ -47,6 +50,8 @@ impl Default for Config {
             open_files_max: 256,
             // A tenth of a second or so.
             start_rows_max: 100_000,
+            // Full ones are 64 MiB: a second of reading at most, and minutes of a busy publisher.
+            since_rows_max: 1_024,
         }
     }
 }

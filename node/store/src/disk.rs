@@ -7,13 +7,17 @@ mod folder;
 mod heads;
 mod history;
 mod journal;
+mod past;
 mod read;
+mod series;
+mod summary;
 mod sync;
 mod trim;
 mod verify;
 
 use crate::{
-    Append, Config, EventLog, Page, PartitionStats, StoreError, StoredBatch, Trimmed, Verified, tables,
+    Append, Config, EventLog, LastArrival, Page, PartitionStats, SeriesPage, SeriesStart, StoreError,
+    StoredBatch, Trimmed, Verified, tables,
 };
 use append::State;
 use bytes::Bytes;
@@ -23,7 +27,8 @@ use fjall::{
 };
 use folder::Folder;
 use mainstem_model::{
-    BatchKey, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
+    BatchKey, Cursor, Equivocation, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, SeriesHead, SeriesKey,
+    SeriesRange, StreamPartition,
 };
 use std::{
     error::Error,
@@ -44,6 +49,7 @@ pub struct DiskLog {
     /// Positions below were given in an earlier life of this store, or never. See [`floor`].
     floor: u64,
     start_rows_max: usize,
+    since_rows_max: usize,
     state: Mutex<State>,
     syncer: Mutex<Syncer>,
     trimming: Mutex<()>,
@@ -105,6 +111,7 @@ impl DiskLog {
             log_id,
             floor: 0,
             start_rows_max: config.start_rows_max,
+            since_rows_max: config.since_rows_max,
             written: AtomicU64::new(state.group()),
             state: Mutex::new(state),
             syncer,
@@ -252,6 +259,30 @@ impl EventLog for DiskLog {
         self.find_in_series(series, sequence)
     }
 
+    fn series_range(
+        &self,
+        series: &SeriesKey,
+        from: SeriesStart,
+        until: u64,
+        batches_max: usize,
+        bytes_max: usize,
+    ) -> Result<SeriesPage, StoreError> {
+        self.read_series(series, from, until, batches_max, bytes_max)
+    }
+
+    fn digest(&self, at: StreamPartition) -> Result<HeadsDigest, StoreError> {
+        self.digest_heads(at)
+    }
+
+    fn summarize(
+        &self,
+        range: &SeriesRange,
+        heads_max: usize,
+        parts: usize,
+    ) -> Result<HeadsSummary, StoreError> {
+        self.summarize_heads(range, heads_max, parts)
+    }
+
     fn start(
         &self,
         at: StreamPartition,
@@ -292,6 +323,18 @@ impl EventLog for DiskLog {
 
     fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
         self.list_partitions()
+    }
+
+    fn partitions_after(
+        &self,
+        after: Option<StreamPartition>,
+        max: usize,
+    ) -> Result<Vec<StreamPartition>, StoreError> {
+        self.list_partitions_after(after, max)
+    }
+
+    fn last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError> {
+        self.read_last(at)
     }
 
     fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {

@@ -10,12 +10,16 @@ mod error;
 mod log;
 mod memory;
 mod record;
+mod summary;
 mod tables;
 mod writer;
 
 pub use config::{Config, WriterConfig};
 pub use disk::DiskLog;
 pub use error::StoreError;
-pub use log::{Append, DamagedRange, EventLog, Page, PartitionStats, StoredBatch, Trimmed, Verified};
+pub use log::{
+    Append, DamagedRange, EventLog, LastArrival, NO_POSITION, Page, PartitionStats, SeriesPage, SeriesStart,
+    StoredBatch, Trimmed, Verified,
+};
 pub use memory::MemoryLog;
 pub use writer::{Completion, Write, Writer};

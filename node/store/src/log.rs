@@ -1,18 +1,25 @@
 use crate::StoreError;
 use bytes::Bytes;
 use mainstem_model::{
-    BatchId, BatchKey, Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead, SeriesKey, StreamPartition,
-    VerifiedBatch,
+    BatchId, BatchKey, Cursor, Equivocation, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, SeriesHead,
+    SeriesKey, SeriesRange, StreamPartition, VerifiedBatch,
 };
 use std::{fmt::Debug, ops::Range, sync::Arc};
+
+/// Stands where a batch has no arrival number: one that fills up history.
+pub const NO_POSITION: u64 = u64::MAX;
 
 /// A batch to be kept.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// The batch, proven and next in its series.
+    /// The batch, proven; and next in its series unless it is `past`.
     pub batch: Arc<VerifiedBatch>,
     /// When it came, milliseconds.
     pub received_at: i64,
+    /// It fills up history: it is found by time and by series as any other, but it has no arrival number, and no reader of
+    /// arrivals is given it. It may lie anywhere in its series; the head never goes back for it. Where there is a batch
+    /// already nothing is changed.
+    pub past: bool,
 }
 
 /// A batch as kept.
@@ -26,7 +33,7 @@ pub struct StoredBatch {
     pub count: u16,
     /// When it came, milliseconds.
     pub received_at: i64,
-    /// Its arrival number in its partition.
+    /// Its arrival number in its partition, or [`NO_POSITION`].
     pub position: u64,
     /// Reading from here gives it again; the skip counts leading events that are not part of the answer.
     pub cursor: Cursor,
@@ -37,12 +44,39 @@ pub struct StoredBatch {
 pub struct DamagedRange {
     /// In which partition.
     pub at: StreamPartition,
-    /// Arrival numbers, among which those of the batches are.
+    /// Arrival numbers, among which those of the batches are. Empty at [`NO_POSITION`] for what fills up history.
     pub positions: Range<u64>,
     /// Place in history and id of the one batch, when an index still tells.
     pub batch: Option<(BatchKey, BatchId)>,
     /// What is wrong.
     pub why: String,
+}
+
+impl DamagedRange {
+    /// How many batches it may be, at most; of history that was filled up and lost its index nobody knows, and it counts as one.
+    pub fn batches_max(&self) -> u64 {
+        self.positions.end.saturating_sub(self.positions.start).max(1)
+    }
+}
+
+/// Where in a series to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesStart {
+    /// With the batch that holds this event number, or the first kept after it.
+    Sequence(u64),
+    /// With the first batch that came at this time, milliseconds, or later.
+    ReceivedAt(i64),
+}
+
+/// Batches of one series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeriesPage {
+    /// As signed, each beginning where the one before it ends.
+    pub batches: Vec<Bytes>,
+    /// The first sequence that is kept at all; the head's next one when none is.
+    pub base: u64,
+    /// There is more before what was asked for ends.
+    pub more: bool,
 }
 
 /// A stretch of reading.
@@ -68,6 +102,15 @@ pub struct Trimmed {
     pub bytes: u64,
     /// Where to look on; `None` when all was looked at. Always behind what was looked at, so that a caller gets to the end.
     pub next: Option<BatchKey>,
+}
+
+/// Where a partition's log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastArrival {
+    /// Arrival number of the next batch.
+    pub end: u64,
+    /// When the last one came, milliseconds.
+    pub received_at: i64,
 }
 
 /// Figures of one partition.
@@ -106,7 +149,7 @@ pub trait EventLog: Send + Sync + Debug {
     fn log_id(&self) -> u64;
 
     /// Keeps all, in order, as one group. On return they are in the journal: they outlive the process, not yet the power.
-    /// Gives their arrival numbers.
+    /// Gives their arrival numbers, [`NO_POSITION`] for those that are `past`.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`]; none of the group is kept for certain.
@@ -137,6 +180,42 @@ pub trait EventLog: Send + Sync + Debug {
     /// A damaged row.
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError>;
 
+    /// Batches of a series, from a start up to the last that begins before `until`: at most `batches_max` and about
+    /// `bytes_max` bytes, but at least one if there is one. They end before a hole, whether it was never filled or is damaged; what
+    /// lies behind it comes when it is asked for.
+    ///
+    /// By time, a bounded number of batches is looked at, from the newest before `until` back to the first that came earlier;
+    /// the store's configuration says how many.
+    ///
+    /// # Errors
+    /// A damaged row, if the batch to begin with is lost by it, or the beginning of the series.
+    fn series_range(
+        &self,
+        series: &SeriesKey,
+        from: SeriesStart,
+        until: u64,
+        batches_max: usize,
+        bytes_max: usize,
+    ) -> Result<SeriesPage, StoreError>;
+
+    /// What the heads of all series of a partition come down to.
+    ///
+    /// # Errors
+    /// A damaged row that nothing else makes up for.
+    fn digest(&self, at: StreamPartition) -> Result<HeadsDigest, StoreError>;
+
+    /// The heads in a range when they are at most `heads_max`; else at most `parts` parts of it, with about as many series
+    /// each, and the digest of each part. The parts cover the range without gap or overlap.
+    ///
+    /// # Errors
+    /// As [`digest`](EventLog::digest).
+    fn summarize(
+        &self,
+        range: &SeriesRange,
+        heads_max: usize,
+        parts: usize,
+    ) -> Result<HeadsSummary, StoreError>;
+
     /// Finds the cursor for a start: `Now` is the end; from `Last(n)` exactly the last n events follow, in the order of
     /// history, of the filter's origin (its times are not looked at), of what is kept now and among the newest batches, as many as the
     /// store's configuration lets it look at; `From` begins where events of
@@ -152,7 +231,8 @@ pub trait EventLog: Send + Sync + Debug {
     ///
     /// A history cursor walks the batches that had arrived before its `until` in the order of history, up to the first
     /// whose least timestamp is after `filter.to`; then comes, in the order of arrival, what has arrived since, so that
-    /// nothing is missed or doubled whatever arrives meanwhile. Who wants a range of the past only stops at the first
+    /// nothing is missed or doubled whatever arrives meanwhile. What fills up history comes in its place whatever `until` is, if
+    /// the walk has not passed there, and only so. Who wants a range of the past only stops at the first
     /// `next` that is a [`Cursor::Arrival`].
     ///
     /// # Errors
@@ -198,6 +278,22 @@ pub trait EventLog: Send + Sync + Debug {
     /// # Errors
     /// A damaged index.
     fn partitions(&self) -> Result<Vec<StreamPartition>, StoreError>;
+
+    /// At most `max` of them, in order, behind `after`.
+    ///
+    /// # Errors
+    /// A damaged index.
+    fn partitions_after(
+        &self,
+        after: Option<StreamPartition>,
+        max: usize,
+    ) -> Result<Vec<StreamPartition>, StoreError>;
+
+    /// What arrived last in a partition and is kept; `None` when nothing is. Of damaged arrivals the newest that can be read.
+    ///
+    /// # Errors
+    /// A damaged index.
+    fn last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError>;
 
     /// Figures of one partition.
     ///

@@ -1,11 +1,18 @@
-use crate::{Append, EventLog, Page, PartitionStats, StoreError, StoredBatch, Trimmed, Verified};
+mod kept;
+
+use crate::{
+    Append, EventLog, LastArrival, NO_POSITION, Page, PartitionStats, SeriesPage, SeriesStart, StoreError,
+    StoredBatch, Trimmed, Verified, summary::Parts,
+};
 use bytes::Bytes;
+use kept::{Kept, Row};
 use mainstem_model::{
-    Batch, BatchKey, Cursor, Equivocation, Header, ReadFilter, ReadStart, SeriesHead, SeriesKey,
-    StreamPartition, limits::BATCH_SPAN_MS_MAX,
+    Batch, BatchKey, Cursor, Equivocation, HeadsDigest, HeadsDigester, HeadsSummary, ReadFilter, ReadStart,
+    SeriesHead, SeriesKey, SeriesRange, StreamPartition, limits::BATCH_SPAN_MS_MAX,
 };
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,33 +28,6 @@ struct State {
     partitions: BTreeMap<StreamPartition, Kept>,
     heads: BTreeMap<SeriesKey, SeriesHead>,
     proofs: BTreeMap<SeriesKey, (Bytes, Bytes)>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    end: u64,
-    batches: BTreeMap<u64, Row>,
-    times: BTreeMap<BatchKey, u64>,
-}
-
-#[derive(Debug)]
-struct Row {
-    header: Header,
-    batch: Batch,
-    received_at: i64,
-}
-
-impl Row {
-    fn stored(&self, position: u64, cursor: Cursor) -> StoredBatch {
-        StoredBatch {
-            bytes: self.batch.bytes().clone(),
-            id: self.batch.id(),
-            count: self.header.count,
-            received_at: self.received_at,
-            position,
-            cursor,
-        }
-    }
 }
 
 impl MemoryLog {
@@ -78,18 +58,24 @@ impl EventLog for MemoryLog {
     fn append(&self, group: &[Append]) -> Result<Vec<u64>, StoreError> {
         let mut state = self.state();
         let mut positions = Vec::with_capacity(group.len());
-        for Append { batch, received_at } in group {
+        for Append { batch, received_at, past } in group {
             let header = batch.header().clone();
             let series = SeriesKey::of(&header);
             let frozen = state.proofs.contains_key(&series);
-            state.heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
+            let reached = state.heads.get(&series).map_or(0, |head| head.next_sequence);
             let kept = state.partitions.entry(header.stream_partition).or_default();
-            let position = kept.end;
-            kept.end += 1;
-            kept.times.insert(BatchKey::of(&header), position);
-            kept.batches
-                .insert(position, Row { header, batch: Batch::clone(batch), received_at: *received_at });
+            if *past && kept.at(&series, header.sequence).is_some() {
+                positions.push(NO_POSITION);
+                continue;
+            }
+            let position = if *past { NO_POSITION } else { kept.end };
+            kept.end += u64::from(!past);
             positions.push(position);
+            let is_ahead = header.next_sequence() > reached;
+            kept.insert(Row { header, batch: Batch::clone(batch), received_at: *received_at, position });
+            if !past || is_ahead {
+                state.heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
+            }
         }
         Ok(positions)
     }
@@ -105,13 +91,86 @@ impl EventLog for MemoryLog {
     fn batch_at(&self, series: &SeriesKey, sequence: u64) -> Result<Option<StoredBatch>, StoreError> {
         let state = self.state();
         let Some(kept) = state.partitions.get(&series.stream_partition) else { return Ok(None) };
-        let found = kept.batches.iter().find(|(_, row)| {
-            SeriesKey::of(&row.header) == *series
-                && (row.header.sequence..row.header.next_sequence()).contains(&sequence)
-        });
-        Ok(found.map(|(position, row)| {
-            row.stored(*position, Cursor::Arrival { log: self.log_id, position: *position, skip: 0 })
-        }))
+        let Some(row) = kept.at(series, sequence) else { return Ok(None) };
+        let (log, position) = (self.log_id, row.position);
+        Ok(Some(row.stored(if position == NO_POSITION {
+            Cursor::History { log, until: kept.end, key: BatchKey::of(&row.header), skip: 0 }
+        } else {
+            Cursor::Arrival { log, position, skip: 0 }
+        })))
+    }
+
+    fn series_range(
+        &self,
+        series: &SeriesKey,
+        from: SeriesStart,
+        until: u64,
+        batches_max: usize,
+        bytes_max: usize,
+    ) -> Result<SeriesPage, StoreError> {
+        let (state, empty) = (self.state(), Kept::default());
+        let kept = state.partitions.get(&series.stream_partition).unwrap_or(&empty);
+        let base = match kept.of_series(series, 0..=u64::MAX).next() {
+            Some(row) => row.header.sequence,
+            None => state.heads.get(series).map_or(0, |head| head.next_sequence),
+        };
+        let mut page = SeriesPage { base, ..SeriesPage::default() };
+        let Some(last) = until.checked_sub(1) else { return Ok(page) };
+        let first = match from {
+            SeriesStart::Sequence(sequence) => {
+                Some(kept.at(series, sequence).map_or(sequence, |row| row.header.sequence))
+            }
+            SeriesStart::ReceivedAt(time) => {
+                let newest = kept.of_series(series, 0..=last).rev();
+                newest.take_while(|row| row.received_at >= time).last().map(|row| row.header.sequence)
+            }
+        };
+        let Some(first) = first.filter(|first| *first <= last) else { return Ok(page) };
+        let (mut bytes, mut next) = (0, None);
+        for row in kept.of_series(series, first..=last) {
+            let is_full = bytes >= bytes_max || page.batches.len() >= batches_max;
+            if next.is_some_and(|next| is_full || next != row.header.sequence) {
+                page.more = true;
+                break;
+            }
+            bytes += row.batch.bytes().len();
+            page.batches.push(row.batch.bytes().clone());
+            next = Some(row.header.next_sequence());
+        }
+        Ok(page)
+    }
+
+    fn digest(&self, at: StreamPartition) -> Result<HeadsDigest, StoreError> {
+        let state = self.state();
+        let mut digester = HeadsDigester::default();
+        for (series, head) in state.heads.iter().filter(|(series, _)| series.stream_partition == at) {
+            digester.add(series, head);
+        }
+        Ok(digester.finish())
+    }
+
+    fn summarize(
+        &self,
+        range: &SeriesRange,
+        heads_max: usize,
+        parts: usize,
+    ) -> Result<HeadsSummary, StoreError> {
+        let state = self.state();
+        let SeriesRange { at, first, last } = *range;
+        if first > last {
+            return Ok(HeadsSummary::Heads(Vec::new()));
+        }
+        let key = |(origin, series)| SeriesKey { stream_partition: at, origin, series };
+        let heads = || state.heads.range(key(first)..=key(last));
+        let count = heads().count();
+        if count <= heads_max {
+            return Ok(HeadsSummary::Heads(heads().map(|(series, head)| (*series, *head)).collect()));
+        }
+        let mut cut = Parts::new(*range, count, parts);
+        for (series, head) in heads() {
+            cut.add(series, head);
+        }
+        Ok(HeadsSummary::Parts(cut.finish()))
     }
 
     fn start(
@@ -133,19 +192,18 @@ impl EventLog for MemoryLog {
             }
             ReadStart::From => {
                 let least = filter.from.saturating_sub(BATCH_SPAN_MS_MAX);
-                let first = kept.times.keys().find(|key| key.timestamp >= least);
+                let first = kept.batches.keys().find(|key| key.timestamp >= least);
                 first.map_or(here, |key| Cursor::History { log, until, key: *key, skip: 0 })
             }
             ReadStart::Last(n) => {
                 let (mut left, mut cursor) = (n, here);
-                for (key, position) in kept.times.iter().rev() {
+                for (key, row) in kept.batches.iter().rev() {
                     if left == 0 {
                         break;
                     }
-                    let wanted = |row: &&Row| filter.origin.is_none_or(|origin| origin == row.header.origin);
-                    let Some(row) = kept.batches.get(position).filter(wanted) else {
+                    if filter.origin.is_some_and(|origin| origin != row.header.origin) {
                         continue;
-                    };
+                    }
                     let count = u64::from(row.header.count);
                     cursor =
                         Cursor::History { log, until, key: *key, skip: count.saturating_sub(left) as u16 };
@@ -168,7 +226,7 @@ impl EventLog for MemoryLog {
         let kept = state.partitions.get(&at).unwrap_or(&empty);
         self.check_cursor(cursor, kept.end)?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
-        let mut take = |row: &Row, position: u64, here: Cursor| {
+        let mut take = |row: &Row, here: Cursor| {
             if !filter.wants(&row.header) || here.skip() >= row.header.count {
                 return true;
             }
@@ -176,13 +234,13 @@ impl EventLog for MemoryLog {
                 return false;
             }
             bytes += row.batch.bytes().len();
-            batches.push(row.stored(position, here));
+            batches.push(row.stored(here));
             true
         };
         let next = match cursor {
             Cursor::History { log, until, key, skip } => {
                 let mut next = Cursor::Arrival { log, position: until, skip: 0 };
-                for (found, position) in kept.times.range(key..) {
+                for (found, row) in kept.batches.range(key..) {
                     if found.timestamp > filter.to {
                         break;
                     }
@@ -192,8 +250,7 @@ impl EventLog for MemoryLog {
                         key: *found,
                         skip: if *found == key { skip } else { 0 },
                     };
-                    let row = kept.batches.get(position).filter(|_| *position < until);
-                    if row.is_some_and(|row| !take(row, *position, here)) {
+                    if row.is_history(until) && !take(row, here) {
                         next = here;
                         break;
                     }
@@ -202,9 +259,10 @@ impl EventLog for MemoryLog {
             }
             Cursor::Arrival { log, position: first, skip } => {
                 let mut next = kept.end;
-                for (position, row) in kept.batches.range(first..) {
+                for (position, key) in kept.arrivals.range(first..) {
                     let skip = if *position == first { skip } else { 0 };
-                    if !take(row, *position, Cursor::Arrival { log, position: *position, skip }) {
+                    let here = Cursor::Arrival { log, position: *position, skip };
+                    if kept.batches.get(key).is_some_and(|row| !take(row, here)) {
                         next = *position;
                         break;
                     }
@@ -245,21 +303,18 @@ impl EventLog for MemoryLog {
     ) -> Result<Trimmed, StoreError> {
         let mut state = self.state();
         let Some(kept) = state.partitions.get_mut(&at) else { return Ok(Trimmed::default()) };
-        let is_old =
-            |position: &u64| kept.batches.get(position).is_some_and(|row| row.header.timestamp_max < before);
         let old: Vec<_> = kept
-            .times
+            .batches
             .iter()
             .skip_while(|(key, _)| from.is_some_and(|from| **key < from))
             .take_while(|(key, _)| key.timestamp < before)
-            .filter(|(_, position)| is_old(position))
+            .filter(|(_, row)| row.header.timestamp_max < before)
             .take(max.saturating_add(1))
-            .map(|(key, position)| (*key, *position))
+            .map(|(key, _)| *key)
             .collect();
-        let mut trimmed = Trimmed { next: old.get(max).map(|(key, _)| *key), ..Trimmed::default() };
-        for (key, position) in old.into_iter().take(max) {
-            kept.times.remove(&key);
-            if let Some(row) = kept.batches.remove(&position) {
+        let mut trimmed = Trimmed { next: old.get(max).copied(), ..Trimmed::default() };
+        for key in old.into_iter().take(max) {
+            if let Some(row) = kept.remove(&key) {
                 trimmed.batches += 1;
                 trimmed.bytes += row.batch.bytes().len() as u64;
             }
@@ -271,6 +326,23 @@ impl EventLog for MemoryLog {
         Ok(self.state().partitions.keys().copied().collect())
     }
 
+    fn partitions_after(
+        &self,
+        after: Option<StreamPartition>,
+        max: usize,
+    ) -> Result<Vec<StreamPartition>, StoreError> {
+        let state = self.state();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(state.partitions.range((from, Bound::Unbounded)).take(max).map(|(at, _)| *at).collect())
+    }
+
+    fn last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError> {
+        let state = self.state();
+        let Some(kept) = state.partitions.get(&at) else { return Ok(None) };
+        let last = kept.arrivals.last_key_value().and_then(|(_, key)| kept.batches.get(key));
+        Ok(last.map(|row| LastArrival { end: kept.end, received_at: row.received_at }))
+    }
+
     fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {
         let state = self.state();
         Ok(state.partitions.get(&at).map_or_else(PartitionStats::default, |kept| PartitionStats {
@@ -278,8 +350,8 @@ impl EventLog for MemoryLog {
             batches: kept.batches.len() as u64,
             events: kept.batches.values().map(|row| u64::from(row.header.count)).sum(),
             bytes: kept.batches.values().map(|row| row.batch.bytes().len() as u64).sum(),
-            first_timestamp: kept.times.first_key_value().map(|(key, _)| key.timestamp),
-            last_timestamp: kept.times.last_key_value().map(|(key, _)| key.timestamp),
+            first_timestamp: kept.batches.first_key_value().map(|(key, _)| key.timestamp),
+            last_timestamp: kept.batches.last_key_value().map(|(key, _)| key.timestamp),
         }))
     }
 

@@ -11,6 +11,11 @@
 //! | `partitions` | stream 20, partition 2 | [`Totals`]: next position, batches, events, bytes; 8 each |
 //! | `meta` | `group` | [`Group`]: number of the last write, next batch number, least sequence number of it in fjall; 8 each |
 //!
+//! A batch that fills up history has rows in `batches`, `history` and `series` like any other, but none in `arrivals`, and
+//! [`NO_POSITION`] where its position would stand: it is no arrival, takes no number from one, and nothing that counts or
+//! compares positions comes near it. Its `history` row does for it what the row in `arrivals` does for others: it goes first
+//! when the batch is trimmed. See `disk/past.rs`.
+//!
 //! A batch's *number* counts the batches of the whole store, its *position* those of its partition; both leap when the store
 //! is opened (see `disk/floor.rs`). Batches lie under their number because it only grows: their table files never overlap,
 //! so a batch is written to the journal and to one file, and not rewritten by compaction, however many partitions are mixed.
@@ -19,10 +24,11 @@
 //! Every row ends in an XXH3-64 of its key and value; every index row carries the id of the batch that it points to, so that
 //! a row can never pass for another.
 
-use crate::StoreError;
+use crate::{NO_POSITION, StoreError};
 use mainstem_model::{
     Address, BatchId, BatchKey, Origin, Partition, SeriesHead, SeriesId, SeriesKey, StreamId, StreamPartition,
 };
+use std::ops::RangeInclusive;
 use xxhash_rust::xxh3::Xxh3;
 
 pub(crate) const BATCHES: &str = "batches";
@@ -88,6 +94,12 @@ pub(crate) fn read_head_key(key: &[u8]) -> Option<SeriesKey> {
     })
 }
 
+/// The least and the greatest key that a series of a partition can have in `heads`.
+pub(crate) fn head_keys(at: StreamPartition) -> RangeInclusive<Vec<u8>> {
+    let key = |byte| [&partition_key(at)[..], &[byte; Origin::ENCODED_LENGTH + 8]].concat();
+    key(0)..=key(0xff)
+}
+
 pub(crate) fn series_key(series: &SeriesKey, sequence: u64) -> Vec<u8> {
     [&head_key(series)[..], &sequence.to_be_bytes()].concat()
 }
@@ -105,6 +117,21 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// It fills up history and never arrived.
+    pub(crate) const fn is_past(&self) -> bool {
+        self.position == NO_POSITION
+    }
+
+    /// Whether a reader of history up to the arrival `until` is to see it there.
+    pub(crate) const fn is_history(&self, until: u64) -> bool {
+        self.position < until || self.is_past()
+    }
+
+    /// Sequence of the event behind its last one.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.key.sequence.saturating_add(u64::from(self.count))
+    }
+
     fn common(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         out.extend_from_slice(&self.number.to_be_bytes());
@@ -342,5 +369,45 @@ mod tests {
         let (at, place) = place();
         let row = place.arrival(&arrival_key(at, 2));
         assert!(Place::read_arrival(&arrival_key(at, 3), &row).is_err());
+    }
+
+    #[test]
+    fn series_lie_in_the_table_in_the_order_that_they_are_compared_and_digested_in() {
+        let origin = |kind, length: usize, fill: u8| {
+            let mut bytes = [0; Origin::ENCODED_LENGTH];
+            (bytes[0], bytes[1]) = (kind, length as u8);
+            bytes[2..][..length].fill(fill);
+            Origin::from_bytes(&bytes).unwrap()
+        };
+        let mut keys = Vec::new();
+        for (stream, partition) in [(2, 0), (2, 1), (2, 99), (3, 0), (0xff, 7)] {
+            let at = StreamId(Address([stream; 20])).partition(Partition::try_from(partition).unwrap());
+            for origin in [
+                origin(1, 20, 0),
+                origin(1, 20, 0x80),
+                origin(16, 0, 0),
+                origin(16, 9, 0xff),
+                origin(200, 32, 1),
+            ] {
+                for series in [0, 1, 255, 256, 1 << 63, u64::MAX] {
+                    keys.push(SeriesKey { stream_partition: at, origin, series: SeriesId(series) });
+                }
+            }
+        }
+        let by_table = |key: &SeriesKey| head_key(key);
+        // What a digest takes in of a key.
+        let by_digest =
+            |key: &SeriesKey| (key.stream_partition, key.origin.to_bytes(), key.series.0.to_be_bytes());
+        // From an order that is none of them.
+        keys.sort_by_key(|key| key.series.0.reverse_bits());
+        let (mut table, mut digest) = (keys.clone(), keys.clone());
+        table.sort_by_key(by_table);
+        digest.sort_by_key(by_digest);
+        keys.sort();
+        assert_eq!((&table, &digest), (&keys, &keys));
+        for key in &keys {
+            assert_eq!(read_head_key(&head_key(key)), Some(*key));
+            assert!(head_keys(key.stream_partition).contains(&head_key(key)));
+        }
     }
 }

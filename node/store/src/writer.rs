@@ -23,12 +23,15 @@ pub struct Write {
     pub received_at: i64,
     /// Whether to report when it is durable too.
     pub durable: bool,
+    /// Whether it fills up history, see [`Append::past`].
+    pub past: bool,
 }
 
 /// What became of writes.
 #[derive(Debug)]
 pub enum Completion {
-    /// In the journal, at these arrival numbers: (token, position), in the order of `submit`.
+    /// In the journal, at these arrival numbers: (token, position), in the order of `submit`. The position of one that is
+    /// `past` is [`NO_POSITION`](crate::NO_POSITION).
     Stored(Vec<(u64, u64)>),
     /// fsync returned: these and everything stored before them outlive the power. Comes after `Stored` of the same write.
     Durable(Vec<u64>),
@@ -133,7 +136,8 @@ impl Appender {
                         if write.durable {
                             durable.push(write.token);
                         }
-                        group.push(Append { batch: write.batch, received_at: write.received_at });
+                        let Write { batch, received_at, past, .. } = write;
+                        group.push(Append { batch, received_at, past });
                     }
                     Task::Sync(token) => durable.push(token),
                 }

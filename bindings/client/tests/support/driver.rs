@@ -155,8 +155,8 @@ impl Driver {
                 }
                 vec![]
             }
-            OutEvent::Append { write, batch, received_at, durable, .. } => {
-                let append = Append { batch, received_at };
+            OutEvent::Append { write, batch, received_at, durable, past } => {
+                let append = Append { batch, received_at, past };
                 self.appended.push(append.clone());
                 let positions = self.store.append(&[append]).unwrap();
                 let mut events = vec![InEvent::Stored { writes: vec![(write, positions[0])] }];

@@ -79,8 +79,8 @@ impl Driver {
                 }
                 vec![]
             }
-            OutEvent::Append { write, batch, received_at, durable, .. } => {
-                let positions = self.store.append(&[Append { batch, received_at }]).unwrap();
+            OutEvent::Append { write, batch, received_at, durable, past } => {
+                let positions = self.store.append(&[Append { batch, received_at, past }]).unwrap();
                 let mut events = vec![InEvent::Stored { writes: vec![(write, positions[0])] }];
                 if durable {
                     events.push(InEvent::Durable { writes: vec![write] });

@@ -75,7 +75,7 @@ fn store(network: &Network, series: &mut SeriesWriter, events: &[NewEvent]) -> a
     let mut batches = Vec::new();
     for _ in 0..BATCHES * 4 {
         let verified: VerifiedBatch = verifier.verify(series.seal(events)?)?;
-        batches.push(Append { batch: Arc::new(verified), received_at: unix_ms() });
+        batches.push(Append { batch: Arc::new(verified), received_at: unix_ms(), past: false });
     }
     let before = super::broker::cpu_of("self");
     for group in batches.chunks(GROUP) {

@@ -297,13 +297,12 @@ fn judge(verified: &Verified) -> Finding {
         return Finding::ok(format!("{whole}, every one intact and in every index"));
     }
     let damaged = verified.damaged.iter().map(|range| {
-        format!(
-            "{} positions {} to {}: {}",
-            range.at,
-            range.positions.start,
-            range.positions.end - 1,
-            range.why
-        )
+        let which = if range.positions.is_empty() {
+            "what fills up history".to_owned()
+        } else {
+            format!("positions {} to {}", range.positions.start, range.positions.end - 1)
+        };
+        format!("{} {which}: {}", range.at, range.why)
     });
     let faults: Vec<String> = damaged.chain(verified.faults.iter().cloned()).collect();
     let shown = faults.iter().take(5).cloned().collect::<Vec<_>>().join("; ");

@@ -2,7 +2,7 @@
 
 use super::{DiskLog, Tables, guarded};
 use crate::{
-    Append, StoreError,
+    Append, NO_POSITION, StoreError,
     record::Record,
     tables::{self, Group, Place, Totals},
 };
@@ -102,20 +102,31 @@ impl DiskLog {
         let mut positions = Vec::with_capacity(group.len());
         let mut heads: BTreeMap<SeriesKey, SeriesHead> = BTreeMap::new();
         let mut totals: BTreeMap<StreamPartition, Totals> = BTreeMap::new();
-        for Append { batch, .. } in group {
+        let known = self.look_up(group)?;
+        for (n, Append { batch, .. }) in group.iter().enumerate() {
             let at = batch.header().stream_partition;
+            if known.kept.contains(&n) {
+                continue;
+            }
             if let Entry::Vacant(entry) = totals.entry(at) {
                 entry.insert(self.totals_now(&state, at)?);
             }
         }
+        if totals.is_empty() {
+            return Ok(vec![NO_POSITION; group.len()]);
+        }
         // IMPORTANT: from here on nothing fails but the write itself, so positions and numbers have no gaps within one life.
         let mut rows = WriteBatch::with_capacity(self.tables.database.clone(), group.len() * 4 + 8);
-        for Append { batch, received_at } in group {
+        for (n, Append { batch, received_at, past }) in group.iter().enumerate() {
+            if known.kept.contains(&n) {
+                positions.push(NO_POSITION);
+                continue;
+            }
             let header = batch.header();
             let total = totals.entry(header.stream_partition).or_default();
             let place = Place {
                 number: state.next_number,
-                position: total.end,
+                position: if *past { NO_POSITION } else { total.end },
                 id: batch.id(),
                 key: BatchKey::of(header),
                 timestamp_max: header.timestamp_max,
@@ -124,14 +135,17 @@ impl DiskLog {
                 length: batch.bytes().len() as u32,
             };
             state.next_number += 1;
-            total.end += 1;
+            total.end += u64::from(!past);
             total.batches += 1;
             total.events += u64::from(place.count);
             total.bytes += u64::from(place.length);
             positions.push(place.position);
             let series = SeriesKey::of(header);
             let frozen = state.frozen.contains(&series);
-            heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
+            let reached = || heads.get(&series).map(|head| head.next_sequence);
+            if !past || known.is_ahead(&series, header, reached()) {
+                heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
+            }
             self.put_batch(
                 &mut rows,
                 &series,
@@ -160,9 +174,11 @@ impl DiskLog {
         let at = series.stream_partition;
         // IMPORTANT: readers see each row come: the batch before what names it, and the partition's end after all.
         rows.insert(&self.tables.batches, place.number.to_be_bytes(), record.encode(place.number));
-        let key = tables::arrival_key(at, place.position);
-        let row = place.arrival(&key);
-        rows.insert(&self.tables.arrivals, key, row);
+        if !place.is_past() {
+            let key = tables::arrival_key(at, place.position);
+            let row = place.arrival(&key);
+            rows.insert(&self.tables.arrivals, key, row);
+        }
         let key = tables::history_key(at, &place.key);
         let row = place.history(&key);
         rows.insert(&self.tables.history, key, row);

@@ -77,6 +77,7 @@ impl<'a> Arrivals<'a> {
         let mut places = BTreeMap::new();
         for place in self.tables.places(at, tables::history_key_from(at, i64::MIN)) {
             match place {
+                // What fills up history is not among them: it has no position.
                 Ok(place) if (first..self.end).contains(&place.position) => {
                     places.insert(place.position, place);
                     if places.len() > DETOUR_PLACES_MAX {

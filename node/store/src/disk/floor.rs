@@ -16,8 +16,8 @@ const LOST_MAX: u64 = 1 << 32;
 impl DiskLog {
     /// Begins another life of a store that was open before.
     pub(super) fn raise_floor(&mut self) -> Result<(), StoreError> {
-        // IMPORTANT: no position is above the number of its batch. It holds at the floor, and with each batch the number of
-        // the store rises by one and the end of one partition. So the next number is above every position.
+        // IMPORTANT: no position is above the number of its batch, and what fills up history has none. It holds at the floor, and with each batch the number of
+        // the store rises by one and the end of one partition by one at most. So the next number is above every position.
         let floor = {
             let mut state = self.begin()?;
             let floor = state.leap(LOST_MAX);

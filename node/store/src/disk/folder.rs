@@ -4,7 +4,7 @@
 //! lock         locked while the store is open
 //! new/         a store in the making; holds no batch, so it is made again if that was interrupted
 //! log/         fjall's folder, with two files of ours:
-//!   manifest   `mainstem-store 2 <number of the log> <checksum>`
+//!   manifest   `mainstem-store 3 <number of the log> <checksum>`
 //!   synced     how much of the journal was fsynced, see [`super::sync`]
 //! quarantine/  what was cut off a journal when the power failed
 //! ```
@@ -19,7 +19,7 @@ use std::{
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// What the manifest begins with. The number goes up whenever a row or a file changes its form.
-const FORMAT: &str = "mainstem-store 2";
+const FORMAT: &str = "mainstem-store 3";
 
 /// A locked store folder.
 #[derive(Debug)]

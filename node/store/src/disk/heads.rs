@@ -5,8 +5,8 @@ use crate::{
     StoreError,
     tables::{self, Group, Place, Totals},
 };
-use mainstem_model::{SeriesHead, SeriesKey, StreamPartition};
-use std::collections::BTreeSet;
+use mainstem_model::{BatchKey, SeriesHead, SeriesKey, StreamPartition};
+use std::{collections::BTreeSet, ops::Bound};
 
 impl Tables {
     pub(super) fn totals(&self, at: StreamPartition) -> Result<Totals, StoreError> {
@@ -29,15 +29,28 @@ impl Tables {
         self.partitions.iter().map(|row| read_partition(&guarded(|| row.key())?)).collect()
     }
 
+    /// At most `max` of them behind `after`, in order.
+    fn partitions_after(
+        &self,
+        after: Option<StreamPartition>,
+        max: usize,
+    ) -> Result<Vec<StreamPartition>, StoreError> {
+        let after = after.map(tables::partition_key);
+        let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        let rows = self.partitions.range::<&[u8], _>((from, Bound::Unbounded)).take(max);
+        rows.map(|row| read_partition(&guarded(|| row.key())?)).collect()
+    }
+
     /// Every partition that has a batch now.
     fn partitions_with_batches(&self) -> Result<Vec<StreamPartition>, StoreError> {
         let (mut found, mut from) = (BTreeSet::new(), Vec::new());
         while let Some(key) =
-            guarded(|| self.arrivals.range(from..).next().map(fjall::Guard::key).transpose())?
+            guarded(|| self.history.range(from..).next().map(fjall::Guard::key).transpose())?
         {
             let at = read_partition(key.get(..tables::PARTITION).unwrap_or_default())?;
             found.insert(at);
-            from = tables::arrival_key(at, u64::MAX);
+            // Behind the last key that it can have.
+            from = [&tables::partition_key(at)[..], &[0xff; BatchKey::LENGTH]].concat();
         }
         Ok(found.into_iter().collect())
     }
@@ -62,11 +75,13 @@ impl DiskLog {
         let end = self.tables.group()?.next_batch;
         tracing::warn!(%at, end, "the totals of a partition are damaged; counting again");
         let mut totals = Totals { end, ..Totals::default() };
-        self.each_arrival(at, end, &mut Vec::new(), |place| {
+        let mut count = |place: Place| {
             totals.batches += 1;
             totals.events += u64::from(place.count);
             totals.bytes += u64::from(place.length);
-        })?;
+        };
+        self.each_arrival(at, end, &mut Vec::new(), &mut count)?;
+        self.each_past(at, &mut count)?;
         Ok(totals)
     }
 
@@ -85,7 +100,7 @@ impl DiskLog {
         let place = Place::read_series(&key, &row)?;
         let proof = guarded(|| self.tables.proofs.contains_key(tables::head_key(series)))?;
         Ok(Some(SeriesHead {
-            next_sequence: place.key.sequence.saturating_add(u64::from(place.count)),
+            next_sequence: place.next_sequence(),
             last: place.id,
             timestamp: place.key.timestamp,
             frozen: proof,
@@ -95,6 +110,20 @@ impl DiskLog {
     pub(super) fn list_partitions(&self) -> Result<Vec<StreamPartition>, StoreError> {
         match self.tables.partitions() {
             Err(StoreError::Damaged(_)) => self.tables.partitions_with_batches(),
+            other => other,
+        }
+    }
+
+    pub(super) fn list_partitions_after(
+        &self,
+        after: Option<StreamPartition>,
+        max: usize,
+    ) -> Result<Vec<StreamPartition>, StoreError> {
+        match self.tables.partitions_after(after, max) {
+            Err(StoreError::Damaged(_)) => {
+                let all = self.tables.partitions_with_batches()?;
+                Ok(all.into_iter().filter(|at| Some(*at) > after).take(max).collect())
+            }
             other => other,
         }
     }

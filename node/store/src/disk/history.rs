@@ -1,8 +1,9 @@
-//! The walk through history: along its index, and where that is damaged by a look at every arrival.
+//! The walk through history: along its index, and where that is damaged by a look at every arrival and, by series, at all
+//! that fills up history.
 
 use super::{DiskLog, read::PlaceResult};
 use crate::{
-    DamagedRange, StoreError,
+    DamagedRange, NO_POSITION, StoreError,
     tables::{self, Place},
 };
 use mainstem_model::StreamPartition;
@@ -44,7 +45,7 @@ impl<'a> History<'a> {
                 None => return Ok(None),
                 Some(Ok(place)) => return Ok(Some(self.pass(place))),
                 Some(Err(StoreError::Damaged(why))) => {
-                    tracing::warn!(at = %self.at, %why, "the index of history is damaged; looking at all arrivals");
+                    tracing::warn!(at = %self.at, %why, "the index of history is damaged; looking at everything");
                     let places = self.find_around_damage(lost)?;
                     if places.is_empty() {
                         return Ok(None);
@@ -63,17 +64,21 @@ impl<'a> History<'a> {
         place
     }
 
-    /// The next places by a look at every arrival.
+    /// The next places by a look at everything.
     fn find_around_damage(&self, lost: &mut Vec<DamagedRange>) -> Result<Vec<Place>, StoreError> {
         let mut places = BTreeMap::new();
-        self.log.each_arrival(self.at, self.until, lost, |place| {
+        let mut take = |place: Place| {
             if tables::history_key(self.at, &place.key) >= self.first {
                 places.insert(place.key, place);
                 if places.len() > DETOUR_PLACES_MAX {
                     places.pop_last();
                 }
             }
-        })?;
+        };
+        self.log.each_arrival(self.at, self.until, lost, &mut take)?;
+        if let Some(why) = self.log.each_past(self.at, &mut take)? {
+            lost.push(DamagedRange { at: self.at, positions: NO_POSITION..NO_POSITION, batch: None, why });
+        }
         Ok(places.into_values().collect())
     }
 }

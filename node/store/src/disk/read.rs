@@ -2,14 +2,12 @@
 
 use super::{DiskLog, Tables, arrivals::Arrivals, guarded, history::History};
 use crate::{
-    DamagedRange, Page, PartitionStats, StoreError, StoredBatch,
+    DamagedRange, LastArrival, Page, PartitionStats, StoreError, StoredBatch,
     record::Record,
     tables::{self, Place},
 };
 use bytes::Bytes;
-use mainstem_model::{
-    BatchKey, Cursor, ReadFilter, ReadStart, SeriesKey, StreamPartition, limits::BATCH_SPAN_MS_MAX,
-};
+use mainstem_model::{BatchKey, Cursor, ReadFilter, ReadStart, StreamPartition, limits::BATCH_SPAN_MS_MAX};
 use std::collections::BTreeMap;
 
 /// Rows looked at for one page, whatever the filter leaves out.
@@ -43,24 +41,6 @@ impl Tables {
 }
 
 impl DiskLog {
-    pub(super) fn find_in_series(
-        &self,
-        series: &SeriesKey,
-        sequence: u64,
-    ) -> Result<Option<StoredBatch>, StoreError> {
-        let range = tables::series_key(series, 0)..=tables::series_key(series, sequence);
-        let row = guarded(|| {
-            self.tables.series.range(range).next_back().map(fjall::Guard::into_inner).transpose()
-        })?;
-        let Some((key, row)) = row else { return Ok(None) };
-        let place = Place::read_series(&key, &row)?;
-        if sequence >= place.key.sequence.saturating_add(u64::from(place.count)) {
-            return Ok(None);
-        }
-        let cursor = Cursor::Arrival { log: self.log_id, position: place.position, skip: 0 };
-        self.read(series.stream_partition, &place, cursor)
-    }
-
     /// The batch at a place; `None` when it was trimmed since the place was read.
     pub(super) fn read(
         &self,
@@ -68,14 +48,7 @@ impl DiskLog {
         place: &Place,
         cursor: Cursor,
     ) -> Result<Option<StoredBatch>, StoreError> {
-        let Some(row) = guarded(|| self.tables.batches.get(place.number.to_be_bytes()))? else {
-            return match self.tables.arrival(at, place.position)? {
-                None => Ok(None),
-                Some(_) => Err(StoreError::Damaged("a batch that the indexes name is missing".into())),
-            };
-        };
-        let record = Record::decode(place, row.into())?;
-        Ok(Some(StoredBatch {
+        Ok(self.read_record(at, place)?.map(|record| StoredBatch {
             bytes: record.bytes,
             id: record.id,
             count: place.count,
@@ -83,6 +56,58 @@ impl DiskLog {
             position: record.position,
             cursor,
         }))
+    }
+
+    /// What arrived last and can be read.
+    pub(super) fn read_last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError> {
+        /// Arrivals that are looked at; behind them all is damaged.
+        const LOOKED_AT_MAX: usize = 64;
+        let end = self.read_end(at)?;
+        let range = tables::arrival_key(at, 0)..tables::arrival_key(at, end);
+        let mut rows = self.tables.arrivals.range(range).rev();
+        for _ in 0..LOOKED_AT_MAX {
+            let Some((key, row)) = guarded(|| rows.next().map(fjall::Guard::into_inner).transpose())? else {
+                break;
+            };
+            let read = Place::read_arrival(&key, &row).and_then(|place| self.read_record(at, &place));
+            match read {
+                Ok(Some(record)) => return Ok(Some(LastArrival { end, received_at: record.received_at })),
+                Ok(None) | Err(StoreError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The row of the batch at a place; `None` when it was trimmed since the place was read.
+    pub(super) fn read_record(
+        &self,
+        at: StreamPartition,
+        place: &Place,
+    ) -> Result<Option<Record>, StoreError> {
+        if let Some(row) = guarded(|| self.tables.batches.get(place.number.to_be_bytes()))? {
+            return Record::decode(place, row.into()).map(Some);
+        }
+        // The row that goes first when a batch is trimmed.
+        let is_named = if place.is_past() {
+            guarded(|| self.tables.history.contains_key(tables::history_key(at, &place.key)))?
+        } else {
+            self.tables.arrival(at, place.position)?.is_some()
+        };
+        if is_named {
+            return Err(StoreError::Damaged("a batch that the indexes name is missing".into()));
+        }
+        Ok(None)
+    }
+
+    /// A cursor that leads to a batch.
+    pub(super) fn cursor_of(&self, at: StreamPartition, place: &Place) -> Result<Cursor, StoreError> {
+        let (log, position, key) = (self.log_id, place.position, place.key);
+        Ok(if place.is_past() {
+            Cursor::History { log, until: self.read_end(at)?, key, skip: 0 }
+        } else {
+            Cursor::Arrival { log, position, skip: 0 }
+        })
     }
 
     pub(super) fn find_start(
@@ -123,7 +148,7 @@ impl DiskLog {
         until: u64,
     ) -> Result<Option<(BatchKey, u16)>, StoreError> {
         let wanted = |place: &Place| {
-            place.position < until && filter.origin.is_none_or(|origin| origin == place.key.origin)
+            place.is_history(until) && filter.origin.is_none_or(|origin| origin == place.key.origin)
         };
         if let Some(origin) = filter.origin {
             let prefix = tables::origin_key(at, &origin);
@@ -155,7 +180,7 @@ impl DiskLog {
         Ok(first)
     }
 
-    /// The same by a look at every arrival.
+    /// The same by a look at every arrival and at all that fills up history.
     fn last_around_damage(
         &self,
         at: StreamPartition,
@@ -164,7 +189,7 @@ impl DiskLog {
         until: u64,
     ) -> Result<Option<(BatchKey, u16)>, StoreError> {
         let (mut kept, mut events) = (BTreeMap::new(), 0);
-        self.each_arrival(at, until, &mut Vec::new(), |place| {
+        let mut take = |place: Place| {
             if n > 0 && wanted(&place) {
                 kept.insert(place.key, u64::from(place.count));
                 events += u64::from(place.count);
@@ -172,7 +197,9 @@ impl DiskLog {
                     events -= least.remove();
                 }
             }
-        })?;
+        };
+        self.each_arrival(at, until, &mut Vec::new(), &mut take)?;
+        self.each_past(at, &mut take)?;
         Ok(kept.first_key_value().map(|(key, _)| (*key, events.saturating_sub(n) as u16)))
     }
 
@@ -210,7 +237,7 @@ impl DiskLog {
                         break;
                     }
                     rows += 1;
-                    if place.position < until {
+                    if place.is_history(until) {
                         filling.take(&place, here)?;
                     }
                 }
@@ -268,7 +295,8 @@ pub(super) fn damaged(
     let StoreError::Damaged(why) = error else { return Err(error) };
     tracing::warn!(%at, position, %why, "a batch is damaged");
     let batch = place.map(|place| (place.key, place.id));
-    Ok(DamagedRange { at, positions: position..position + 1, batch, why })
+    // Saturating: it is empty for what has no position.
+    Ok(DamagedRange { at, positions: position..position.saturating_add(1), batch, why })
 }
 
 /// A page on its way.

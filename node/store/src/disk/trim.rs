@@ -31,9 +31,11 @@ impl DiskLog {
         for place in &places {
             let series =
                 SeriesKey { stream_partition: at, origin: place.key.origin, series: place.key.series };
-            // IMPORTANT: readers see each row go. `arrivals` first, by whose row they tell what was trimmed from what is
-            // missing; the batch after all that names it.
-            rows.remove(&self.tables.arrivals, tables::arrival_key(at, place.position));
+            // IMPORTANT: readers see each row go. `arrivals` first, or `history` for what never arrived, by whose row they
+            // tell what was trimmed from what is missing; the batch after all that names it.
+            if !place.is_past() {
+                rows.remove(&self.tables.arrivals, tables::arrival_key(at, place.position));
+            }
             rows.remove(&self.tables.history, tables::history_key(at, &place.key));
             rows.remove(&self.tables.series, tables::series_key(&series, place.key.sequence));
             rows.remove(&self.tables.batches, place.number.to_be_bytes());

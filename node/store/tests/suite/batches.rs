@@ -49,12 +49,17 @@ impl Publisher {
             timestamps.iter().map(|timestamp| NewEvent::binary(*timestamp, content(timestamp))).collect();
         let batch = self.writer.seal(&events).unwrap();
         let verified = self.verifier.verify(Batch::decode(batch.bytes().clone()).unwrap()).unwrap();
-        Append { batch: Arc::new(verified), received_at: timestamps[0] + 3 }
+        Append { batch: Arc::new(verified), received_at: timestamps[0] + 3, past: false }
     }
 
     pub(crate) fn key(&self) -> mainstem_model::SeriesKey {
         *self.writer.key()
     }
+}
+
+/// The same batch, to fill up history.
+pub(crate) fn past(append: &Append) -> Append {
+    Append { past: true, ..append.clone() }
 }
 
 pub(crate) fn verified(append: &Append) -> &VerifiedBatch {

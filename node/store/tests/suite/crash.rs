@@ -72,7 +72,7 @@ fn write_until_killed(folder: &Path) {
     .unwrap();
     let mut publisher = Publisher::new(1, round + 1, place(0));
     for token in 0.. {
-        let Append { batch, received_at } = publisher.batch_of(&[i64::try_from(token).unwrap()], 2000);
-        writer.submit(Write { token, batch, received_at, durable: token % 7 == 0 });
+        let Append { batch, received_at, past } = publisher.batch_of(&[i64::try_from(token).unwrap()], 2000);
+        writer.submit(Write { token, batch, received_at, durable: token % 7 == 0, past });
     }
 }

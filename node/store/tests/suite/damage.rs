@@ -2,13 +2,13 @@
 
 use crate::{
     Folder,
-    batches::{Publisher, place},
+    batches::{Publisher, past, place},
     restart::BEGIN,
     tiny,
 };
 use bytes::Bytes;
-use mainstem_model::{ReadFilter, ReadStart, SeriesKey};
-use mainstem_store::{Append, DiskLog, EventLog, Page, StoreError};
+use mainstem_model::{HeadsDigester, ReadFilter, ReadStart, SeriesHead, SeriesKey};
+use mainstem_store::{Append, DiskLog, EventLog, Page, SeriesStart, StoreError};
 use std::{
     collections::BTreeMap,
     fs,
@@ -45,6 +45,16 @@ fn table_files(folder: &Path, table: u8) -> Vec<PathBuf> {
     files(&folder.join(format!("log/keyspaces/{table}/tables")))
 }
 
+/// Damages every table file of a table.
+fn flip(folder: &Path, table: u8) {
+    for file in table_files(folder, table) {
+        let mut bytes = fs::read(&file).unwrap();
+        // In the first block of rows.
+        bytes[40] ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+}
+
 /// A store whose batches are written out to table files, all but the last few, and are in the journal too.
 struct Filled {
     folder: Folder,
@@ -55,8 +65,16 @@ struct Filled {
 }
 
 fn filled() -> Filled {
+    filled_where(|_| false)
+}
+
+/// Those of which `is_past` says so fill up history.
+fn filled_where(is_past: impl Fn(usize) -> bool) -> Filled {
     let mut publisher = Publisher::new(1, 1, place(0));
-    let appends: Vec<_> = (0..).map(|n| publisher.batch_of(&[n, n + 1], 800)).take(BATCHES).collect();
+    let mut appends: Vec<_> = (0..).map(|n| publisher.batch_of(&[n, n + 1], 800)).take(BATCHES).collect();
+    for (n, append) in appends.iter_mut().enumerate() {
+        append.past = is_past(n);
+    }
     let folder = Folder::filled_by(|_| {});
     let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
     let first = log.end(place(0)).unwrap();
@@ -207,12 +225,8 @@ fn a_table_file_that_claims_more_contents_than_it_has_room_for_is_refused_by_nam
 #[test]
 fn a_damaged_index_of_history_is_read_around_without_missing_a_batch() {
     let Filled { folder, appends, .. } = filled();
-    // Table 3 is `history`: the first byte of its files is in their first block of rows.
-    for file in table_files(folder.path(), 3) {
-        let mut bytes = fs::read(&file).unwrap();
-        bytes[40] ^= 1;
-        fs::write(&file, bytes).unwrap();
-    }
+    // Table 3 is `history`.
+    flip(folder.path(), 3);
     let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
     let (all, mut ids) = (ReadFilter::ALL, Vec::new());
     let mut cursor = log.start(place(0), ReadStart::From, &all).unwrap();
@@ -254,11 +268,7 @@ fn a_damaged_batch_is_named_and_the_rest_is_served() {
 fn a_damaged_index_of_arrivals_is_read_around_over_a_gap_of_positions_without_missing_a_batch() {
     let Filled { folder, appends, .. } = filled();
     // Table 2 is `arrivals`.
-    for file in table_files(folder.path(), 2) {
-        let mut bytes = fs::read(&file).unwrap();
-        bytes[40] ^= 1;
-        fs::write(&file, bytes).unwrap();
-    }
+    flip(folder.path(), 2);
     let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
     let page = log.page(place(0), BEGIN, &ReadFilter::ALL, 1000, usize::MAX).unwrap();
     assert!(page.at_end && page.damaged.is_empty());
@@ -269,11 +279,7 @@ fn a_damaged_index_of_arrivals_is_read_around_over_a_gap_of_positions_without_mi
     assert!(verified.faults.iter().any(|fault| fault.contains("arrivals")), "{:?}", verified.faults);
     drop(log);
     // With the index of history damaged too nothing tells where the batches are, and that is said.
-    for file in table_files(folder.path(), 3) {
-        let mut bytes = fs::read(&file).unwrap();
-        bytes[40] ^= 1;
-        fs::write(&file, bytes).unwrap();
-    }
+    flip(folder.path(), 3);
     let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
     let page = log.page(place(0), BEGIN, &ReadFilter::ALL, 1000, usize::MAX).unwrap();
     assert!(page.at_end && !page.damaged.is_empty());
@@ -284,11 +290,7 @@ fn a_damaged_index_of_arrivals_is_read_around_over_a_gap_of_positions_without_mi
 #[test]
 fn a_damaged_index_of_history_is_trimmed_around() {
     let Filled { folder, .. } = filled();
-    for file in table_files(folder.path(), 3) {
-        let mut bytes = fs::read(&file).unwrap();
-        bytes[40] ^= 1;
-        fs::write(&file, bytes).unwrap();
-    }
+    flip(folder.path(), 3);
     let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
     let (mut next, mut batches) = (None, 0);
     loop {
@@ -303,4 +305,121 @@ fn a_damaged_index_of_history_is_trimmed_around() {
     assert_eq!(batches, 100);
     let page = log.page(place(0), BEGIN, &ReadFilter::ALL, 1000, usize::MAX).unwrap();
     assert_eq!((page.batches.len(), page.damaged.len(), page.at_end), (BATCHES - 100, 0, true));
+}
+
+/// It has no arrival by which it could be found.
+#[test]
+fn what_fills_up_history_is_found_when_any_one_index_is_damaged() {
+    let Filled { folder, appends, .. } = filled_where(|n| n % 3 == 1);
+    let all = ReadFilter::ALL;
+    for table in 2..=4 {
+        let damaged = tempfile::tempdir().unwrap();
+        copy(folder.path(), damaged.path());
+        flip(damaged.path(), table);
+        let log = DiskLog::open(damaged.path(), &tiny(), 7).unwrap();
+        let start = log.start(place(0), ReadStart::From, &all).unwrap();
+        let page = log.page(place(0), start, &all, 1000, usize::MAX).unwrap();
+        assert_eq!(page.damaged, [], "table {table}");
+        let ids: Vec<_> = page.batches.iter().map(|batch| batch.id).collect();
+        assert_eq!(ids, appends.iter().map(|a| a.batch.id()).collect::<Vec<_>>(), "table {table}");
+        // As far back as the damage.
+        let last = log.start(place(0), ReadStart::Last(BATCHES as u64 * 2 - 1), &all).unwrap();
+        let page = log.page(place(0), last, &all, 1000, usize::MAX).unwrap();
+        assert_eq!((page.batches.len(), page.batches[0].cursor.skip()), (BATCHES, 1), "table {table}");
+        let verified = log.verify(&mut |_| {}).unwrap();
+        assert_eq!((verified.batches as usize, verified.damaged.len()), (BATCHES, 0), "table {table}");
+        assert!(!verified.faults.is_empty(), "table {table}");
+        let (mut next, mut batches) = (None, 0);
+        loop {
+            let trimmed = log.trim(place(0), next, 101, 7).unwrap();
+            batches += trimmed.batches;
+            next = trimmed.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(batches, 100, "table {table}");
+    }
+    // With both of the indexes that lead to it damaged that is said.
+    flip(folder.path(), 3);
+    flip(folder.path(), 4);
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let start = log.start(place(0), ReadStart::From, &all).unwrap();
+    let page = log.page(place(0), start, &all, 1000, usize::MAX).unwrap();
+    assert!(page.damaged.iter().any(|range| range.positions.is_empty() && range.batches_max() == 1));
+}
+
+#[test]
+fn filling_up_history_where_its_index_is_damaged_changes_nothing_and_goes_on_elsewhere() {
+    let Filled { folder, appends, .. } = filled();
+    flip(folder.path(), 4);
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let before = log.stats(place(0)).unwrap();
+    let again: Vec<_> = appends.iter().map(past).collect();
+    log.append(&again).unwrap();
+    assert_eq!(log.stats(place(0)).unwrap(), before);
+    let mut other = Publisher::new(9, 1, place(0));
+    log.append(&[past(&other.batch(&[5]))]).unwrap();
+    assert_eq!(log.stats(place(0)).unwrap().batches, before.batches + 1);
+}
+
+#[test]
+fn damaged_heads_give_the_true_digest_or_an_error() {
+    let Filled { folder, appends, series, .. } = filled();
+    let mut expected = HeadsDigester::default();
+    expected.add(&series, &SeriesHead::after(&appends[BATCHES - 1].batch));
+    // Table 5 is `heads`.
+    flip(folder.path(), 5);
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    match log.digest(place(0)) {
+        Ok(digest) => assert_eq!(digest, expected.finish()),
+        Err(error) => assert!(matches!(error, StoreError::Damaged(_)), "{error}"),
+    }
+}
+
+#[test]
+fn a_damaged_batch_ends_a_page_of_its_series_and_is_an_error_only_at_its_beginning() {
+    let Filled { folder, appends, series, first } = filled();
+    let file = table_files(folder.path(), 1).remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let damaged = log.page(place(0), BEGIN, &ReadFilter::ALL, 1000, usize::MAX).unwrap().damaged;
+    let lost = usize::try_from(damaged[0].positions.start - first).unwrap();
+    assert!(lost > 0, "the first batch is damaged, so nothing comes before the hole");
+    let read = |from| log.series_range(&series, SeriesStart::Sequence(from), u64::MAX, 1000, usize::MAX);
+    let page = read(0).unwrap();
+    let whole: Vec<_> = appends[..lost].iter().map(|a| a.batch.bytes().clone()).collect();
+    assert_eq!((page.batches, page.base, page.more), (whole, 0, true));
+    let at = appends[lost].batch.header().sequence;
+    assert!(matches!(read(at), Err(StoreError::Damaged(_))));
+    let behind = lost + damaged.len();
+    let page = read(appends[behind].batch.header().sequence).unwrap();
+    assert_eq!((page.batches.len(), page.more), (BATCHES - behind, false));
+    // By time it begins behind the damage.
+    let page = log.series_range(&series, SeriesStart::ReceivedAt(0), u64::MAX, 1000, usize::MAX).unwrap();
+    assert_eq!(page.batches.len(), BATCHES - behind);
+}
+
+#[test]
+fn damaged_totals_are_counted_again_with_what_fills_up_history() {
+    let Filled { folder, .. } = filled_where(|n| n % 3 == 1);
+    // Table 7 is `partitions`. Another one's rows drive this one's out of memory.
+    let mut other = Publisher::new(2, 1, place(1));
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    for n in 0..300 {
+        log.append(&[other.batch(&[n])]).unwrap();
+    }
+    let before = log.stats(place(0)).unwrap();
+    drop(log);
+    flip(folder.path(), 7);
+    let log = DiskLog::open(folder.path(), &tiny(), 7).unwrap();
+    let faults = log.verify(&mut |_| {}).unwrap().faults;
+    assert!(faults.iter().any(|fault| fault.starts_with(&place(0).to_string())), "not damaged: {faults:?}");
+    let after = log.stats(place(0)).unwrap();
+    assert_eq!((after.batches, after.events, after.bytes), (before.batches, before.events, before.bytes));
+    // And listed, though only history is left to tell of it.
+    assert_eq!(log.partitions_after(None, 9).unwrap(), [place(0), place(1)]);
 }

@@ -8,11 +8,14 @@
 )]
 
 mod batches;
+mod comparing;
 mod crash;
 mod damage;
+mod filling;
 mod full_disk;
 mod reading;
 mod restart;
+mod series;
 mod writing;
 
 use mainstem_store::{Config, DiskLog, EventLog, MemoryLog};

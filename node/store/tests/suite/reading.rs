@@ -1,10 +1,12 @@
 use crate::{
     Folder, Subject,
-    batches::{Publisher, fresh_place, place},
-    check, subjects,
+    batches::{Publisher, fresh_place, past, place},
+    check,
+    restart::BEGIN,
+    subjects,
 };
 use mainstem_model::{Batch, BatchKey, Cursor, Origin, ReadFilter, ReadStart, StreamPartition};
-use mainstem_store::{Append, Config, DiskLog, EventLog, StoreError};
+use mainstem_store::{Append, Config, DiskLog, EventLog, NO_POSITION, StoreError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -152,7 +154,14 @@ fn every_start_filter_and_page_size_gives_exactly_the_wanted_events_once() {
 #[derive(Clone, Debug)]
 enum Step {
     Append(u8),
-    Trim { before: i64, max: usize },
+    /// The next batch, as one that fills up history.
+    Fill(u8),
+    /// Everything again, as what fills up history.
+    FillAgain,
+    Trim {
+        before: i64,
+        max: usize,
+    },
     Last(u64),
     From(i64),
     Reopen,
@@ -161,6 +170,8 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => any::<u8>().prop_map(Step::Append),
+        4 => any::<u8>().prop_map(Step::Fill),
+        1 => Just(Step::FillAgain),
         2 => (0_i64..40, 0_usize..5).prop_map(|(before, max)| Step::Trim { before, max }),
         2 => (0_u64..30).prop_map(Step::Last),
         2 => (-2_i64..60).prop_map(Step::From),
@@ -178,7 +189,9 @@ fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() 
         let at = fresh_place();
         let bytes: Vec<u8> = steps
             .iter()
-            .filter_map(|step| if let Step::Append(byte) = step { Some(*byte) } else { None })
+            .filter_map(
+                |step| if let Step::Append(byte) | Step::Fill(byte) = step { Some(*byte) } else { None },
+            )
             .collect();
         let mut to_come = history(at, &bytes).into_iter();
         let (mut list, mut end): (Vec<Append>, u64) = (Vec::new(), 0);
@@ -195,6 +208,21 @@ fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() 
                     }
                     list.push(next);
                     end += 1;
+                }
+                Step::Fill(_) => {
+                    let next = past(&to_come.next().unwrap());
+                    for subject in [&log, &memory] {
+                        let position = subject.log.append(std::slice::from_ref(&next)).unwrap();
+                        prop_assert_eq!(position, [NO_POSITION]);
+                    }
+                    list.push(next);
+                }
+                Step::FillAgain => {
+                    let again: Vec<_> = list.iter().map(past).collect();
+                    for subject in [&log, &memory] {
+                        let positions = subject.log.append(&again).unwrap();
+                        prop_assert_eq!(positions, vec![NO_POSITION; again.len()]);
+                    }
                 }
                 Step::Trim { before, max } => {
                     let mut old: Vec<_> =
@@ -241,6 +269,10 @@ fn appends_trims_reads_and_restarts_in_any_order_tell_what_a_plain_list_tells() 
                     (stats.end, stats.batches, stats.events),
                     (leap + end, list.len() as u64, events)
                 );
+                let arrived = subject.log.page(at, BEGIN, &ReadFilter::ALL, usize::MAX, usize::MAX).unwrap();
+                let arrived: Vec<_> = arrived.batches.iter().map(|batch| batch.id).collect();
+                let live = list.iter().filter(|append| !append.past).map(|append| append.batch.id());
+                prop_assert_eq!(arrived, live.collect::<Vec<_>>());
             }
         }
         disk = Some(log.close());

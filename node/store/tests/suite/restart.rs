@@ -192,10 +192,10 @@ fn a_whole_write_in_a_form_of_another_version_is_refused_and_not_cut_off() {
 fn a_store_of_another_format_is_refused_by_its_number() {
     let (folder, _) = filled(3);
     let manifest = folder.path().join("log/manifest");
-    let text = "mainstem-store 1 0000000000000007";
+    let text = "mainstem-store 2 0000000000000007";
     fs::write(&manifest, format!("{text} {:016x}\n", xxh3_64(text.as_bytes()))).unwrap();
     let why = refusal(folder.path());
-    assert!(why.contains("mainstem-store 1") && why.contains("mainstem-store 2"), "{why}");
+    assert!(why.contains("mainstem-store 2") && why.contains("mainstem-store 3"), "{why}");
 }
 
 #[test]

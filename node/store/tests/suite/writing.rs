@@ -3,7 +3,7 @@ use crate::{
     subjects,
 };
 use mainstem_model::{Cursor, Equivocation, ReadFilter, ReadStart, SeriesHead};
-use mainstem_store::{Append, Completion, Write, Writer, WriterConfig};
+use mainstem_store::{Append, Completion, NO_POSITION, Write, Writer, WriterConfig};
 use std::{
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -135,8 +135,12 @@ fn a_batch_is_whole_or_gone_for_a_reader_while_it_is_trimmed() {
     const BATCHES: u64 = 200;
     for subject in subjects() {
         let mut publisher = Publisher::new(1, 1, place(0));
-        let group: Vec<Append> =
-            (0..BATCHES).map(|n| publisher.batch(&[i64::try_from(n).unwrap()])).collect();
+        // Every other one fills up history: another row tells of those that they were trimmed.
+        let batch = |n| {
+            let append = publisher.batch(&[i64::try_from(n).unwrap()]);
+            Append { past: n % 2 == 1, ..append }
+        };
+        let group: Vec<Append> = (0..BATCHES).map(batch).collect();
         subject.log.append(&group).unwrap();
         let (series, turn) = (publisher.key(), AtomicU64::new(0));
         let damage = thread::scope(|scope| {
@@ -176,9 +180,11 @@ fn the_writer_reports_stored_in_order_and_durable_after_it() {
                 .unwrap();
         let mut publisher = Publisher::new(1, 1, place(0));
         for token in 0..50 {
-            let Append { batch, received_at } = publisher.batch(&[i64::try_from(token).unwrap()]);
-            writer.submit(Write { token, batch, received_at, durable: token % 10 == 9 });
+            let Append { batch, received_at, past } = publisher.batch(&[i64::try_from(token).unwrap()]);
+            writer.submit(Write { token, batch, received_at, durable: token % 10 == 9, past });
         }
+        let Append { batch, received_at, .. } = publisher.batch(&[50]);
+        writer.submit(Write { token: 50, batch, received_at, durable: false, past: true });
         writer.sync(1000);
         drop(writer);
         let (mut stored, mut durable) = (Vec::new(), Vec::new());
@@ -192,7 +198,8 @@ fn the_writer_reports_stored_in_order_and_durable_after_it() {
                 Completion::Failed { error, .. } => panic!("{error}"),
             }
         }
-        assert_eq!(stored, (0..50).map(|n| (n, n)).collect::<Vec<_>>(), "{}", subject.name);
+        let positions = (0..50).map(|n| (n, n)).chain([(50, NO_POSITION)]);
+        assert_eq!(stored, positions.collect::<Vec<_>>(), "{}", subject.name);
         assert_eq!(durable, [9, 19, 29, 39, 49, 1000]);
     }
 }
