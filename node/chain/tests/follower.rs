@@ -10,8 +10,8 @@ mod common;
 
 use common::{Chain, metadata};
 use mainstem_chain::{
-    Call, ChainError, Deployment, Follower, FollowerConfig, NetworkCoordinator, NetworkView, NewStream, Rpc,
-    RpcConfig, Step, StreamRegistry, Wallet,
+    Call, ChainError, Deployment, Follower, FollowerConfig, NetworkCoordinator, NetworkRules, NetworkView,
+    NewStream, Rpc, RpcConfig, Step, StreamRegistry, Wallet, deploy,
 };
 use mainstem_crypto::{Address, SecretKey, keccak256};
 use mainstem_devchain::{Config, SharedDevChain, dev_accounts};
@@ -283,7 +283,9 @@ async fn another_chain_at_the_same_address_is_noticed() {
     for _ in 0..5 {
         other.mine().await;
     }
-    let (there, other_registry) = other.deploy().await;
+    let rules = NetworkRules { replicas: 5, ..NetworkRules::default() };
+    let there = deploy(&other.wallet(0), &rules).await.unwrap();
+    let other_registry = StreamRegistry::new(other.rpc(), &there);
     assert_eq!(there.stream_registry, deployment.stream_registry);
     let id = stream(&other_registry, &other.wallet(0), "there").await;
     other.mine().await;
@@ -294,8 +296,10 @@ async fn another_chain_at_the_same_address_is_noticed() {
     let mut watch = Watch::new(rpc, FollowerConfig::default(), &deployment);
     watch.sync().await;
     assert_eq!(watch.copy.streams().count(), 1);
+    assert_eq!(watch.network.as_ref().unwrap().assignment.replicas, 3);
     proxy.switch();
     watch.sync().await;
+    assert_eq!(watch.network.as_ref().unwrap().assignment.replicas, 5, "another coordinator, other rules");
     assert_eq!(watch.copy.streams().map(|record| record.id).collect::<Vec<_>>(), [id]);
 }
 
