@@ -75,7 +75,9 @@ impl Broker {
     }
 
     async fn look(&mut self) -> anyhow::Result<()> {
-        let Some(view) = self.network.borrow_and_update().clone() else { return Ok(()) };
+        let view = self.network.borrow_and_update().clone();
+        let view =
+            view.with_context(|| format!("there is no coordinator at {}", self.coordinator.address()))?;
         match view.assignment.members.get(&self.key.address()) {
             None => self.join().await,
             Some(member) if member.leave_at == Member::STAYS => {
@@ -260,6 +262,10 @@ mod tests {
         network.wait_for(Option::is_some).await.unwrap();
         let mut broker = rig.broker(1, config("/ip4/127.0.0.1/udp/1/quic-v1", 200));
         let me = broker.key.address();
+
+        let mut lost = rig.broker(1, NetworkConfig::default());
+        lost.network = watch::channel(None).1;
+        assert!(lost.look().await.unwrap_err().to_string().contains("no coordinator at 0x"));
 
         let poor = broker.look().await.unwrap_err().to_string();
         assert!(poor.contains("send it DATA") && poor.contains(&me.to_string()), "{poor}");

@@ -119,4 +119,18 @@ fn a_broker_that_dies_is_reported_and_not_started_again() {
     }
     assert!(said.contains("is not started again") && node.is_running(), "{said}");
     assert!(has_ended(folder.path(), 2));
+
+    // As it says, by hand. Its ports are the system's choice, so the profile tells when it is back.
+    let before = profile(folder.path(), 2);
+    let data = folder.path().join("dev/broker-2");
+    let mut again = Node::program();
+    again.arg("--data-dir").arg(&data).args(["node", "--end-with-stdin", "--config"]);
+    let mut again = again.arg(data.join("mainstem.toml")).stdin(Stdio::piped()).spawn().unwrap();
+    while profile(folder.path(), 2) == before {
+        assert!(begun.elapsed() < Duration::from_secs(60) && again.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(profile(folder.path(), 2)["privateKey"], before["privateKey"]);
+    drop(again.stdin.take());
+    assert!(again.wait().unwrap().success(), "it ends when its input does");
 }

@@ -44,12 +44,16 @@ impl Node {
         Self::started(command, folder)
     }
 
+    pub(crate) fn program() -> Command {
+        // MAINSTEM_BIN: another build of the program, for long runs beside which this one may be built anew.
+        Command::new(
+            std::env::var_os("MAINSTEM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_mainstem").into()),
+        )
+    }
+
     /// What starts it.
     pub(crate) fn command(folder: &Path, quic_port: u16) -> Command {
-        // MAINSTEM_BIN: another build of the program, for long runs beside which this one may be built anew.
-        let program =
-            std::env::var_os("MAINSTEM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_mainstem").into());
-        let mut command = Command::new(program);
+        let mut command = Self::program();
         command
             .arg("--data-dir")
             .arg(folder)
