@@ -1,8 +1,8 @@
-use crate::{Call, ChainError, Receipt, Wallet};
+use crate::{BlockTag, Call, ChainError, Receipt, Rpc, Wallet, registry::read};
 use ethers_contract::EthEvent;
 use ethers_core::{
     abi::{AbiEncode, Token, encode, ethabi::AbiError},
-    types::H160,
+    types::{H160, U256},
 };
 use mainstem_crypto::{Address, Hash};
 use mainstem_model::Network;
@@ -55,6 +55,16 @@ impl Deployment {
     /// The network that stands on these contracts.
     pub const fn network(&self) -> Network {
         Network { chain_id: self.chain_id, registry: self.stream_registry }
+    }
+
+    /// How much DATA an account has, in 10^-18.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn balance(&self, rpc: &Rpc, account: Address) -> Result<u128, ChainError> {
+        let call = abi::data_coin::BalanceOfCall { account: H160(account.0) };
+        let balance: U256 = read(&rpc.call(self.data_coin, &call.encode(), BlockTag::Latest).await?)?;
+        Ok(u128::try_from(balance).unwrap_or(u128::MAX))
     }
 
     /// The call by which the sender gives `amount`, in 10^-18 DATA.

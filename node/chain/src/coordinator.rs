@@ -1,4 +1,4 @@
-use crate::{BlockTag, Call, ChainError, Deployment, Rpc, contracts::abi, registry::read};
+use crate::{BlockTag, Call, ChainError, Deployment, NetworkRules, Rpc, contracts::abi, registry::read};
 use abi::network_coordinator as network;
 use ethers_core::{
     abi::{AbiDecode, AbiEncode},
@@ -74,6 +74,12 @@ impl NetworkCoordinator {
         self.call(network::DeregisterCall)
     }
 
+    /// Replaces where the sender can be found and what it says about itself.
+    pub fn set_endpoint(&self, peer_addresses: &[String], metadata: &str) -> Call {
+        let (peer_addresses, metadata) = (peer_addresses.to_vec(), metadata.to_owned());
+        self.call(network::SetEndpointCall { peer_addresses, metadata })
+    }
+
     /// Changes the sender's weight, 32 to 255, from the next epoch on.
     pub fn set_weight(&self, weight: u8) -> Call {
         self.call(network::SetWeightCall { weight })
@@ -95,6 +101,24 @@ impl NetworkCoordinator {
     }
 
     // ------------------------------------------------------------ what it says
+
+    /// What the network was made with. It stays so.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn rules(&self) -> Result<NetworkRules, ChainError> {
+        rules(&self.rpc.call(self.address, &rules_call(), BlockTag::Latest).await?)
+    }
+
+    /// How much of an account's DATA, in 10^-18, the contract may take: what was approved.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn approved(&self, account: Address) -> Result<u128, ChainError> {
+        let call = abi::data_coin::AllowanceCall { owner: H160(account.0), spender: H160(self.address.0) };
+        let allowance: U256 = read(&self.rpc.call(self.coin, &call.encode(), BlockTag::Latest).await?)?;
+        Ok(u128::try_from(allowance).unwrap_or(u128::MAX))
+    }
 
     /// Number of the current epoch.
     ///
@@ -137,6 +161,16 @@ impl NetworkCoordinator {
         let call = network::BrokerOfCall { account: H160(broker.0) };
         let network::BrokerOfReturn { active_from, leave_at, .. } = self.ask(call).await?;
         Ok((active_from, leave_at))
+    }
+
+    /// A broker's weight in an epoch; in those to come the newest that was set.
+    ///
+    /// # Errors
+    /// As [`Rpc::read`].
+    pub async fn weight(&self, broker: Address, epoch: EpochNumber) -> Result<u8, ChainError> {
+        let call = network::WeightAtCall { account: H160(broker.0), epoch };
+        let network::WeightAtReturn(weight) = self.ask(call).await?;
+        Ok(weight)
     }
 
     /// A broker's score for a shard, big-endian; zero if it did not count in that epoch.
@@ -183,4 +217,24 @@ impl NetworkCoordinator {
     async fn ask<T: AbiDecode>(&self, call: impl AbiEncode) -> Result<T, ChainError> {
         read(&self.rpc.call(self.address, &call.encode(), BlockTag::Latest).await?)
     }
+}
+
+/// The call that asks for the rules.
+pub(crate) fn rules_call() -> Vec<u8> {
+    network::RulesCall.encode()
+}
+
+/// Reads the answer of [`rules_call`].
+pub(crate) fn rules(answer: &[u8]) -> Result<NetworkRules, ChainError> {
+    let network::RulesReturn(rules) = read(answer)?;
+    Ok(NetworkRules {
+        random_source: Address(rules.random_source.0),
+        stake_min: rules.stake_min,
+        pay_max: rules.pay_max,
+        epoch_seconds: rules.epoch_seconds,
+        challenge_seconds: rules.challenge_seconds,
+        replicas: rules.replicas,
+        slots_per_broker: rules.slots_per_broker,
+        rotation_epochs: rules.rotation_epochs,
+    })
 }

@@ -128,7 +128,8 @@ pub(crate) fn metadata(log: &Log) -> Option<String> {
     decode::<abi::MetaFilter>(log).map(|event| event.json)
 }
 
-fn decode<E: EthEvent>(log: &Log) -> Option<E> {
+/// A log as this event, if it is one.
+pub(crate) fn decode<E: EthEvent>(log: &Log) -> Option<E> {
     if log.topics.first() != Some(&topic::<E>()) {
         return None;
     }

@@ -1,13 +1,14 @@
 use crate::{
-    BlockHeader, BlockId, ChainError, Deployment, FollowerConfig, Log, RegistryEvent, Rpc, Segment, View,
+    BlockHeader, BlockId, ChainError, Deployment, FollowerConfig, Log, NetworkEvent, NetworkRules,
+    NetworkView, RegistryEvent, Rpc, Segment, View, coordinator,
     event::created_topic,
-    logs::{self, Blocks},
+    logs::{self, Blocks, Ours},
 };
-use mainstem_crypto::{Address, Hash};
+use mainstem_crypto::Hash;
 use mainstem_model::RegistryChange;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-/// Follows the chain's streams and rights, through reorgs, lags and lies of its endpoints.
+/// Follows the chain's streams, rights and brokers, through reorgs, lags and lies of its endpoints.
 ///
 /// The view shows the chain as of head minus [`FollowerConfig::confirmations`]. The newest blocks are read one by
 /// one, each by its hash; older ones in ranges of logs. Nothing an endpoint says is used while any that answers in time
@@ -20,7 +21,7 @@ pub struct Follower {
     rpc: Rpc,
     config: FollowerConfig,
     chain_id: u64,
-    registry: Address,
+    ours: Ours,
     from: u64,
     /// The block at `from` that the view was built on.
     origin: Option<Hash>,
@@ -32,6 +33,11 @@ pub struct Follower {
     /// Changes made and not handed out yet. IMPORTANT: goes with the view, so that a step that fails or is dropped loses
     /// none.
     pending: Vec<RegistryChange>,
+    /// The network's rules, once asked for: they stay, unless the coordinator is another.
+    rules: Option<NetworkRules>,
+    /// The brokers that are shown, and for which [`View::brokers_moves`]; `None` if that is of another view.
+    network: Option<Arc<NetworkView>>,
+    network_moves: Option<u64>,
 }
 
 /// What one look at the chain gave.
@@ -41,6 +47,9 @@ pub struct Step {
     pub head: Option<BlockId>,
     /// What changed since the step before, in order.
     pub changes: Vec<RegistryChange>,
+    /// The network of brokers, if it is not what it was when told last. Only told with `synced`. A coordinator that a
+    /// reorg has taken off the chain is not told: its last word stands until there is one again.
+    pub network: Option<Arc<NetworkView>>,
     /// Whether the view shows the newest block that it should. While it does not, no new right can be relied on.
     pub synced: bool,
     /// The chain's head is lower than the first block to follow, or than all that is known: look again after
@@ -58,7 +67,7 @@ enum Progress {
 }
 
 impl Follower {
-    /// Follows the streams of a deployment; asks nothing yet.
+    /// Follows the streams and brokers of a deployment; asks nothing yet.
     ///
     /// # Errors
     /// [`ChainError::Config`] for a bound that is zero.
@@ -72,17 +81,25 @@ impl Follower {
             rpc,
             config,
             chain_id: deployment.chain_id,
-            registry: deployment.stream_registry,
+            ours: Ours { registry: deployment.stream_registry, coordinator: deployment.network_coordinator },
             from: deployment.block,
             origin: None,
             rebuilt: None,
             pending: Vec::new(),
+            rules: None,
+            network: None,
+            network_moves: None,
         })
     }
 
     /// Streams and rights as they are known.
     pub const fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The network of brokers as of the last step that was [`Step::synced`]; `None` while there is no epoch.
+    pub const fn network(&self) -> Option<&Arc<NetworkView>> {
+        self.network.as_ref()
     }
 
     /// Looks at the chain once and takes in what is new, up to a bounded amount: step again at once while
@@ -97,10 +114,12 @@ impl Follower {
         if let (Err(error), true) = (&progress, self.pending.is_empty()) {
             return Err(error.clone());
         }
+        let synced = progress == Ok(Progress::Synced);
         Ok(Step {
             head: self.view.head(),
+            network: if synced { self.show_network() } else { None },
             changes: std::mem::take(&mut self.pending),
-            synced: progress == Ok(Progress::Synced),
+            synced,
             waiting: progress == Ok(Progress::Waiting),
         })
     }
@@ -131,9 +150,30 @@ impl Follower {
         {
             self.pending.extend(self.view.difference(&rebuilt));
             self.view = rebuilt;
+            self.network_moves = None;
             tracing::info!(changes = self.pending.len(), "the view of streams was built anew");
         }
+        if progress == Progress::Synced && self.rules.is_none() && self.view.brokers().epoch().is_some() {
+            let answer = self.rpc.agreed_call(self.ours.coordinator, &coordinator::rules_call()).await?;
+            self.rules = Some(coordinator::rules(&answer)?);
+        }
         Ok(progress)
+    }
+
+    /// Shows the brokers as the view has them; gives them if they are others than before.
+    fn show_network(&mut self) -> Option<Arc<NetworkView>> {
+        if self.network_moves == Some(self.view.brokers_moves()) {
+            return None;
+        }
+        self.network_moves = Some(self.view.brokers_moves());
+        let rules = self.rules.as_ref();
+        let shown =
+            rules.and_then(|rules| self.view.brokers().network(rules.replicas, rules.rotation_epochs));
+        if shown.as_ref() == self.network.as_deref() {
+            return None;
+        }
+        self.network = shown.map(Arc::new);
+        self.network.clone()
     }
 
     /// The view that moves.
@@ -196,6 +236,9 @@ impl Follower {
                 self.block(base, first).await?
             };
             base = Some(segment.last);
+            if segment.network.iter().any(is_first) {
+                self.rules = None;
+            }
             let working = self.rebuilt.as_mut().unwrap_or(&mut self.view);
             let changes =
                 working.apply(segment).map_err(|detached| ChainError::Moved(detached.to_string()))?;
@@ -213,14 +256,15 @@ impl Follower {
             return Err(ChainError::Moved(format!("block {number} does not stand on the one before")));
         }
         let blocks = Blocks::One(header.hash, number);
-        let logs = logs::fetch(&self.rpc, self.registry, self.working(), blocks).await?;
+        let logs = logs::fetch(&self.rpc, self.ours, self.working(), blocks).await?;
         let events =
-            logs.iter().filter_map(|log| RegistryEvent::read(self.registry, log, header.timestamp_s));
+            logs.iter().filter_map(|log| RegistryEvent::read(self.ours.registry, log, header.timestamp_s));
         Ok(Segment {
             first: number,
             parent: header.parent,
             last: BlockId { number, hash: header.hash },
             events: events.collect(),
+            network: self.network_events(&logs),
         })
     }
 
@@ -234,7 +278,7 @@ impl Follower {
         let last = deep.min(first.saturating_add(self.span - 1));
         let end = self.agreed(last).await?;
         let blocks = Blocks::Range(first, last);
-        let logs = match logs::fetch(&self.rpc, self.registry, self.working(), blocks).await {
+        let logs = match logs::fetch(&self.rpc, self.ours, self.working(), blocks).await {
             Err(error) if error.is_too_many_results() && self.span > 1 => {
                 self.span = (last - first).div_ceil(2).max(1);
                 tracing::debug!(%error, blocks = self.span, "asking for logs of fewer blocks");
@@ -254,12 +298,17 @@ impl Follower {
         }
         let events = logs.iter().filter_map(|log| {
             let at_s = times.get(&log.block_number).copied().unwrap_or(0);
-            RegistryEvent::read(self.registry, log, at_s)
+            RegistryEvent::read(self.ours.registry, log, at_s)
         });
         let events = events.collect();
+        let network = self.network_events(&logs);
         self.span = self.span.saturating_mul(2).min(self.config.log_blocks_max);
         let parent = base.map_or([0; 32], |base| base.hash);
-        Ok(Some(Segment { first, parent, last: BlockId { number: last, hash: end.hash }, events }))
+        Ok(Some(Segment { first, parent, last: BlockId { number: last, hash: end.hash }, events, network }))
+    }
+
+    fn network_events(&self, logs: &[Log]) -> Vec<NetworkEvent> {
+        logs.iter().filter_map(|log| NetworkEvent::read(self.ours.coordinator, log)).collect()
     }
 
     /// Times of the blocks in which streams were created, by number.
@@ -267,7 +316,7 @@ impl Follower {
         let created = created_topic();
         let mut times = BTreeMap::new();
         for log in logs.iter().filter(|log| log.topics.first() == Some(&created)) {
-            if log.address != self.registry || times.contains_key(&log.block_number) {
+            if log.address != self.ours.registry || times.contains_key(&log.block_number) {
                 continue;
             }
             let at_s = match log.block_timestamp_s {
@@ -283,6 +332,11 @@ impl Follower {
         let block = self.rpc.agreed_block(number).await?;
         block.ok_or_else(|| ChainError::Moved(format!("block {number} is not there any more")))
     }
+}
+
+/// Whether a coordinator has just been made, which may have other rules than the one before a reorg.
+const fn is_first(event: &NetworkEvent) -> bool {
+    matches!(event, NetworkEvent::EpochBegan(epoch) if epoch.number == 0)
 }
 
 /// What the next block stands on.

@@ -1,8 +1,8 @@
-//! Mainstem's face to Ethereum: JSON-RPC, wallets, the contracts, and a view of streams and rights that follows the chain.
+//! Mainstem's face to Ethereum: JSON-RPC, wallets, the contracts, and a view of streams, rights and brokers that follows the chain.
 //!
 //! What it is: the only crate that knows `ethers-*`; everything in its API is a type of ours. [`Rpc`] asks, [`Wallet`]
 //! sends, [`StreamRegistry`] calls the contracts, [`Follower`] turns their events into
-//! [`RegistryChange`](mainstem_model::RegistryChange)s.
+//! [`RegistryChange`](mainstem_model::RegistryChange)s and [`NetworkView`]s.
 //! What it is not: it runs no loop and keeps no file; the daemon drives [`Follower::step`].
 //!
 //! ```no_run
@@ -32,6 +32,7 @@ mod follower;
 mod http;
 mod json;
 mod logs;
+mod network;
 mod record;
 mod registry;
 mod revert;
@@ -48,6 +49,7 @@ pub use coordinator::{Epoch, NetworkCoordinator};
 pub use error::ChainError;
 pub use event::RegistryEvent;
 pub use follower::{Follower, Step};
+pub use network::{Brokers, NetworkEvent, NetworkView};
 pub use registry::{METADATA_BYTES_MAX, NewStream, PATH_BYTES_MAX, StreamRegistry};
 pub use revert::Revert;
 pub use rpc::Rpc;

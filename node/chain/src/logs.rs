@@ -3,7 +3,7 @@
 use crate::{
     ChainError, Log, Rpc, View,
     event::{created_topic, granted_topic, owner_topic, registry_topics, stream_topics},
-    json,
+    json, network,
 };
 use mainstem_crypto::{Address, Hash};
 use serde_json::{Value, json};
@@ -11,6 +11,15 @@ use std::collections::BTreeSet;
 
 /// Addresses of one query; the nodes and providers known take at least so many.
 const ADDRESSES_MAX: usize = 200;
+
+/// The contracts whose own logs matter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours {
+    /// `StreamRegistry`.
+    pub(crate) registry: Address,
+    /// `NetworkCoordinator`.
+    pub(crate) coordinator: Address,
+}
 
 /// Which blocks to take logs from.
 #[derive(Clone, Copy, Debug)]
@@ -21,18 +30,18 @@ pub(crate) enum Blocks {
     Range(u64, u64),
 }
 
-/// The logs of the registry and of streams in some blocks, in the order of the chain. Logs of other contracts may
+/// The logs of the registry, of streams and of the coordinator in some blocks, in the order of the chain. Logs of other contracts may
 /// be among them.
 ///
 /// # Errors
 /// [`ChainError::is_too_many_results`] for a range of several blocks: ask for fewer.
 pub(crate) async fn fetch(
     rpc: &Rpc,
-    registry: Address,
+    ours: Ours,
     view: &View,
     blocks: Blocks,
 ) -> Result<Vec<Log>, ChainError> {
-    let query = Query { rpc, registry, blocks };
+    let query = Query { rpc, ours, blocks };
     let mut logs = match query.by_topic(view).await {
         Err(error) if error.is_too_many_results() && blocks.is_one() => {
             // Somebody floods the block with look-alikes: ask for our own contracts one by one.
@@ -50,7 +59,7 @@ pub(crate) async fn fetch(
 
 struct Query<'a> {
     rpc: &'a Rpc,
-    registry: Address,
+    ours: Ours,
     blocks: Blocks,
 }
 
@@ -58,10 +67,10 @@ impl Query<'_> {
     /// Whatever has the right topics. Few queries; others can write such logs too.
     async fn by_topic(&self, view: &View) -> Result<Vec<Log>, ChainError> {
         if let Blocks::One(..) = self.blocks {
-            let topics = registry_topics().into_iter().chain(stream_topics()).chain([owner_topic()]);
+            let topics = our_topics().chain(stream_topics()).chain([owner_topic()]);
             return self.logs(None, topics).await;
         }
-        let mut logs = self.logs(Some(&[self.registry]), registry_topics()).await?;
+        let mut logs = self.own().await?;
         let streams = self.logs(None, stream_topics()).await?;
         // Half of all contracts log OwnershipTransferred. A stream that does logs Granted with it.
         let granted = granted_topic();
@@ -81,7 +90,7 @@ impl Query<'_> {
 
     /// Only what our own contracts wrote. Queries grow with the number of streams.
     async fn by_address(&self, view: &View) -> Result<Vec<Log>, ChainError> {
-        let mut logs = self.logs(Some(&[self.registry]), registry_topics()).await?;
+        let mut logs = self.own().await?;
         let known: Vec<Address> = self.known(view, &logs).into_iter().collect();
         for addresses in known.chunks(ADDRESSES_MAX) {
             let topics = stream_topics().into_iter().chain([owner_topic()]);
@@ -90,10 +99,15 @@ impl Query<'_> {
         Ok(logs)
     }
 
+    /// What the registry and the coordinator logged.
+    async fn own(&self) -> Result<Vec<Log>, ChainError> {
+        self.logs(Some(&[self.ours.registry, self.ours.coordinator]), our_topics()).await
+    }
+
     /// The streams that exist, and those that are created in these blocks.
-    fn known(&self, view: &View, of_registry: &[Log]) -> BTreeSet<Address> {
+    fn known(&self, view: &View, own: &[Log]) -> BTreeSet<Address> {
         let created = created_topic();
-        let new = of_registry
+        let new = own
             .iter()
             .filter(|log| log.topics.first() == Some(&created))
             .filter_map(|log| log.topics.get(1).and_then(|topic| Address::from_slice(&topic[12..]).ok()));
@@ -113,6 +127,10 @@ impl Query<'_> {
         }
         self.rpc.agreed_logs(&filter).await
     }
+}
+
+fn our_topics() -> impl Iterator<Item = Hash> {
+    registry_topics().into_iter().chain(network::topics())
 }
 
 impl Blocks {

@@ -260,6 +260,19 @@ impl Rpc {
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
+    /// A call of a contract, at the newest block, that as many endpoints as must agree answer alike.
+    pub(crate) async fn agreed_call(&self, to: Address, data: &[u8]) -> Result<Vec<u8>, ChainError> {
+        let params = json!([{ "to": to.to_string(), "data": json::data(data) }, BlockTag::Latest.json()]);
+        let answers = self
+            .agreed::<Data>("eth_call", &params, |answers| alike(answers.iter().map(|answer| &answer.0)))
+            .await?;
+        let unlike = answers.windows(2).any(|pair| pair[0].0 != pair[1].0);
+        match answers.into_iter().next().filter(|_| !unlike) {
+            Some(answer) => Ok(answer.0),
+            None => Err(ChainError::Disagreement(format!("a call of {to}"))),
+        }
+    }
+
     /// What the endpoints that answer say; at least as many answers as must agree.
     ///
     /// All are asked at once. When `agreeing` counts as many answers as must agree, the others get only `grace_ms` more to

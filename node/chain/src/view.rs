@@ -1,4 +1,4 @@
-use crate::RegistryEvent;
+use crate::{Brokers, NetworkEvent, RegistryEvent, network};
 use mainstem_crypto::{Address, Hash};
 use mainstem_model::{Registry, RegistryChange, StreamId, StreamRecord};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +12,7 @@ pub struct BlockId {
     pub hash: Hash,
 }
 
-/// One block, or several in a row, with what they did to streams.
+/// One block, or several in a row, with what they did to streams and brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Number of the first block.
@@ -23,6 +23,8 @@ pub struct Segment {
     pub last: BlockId,
     /// Events in the order of the chain; of contracts that are no streams too, which change nothing.
     pub events: Vec<RegistryEvent>,
+    /// Events of the coordinator in the order of the chain. They and the others do not touch.
+    pub network: Vec<NetworkEvent>,
 }
 
 /// A segment that does not stand on any block the view still knows: it must be built anew from the first block.
@@ -33,7 +35,7 @@ pub struct Detached {
     pub first: u64,
 }
 
-/// Streams and rights as of one block of a chain that may change its mind. Pure: no I/O.
+/// Streams, rights and brokers as of one block of a chain that may change its mind. Pure: no I/O.
 ///
 /// Whoever applies all [`RegistryChange`]s that the view hands out, in order, to an own [`Registry`] has the same one.
 ///
@@ -46,6 +48,9 @@ pub struct View {
     labels: BTreeMap<StreamId, Label>,
     /// The registry's revocations, which it does not list.
     revoked: BTreeSet<(Address, Hash)>,
+    brokers: Brokers,
+    /// How often `brokers` has changed.
+    brokers_moves: u64,
     /// The newest blocks with what undoes each, oldest first.
     blocks: VecDeque<Block>,
     /// The newest block that can be gone back to although it cannot be undone itself.
@@ -66,6 +71,7 @@ struct Block {
 enum Undo {
     Change(Vec<RegistryChange>),
     Label(StreamId, Option<Label>),
+    Network(network::Undo),
 }
 
 impl View {
@@ -77,6 +83,16 @@ impl View {
     /// Streams and rights as of [`View::head`].
     pub const fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Epochs and brokers as of [`View::head`].
+    pub const fn brokers(&self) -> &Brokers {
+        &self.brokers
+    }
+
+    /// Another number whenever [`View::brokers`] has become another, or was for a while.
+    pub(crate) const fn brokers_moves(&self) -> u64 {
+        self.brokers_moves
     }
 
     /// The last block taken in.
@@ -110,6 +126,12 @@ impl View {
         let mut undo = Vec::new();
         for event in segment.events {
             self.take(event, &mut undo, &mut changes);
+        }
+        for event in segment.network {
+            if let Some(step) = self.brokers.take(event) {
+                self.brokers_moves += 1;
+                undo.push(Undo::Network(step));
+            }
         }
         self.blocks.push_back(Block { id: segment.last, undo });
         while let Some(block) = self.blocks.front()
@@ -168,6 +190,10 @@ impl View {
                     }
                     Undo::Label(stream, label) => {
                         self.set_label(stream, label);
+                    }
+                    Undo::Network(step) => {
+                        self.brokers_moves += 1;
+                        self.brokers.undo(step);
                     }
                 }
             }

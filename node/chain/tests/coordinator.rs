@@ -9,7 +9,7 @@
 mod common;
 
 use common::{Chain, wallet};
-use mainstem_chain::{ChainError, NetworkCoordinator, NetworkRules, Rpc};
+use mainstem_chain::{ChainError, Follower, FollowerConfig, NetworkCoordinator, NetworkRules, Rpc};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_devchain::dev_accounts;
 use mainstem_model::{Assignment, AssignmentClaim, Member, Partition, Shard, StreamId};
@@ -43,6 +43,12 @@ impl Net {
         wallet(&self.rpc, 0).send(self.coordinator.rebalance()).await.unwrap();
     }
 
+    /// The follower's assignment after the chain's last word.
+    async fn followed(&self, follower: &mut Follower) -> Assignment {
+        while !follower.step().await.unwrap().synced {}
+        Assignment::clone(&follower.network().unwrap().assignment)
+    }
+
     /// What a broker computes from what the contract has told.
     async fn assignment(&self) -> Assignment {
         let rules = NetworkRules::default();
@@ -74,14 +80,29 @@ async fn the_contract_and_the_model_assign_alike_while_brokers_come_and_go() {
         for (account, weight) in &BROKERS[..3] {
             net.join(*account, *weight).await;
         }
+        let mut follower = Follower::new(chain.rpc(), FollowerConfig::default(), &deployment).unwrap();
         let mut compared = 0;
-        for turn in 0..10 {
+        for turn in 0..12 {
             net.turn(&chain).await;
-            compared += compare(&net).await;
+            let followed = net.followed(&mut follower).await;
+            compared += compare(&net, &followed).await;
             match turn {
                 2 | 4 | 6 => {
                     let (account, weight) = BROKERS[2 + turn / 2];
                     net.join(account, weight).await;
+                }
+                9 => {
+                    // Claims under the first weight must be past challenge.
+                    net.rpc.write("evm_increaseTime", json!([601])).await.unwrap();
+                    chain.mine().await;
+                    wallet(&net.rpc, 3).send(net.coordinator.set_weight(32)).await.unwrap();
+                    net.weights.insert(wallet(&net.rpc, 3).address(), 32);
+                    let before = net.followed(&mut follower).await;
+                    assert_eq!(
+                        before.members[&wallet(&net.rpc, 3).address()].weight,
+                        128,
+                        "not in this epoch"
+                    );
                 }
                 8 => drop(wallet(&net.rpc, 2).send(net.coordinator.deregister()).await.unwrap()),
                 _ => {}
@@ -94,8 +115,7 @@ async fn the_contract_and_the_model_assign_alike_while_brokers_come_and_go() {
 }
 
 /// Every score of the current epoch; gives how many.
-async fn compare(net: &Net) -> usize {
-    let assignment = net.assignment().await;
+async fn compare(net: &Net, assignment: &Assignment) -> usize {
     let mut compared = 0;
     for shard in assignment.shards.shards() {
         let mut theirs = Vec::new();

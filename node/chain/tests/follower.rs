@@ -10,13 +10,14 @@ mod common;
 
 use common::{Chain, metadata};
 use mainstem_chain::{
-    Call, ChainError, Deployment, Follower, FollowerConfig, NewStream, Rpc, RpcConfig, Step, StreamRegistry,
-    Wallet,
+    Call, ChainError, Deployment, Follower, FollowerConfig, NetworkCoordinator, NetworkRules, NetworkView,
+    NewStream, Rpc, RpcConfig, Step, StreamRegistry, Wallet, deploy,
 };
-use mainstem_crypto::{Address, keccak256};
-use mainstem_devchain::{Config, SharedDevChain};
+use mainstem_crypto::{Address, SecretKey, keccak256};
+use mainstem_devchain::{Config, SharedDevChain, dev_accounts};
 use mainstem_model::{Grant, Registry, Right, StreamId};
 use serde_json::json;
+use std::sync::Arc;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -27,17 +28,25 @@ use tokio::{
 struct Watch {
     follower: Follower,
     copy: Registry,
+    network: Option<Arc<NetworkView>>,
 }
 
 impl Watch {
     fn new(rpc: Rpc, config: FollowerConfig, deployment: &Deployment) -> Self {
-        Self { follower: Follower::new(rpc, config, deployment).unwrap(), copy: Registry::default() }
+        Self {
+            follower: Follower::new(rpc, config, deployment).unwrap(),
+            copy: Registry::default(),
+            network: None,
+        }
     }
 
     async fn step(&mut self) -> Result<Step, ChainError> {
         let step = self.follower.step().await?;
         for change in step.changes.clone() {
             self.copy.apply(change);
+        }
+        if step.network.is_some() {
+            self.network = step.network.clone();
         }
         if self.copy != *self.follower.view().registry() {
             panic!("the copy is not the view");
@@ -60,6 +69,13 @@ async fn fresh(chain: &Chain, deployment: &Deployment) -> Registry {
     let mut watch = Watch::new(chain.rpc(), FollowerConfig::default(), deployment);
     watch.sync().await;
     watch.copy
+}
+
+async fn fresh_network(chain: &Chain, deployment: &Deployment) -> Option<Arc<NetworkView>> {
+    let mut watch = Watch::new(chain.rpc(), FollowerConfig::default(), deployment);
+    watch.sync().await;
+    assert_eq!(watch.network.as_ref(), watch.follower.network(), "what is told is what is shown");
+    watch.network
 }
 
 async fn stream(registry: &StreamRegistry, wallet: &Wallet, name: &str) -> StreamId {
@@ -150,6 +166,64 @@ async fn a_reorg_takes_streams_and_grants_back() {
     assert_eq!(watch.copy.streams().count(), 0);
 }
 
+/// Makes an account a broker.
+async fn join(chain: &Chain, deployment: &Deployment, account: usize) -> Address {
+    let coordinator = NetworkCoordinator::new(chain.rpc(), deployment);
+    let key = SecretKey::from_hex(dev_accounts()[account].secret_key).unwrap();
+    let (stake, broker) = (10_u128.pow(18), chain.wallet(account));
+    chain.wallet(0).send(deployment.transfer(key.address(), stake)).await.unwrap();
+    broker.send(coordinator.approve(stake)).await.unwrap();
+    let peers = [format!("/ip4/127.0.0.1/udp/{account}/quic-v1")];
+    broker.send(coordinator.register(stake, 255, &key.public_key(), &peers, "{}")).await.unwrap();
+    key.address()
+}
+
+/// Begins the next epoch.
+async fn turn(chain: &Chain, deployment: &Deployment) {
+    chain.rpc().write("evm_increaseTime", json!([61])).await.unwrap();
+    let coordinator = NetworkCoordinator::new(chain.rpc(), deployment);
+    chain.wallet(0).send(coordinator.rebalance()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reorg_takes_brokers_and_epochs_back() {
+    let chain = Chain::dev().await;
+    let (deployment, _) = chain.deploy().await;
+    let mut watch =
+        Watch::new(chain.rpc(), FollowerConfig { undo_blocks: 6, ..Default::default() }, &deployment);
+    let empty = watch.sync().await.network.unwrap();
+    assert_eq!((empty.assignment.epoch, empty.assignment.members.len()), (0, 0));
+    let one = join(&chain, &deployment, 1).await;
+    for _ in 0..3 {
+        turn(&chain, &deployment).await;
+    }
+    let before = watch.sync().await.network.unwrap();
+    assert_eq!((before.assignment.epoch, before.assignment.active()), (2, 1));
+    assert_eq!(before.endpoints[&one], ["/ip4/127.0.0.1/udp/1/quic-v1"]);
+    assert_eq!(before.assignment.seeds.len(), 3);
+
+    let two = join(&chain, &deployment, 2).await;
+    turn(&chain, &deployment).await;
+    let joined = watch.sync().await.network.unwrap();
+    assert!(joined.assignment.members.contains_key(&two) && joined.assignment.epoch == 3);
+    assert!(watch.sync().await.network.is_none(), "told once");
+    // The epoch, the registration and the approval go; an empty block comes.
+    chain.reorg(3).await;
+    chain.mine().await;
+    let undone = watch.sync().await.network.unwrap();
+    assert_eq!(undone, before);
+    assert_eq!(fresh_network(&chain, &deployment).await, Some(before));
+
+    // Deeper than the ring: nobody had registered yet.
+    chain.reorg(6).await;
+    for _ in 0..8 {
+        chain.mine().await;
+    }
+    let anew = watch.sync().await.network.unwrap();
+    assert!(anew.assignment.members.is_empty());
+    assert_eq!(fresh_network(&chain, &deployment).await, Some(anew));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_confirmations_the_view_stays_behind() {
     let chain = Chain::dev().await;
@@ -183,7 +257,12 @@ async fn a_long_history_is_read_in_ranges_and_equals_block_by_block() {
             registry.accept_ownership(&chain.wallet(1), id).await.ok();
         }
     }
-    let expected = fresh(&chain, &deployment).await;
+    for account in 2..5 {
+        join(&chain, &deployment, account).await;
+        turn(&chain, &deployment).await;
+    }
+    let (expected, network) = (fresh(&chain, &deployment).await, fresh_network(&chain, &deployment).await);
+    assert_eq!(network.as_ref().unwrap().assignment.members.len(), 3);
     for (undo_blocks, log_blocks_max, step_changes_max) in
         [(4, 10_000, 5), (4, 7, 10_000), (1, 1, 1), (0, 50, 50)]
     {
@@ -191,6 +270,7 @@ async fn a_long_history_is_read_in_ranges_and_equals_block_by_block() {
         let mut watch = Watch::new(chain.rpc(), config, &deployment);
         watch.sync().await;
         assert_eq!(watch.copy, expected, "{undo_blocks} {log_blocks_max}");
+        assert_eq!(watch.network, network, "{undo_blocks} {log_blocks_max}");
     }
 }
 
@@ -203,7 +283,9 @@ async fn another_chain_at_the_same_address_is_noticed() {
     for _ in 0..5 {
         other.mine().await;
     }
-    let (there, other_registry) = other.deploy().await;
+    let rules = NetworkRules { replicas: 5, ..NetworkRules::default() };
+    let there = deploy(&other.wallet(0), &rules).await.unwrap();
+    let other_registry = StreamRegistry::new(other.rpc(), &there);
     assert_eq!(there.stream_registry, deployment.stream_registry);
     let id = stream(&other_registry, &other.wallet(0), "there").await;
     other.mine().await;
@@ -214,8 +296,10 @@ async fn another_chain_at_the_same_address_is_noticed() {
     let mut watch = Watch::new(rpc, FollowerConfig::default(), &deployment);
     watch.sync().await;
     assert_eq!(watch.copy.streams().count(), 1);
+    assert_eq!(watch.network.as_ref().unwrap().assignment.replicas, 3);
     proxy.switch();
     watch.sync().await;
+    assert_eq!(watch.network.as_ref().unwrap().assignment.replicas, 5, "another coordinator, other rules");
     assert_eq!(watch.copy.streams().map(|record| record.id).collect::<Vec<_>>(), [id]);
 }
 
@@ -337,6 +421,7 @@ async fn a_hostile_contract_that_logs_the_same_changes_nothing() {
     let (alice, mallory) = (chain.wallet(0), chain.wallet(1));
     let id = stream(&registry, &alice, "victim").await;
     let before = fresh(&chain, &deployment).await;
+    let network = fresh_network(&chain, &deployment).await;
     let parrot = mallory.send(Call::create(parrot())).await.unwrap().contract.unwrap();
 
     let signatures = [
@@ -349,6 +434,8 @@ async fn a_hostile_contract_that_logs_the_same_changes_nothing() {
         "KeyEpoch(uint64)",
         "OwnershipTransferred(address,address)",
         "Removed()",
+        "EpochBegan(uint32,bytes16,uint40,uint32,uint32)",
+        "Deregistered(address,uint32)",
     ];
     let mut words = vec![[0_u8; 32], [0xff; 32]];
     for address in [id.0, mallory.address(), parrot, deployment.stream_registry] {
@@ -383,6 +470,7 @@ async fn a_hostile_contract_that_logs_the_same_changes_nothing() {
         let mut watch = Watch::new(chain.rpc(), config, &deployment);
         watch.sync().await;
         assert_eq!(watch.copy, before, "SEED={seed}");
+        assert_eq!(watch.network, network, "SEED={seed}");
     }
 }
 
@@ -421,14 +509,21 @@ async fn dropping_a_step_anywhere_loses_no_change() {
             chain.mine().await;
         }
         let limit = std::time::Duration::from_micros(400 * (round % 20));
+        if round % 12 == 5 {
+            turn(&chain, &deployment).await;
+            join(&chain, &deployment, 2 + round as usize / 12).await;
+        }
         if let Ok(step) = tokio::time::timeout(limit, watch.follower.step()).await {
-            for change in step.unwrap().changes {
+            let step = step.unwrap();
+            watch.network = step.network.or(watch.network);
+            for change in step.changes {
                 watch.copy.apply(change);
             }
         }
     }
     watch.sync().await;
     assert_eq!(watch.copy, fresh(&chain, &deployment).await);
+    assert_eq!(watch.network, fresh_network(&chain, &deployment).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

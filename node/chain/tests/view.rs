@@ -9,9 +9,9 @@
 
 mod common;
 
-use mainstem_chain::{BlockId, RegistryEvent, Segment, View};
+use mainstem_chain::{BlockId, Epoch, NetworkEvent, RegistryEvent, Segment, View};
 use mainstem_crypto::{Address, keccak256};
-use mainstem_model::{Grant, Registry, StreamId};
+use mainstem_model::{EpochNumber, Grant, Registry, Seed, ShardCount, StreamId};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,9 @@ struct Contracts {
     labels: BTreeMap<StreamId, (Address, String)>,
     removed: BTreeSet<StreamId>,
     created: u64,
+    epochs: EpochNumber,
+    /// Who is registered: active from, and leaving at.
+    brokers: BTreeMap<Address, (EpochNumber, Option<EpochNumber>)>,
 }
 
 #[derive(Clone)]
@@ -29,6 +32,7 @@ struct Block {
     id: BlockId,
     parent: [u8; 32],
     events: Vec<RegistryEvent>,
+    network: Vec<NetworkEvent>,
     after: Contracts,
 }
 
@@ -54,10 +58,14 @@ impl Chain {
         for _ in 0..self.rng.random_range(0..5) {
             self.happen(&mut state, &mut events, number);
         }
+        let mut network = Vec::new();
+        for _ in 0..self.rng.random_range(0..3) {
+            network.extend(self.network(&mut state));
+        }
         self.made += 1;
         let hash = keccak256(&self.made.to_be_bytes());
         let parent = self.blocks.last().map_or([0; 32], |block| block.id.hash);
-        self.blocks.push(Block { id: BlockId { number, hash }, parent, events, after: state });
+        self.blocks.push(Block { id: BlockId { number, hash }, parent, events, network, after: state });
     }
 
     fn happen(&mut self, state: &mut Contracts, events: &mut Vec<RegistryEvent>, number: u64) {
@@ -123,6 +131,51 @@ impl Chain {
         }
     }
 
+    /// What the coordinator could log next.
+    fn network(&mut self, state: &mut Contracts) -> Vec<NetworkEvent> {
+        let (rng, epoch) = (&mut self.rng, state.epochs.saturating_sub(1));
+        let broker = account(rng.random_range(1..6));
+        let weight = rng.random_range(32..=255);
+        let endpoint = NetworkEvent::EndpointSet {
+            broker,
+            peer_addresses: vec![format!("/ip4/127.0.0.1/udp/{}", rng.random_range(1..9))],
+            metadata: "{}".to_owned(),
+        };
+        let what = if state.epochs == 0 { 0 } else { rng.random_range(0..7) };
+        match (what, state.brokers.get(&broker).copied()) {
+            (0 | 1, _) => {
+                let number = state.epochs;
+                state.epochs += 1;
+                vec![NetworkEvent::EpochBegan(Epoch {
+                    number,
+                    // Another one whenever it begins anew.
+                    seed: Seed(rng.random()),
+                    started_at_s: number.into(),
+                    shards: ShardCount::new(8 << (number / 16).min(4)).unwrap(),
+                    active: 0,
+                })]
+            }
+            (2, None) => {
+                state.brokers.insert(broker, (epoch + 2, None));
+                vec![NetworkEvent::Registered { broker, weight, active_from: epoch + 2 }, endpoint]
+            }
+            (3, Some((_, None))) => vec![endpoint],
+            (4, Some((active_from, None))) if active_from <= epoch => {
+                vec![NetworkEvent::WeightSet { broker, weight, from_epoch: epoch + 1 }]
+            }
+            (5, Some((active_from, None))) => {
+                let leave_at = if active_from <= epoch { epoch + 1 } else { epoch };
+                state.brokers.insert(broker, (active_from, Some(leave_at)));
+                vec![NetworkEvent::Left { broker, leave_at }]
+            }
+            (6, Some((_, Some(leave_at)))) if leave_at <= epoch => {
+                state.brokers.remove(&broker);
+                vec![NetworkEvent::StakeWithdrawn(broker)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Blocks `first` to `last` as one segment.
     fn segment(&self, first: u64, last: u64) -> Segment {
         let blocks = &self.blocks[first as usize..=last as usize];
@@ -131,6 +184,7 @@ impl Chain {
             parent: blocks[0].parent,
             last: blocks.last().unwrap().id,
             events: blocks.iter().flat_map(|block| block.events.clone()).collect(),
+            network: blocks.iter().flat_map(|block| block.network.clone()).collect(),
         }
     }
 
@@ -154,7 +208,7 @@ impl Chain {
 #[test]
 fn through_any_reorg_the_view_and_its_consumer_equal_a_fresh_resync() {
     let seed = common::seed(1);
-    let (mut undone, mut overflown) = (0, 0);
+    let (mut undone, mut overflown, mut members) = (0, 0, 0);
     for round in 0..300 {
         let undo_blocks = [0, 1, 4, 16][round % 4];
         let mut chain = Chain::new(seed + round as u64);
@@ -203,13 +257,15 @@ fn through_any_reorg_the_view_and_its_consumer_equal_a_fresh_resync() {
             let fresh = chain.fresh(undo_blocks);
             assert_eq!(view.registry(), fresh.registry(), "SEED={seed} round {round}");
             assert_eq!(&consumer, fresh.registry(), "SEED={seed} round {round}: the consumer");
+            assert_eq!(view.brokers(), fresh.brokers(), "SEED={seed} round {round}: the brokers");
+            members += view.brokers().network(3, 8).map_or(0, |network| network.assignment.members.len());
             assert_eq!(view.head(), fresh.head());
             assert!(view.known().count() as u64 <= undo_blocks + 1, "the ring is bounded");
             assert!(view.difference(&fresh).is_empty());
         }
     }
     println!("{undone} reorgs undone, {overflown} deeper than the ring");
-    assert!(undone > 1_000 && overflown > 500);
+    assert!(undone > 1_000 && overflown > 500 && members > 10_000, "{members} members");
 }
 
 #[test]
@@ -225,7 +281,8 @@ fn events_of_contracts_that_are_no_streams_change_nothing() {
         RegistryEvent::Removed(hostile),
     ];
     let last = BlockId { number: 0, hash: [1; 32] };
-    let changes = view.apply(Segment { first: 0, parent: [0; 32], last, events }).unwrap();
+    let changes =
+        view.apply(Segment { first: 0, parent: [0; 32], last, events, network: Vec::new() }).unwrap();
     assert_eq!(changes, []);
     assert_eq!(view.registry(), &Registry::default());
 }
@@ -238,7 +295,7 @@ fn a_stream_has_its_path_only_while_it_belongs_to_who_listed_it() {
     let mut number = 0;
     let mut apply = |view: &mut View, events| {
         let last = BlockId { number, hash: keccak256(&parent) };
-        view.apply(Segment { first: number, parent, last, events }).unwrap();
+        view.apply(Segment { first: number, parent, last, events, network: Vec::new() }).unwrap();
         (parent, number) = (last.hash, number + 1);
     };
     let created = RegistryEvent::Created { stream, owner: alice, at_s: 5 };
@@ -263,7 +320,8 @@ fn a_block_that_stands_on_no_known_block_is_refused_and_changes_nothing() {
     {
         let last = BlockId { number: first, hash: [8; 32] };
         let events = vec![RegistryEvent::Revoked(account(1), [1; 32])];
-        assert!(view.apply(Segment { first, parent, last, events }).is_err(), "block {first}");
+        let segment = Segment { first, parent, last, events, network: Vec::new() };
+        assert!(view.apply(segment).is_err(), "block {first}");
         assert_eq!((view.registry(), view.head()), (&before, Some(chain.blocks[9].id)));
     }
 }

@@ -1,6 +1,6 @@
 //! The whole configuration of a node: each part belongs to its crate, this is where they meet.
 
-use crate::cli::failure::Failure;
+use crate::{broker::NetworkConfig, cli::failure::Failure};
 use anyhow::Context;
 use mainstem_api::{HttpConfig, PublisherConfig, QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
 use mainstem_chain::{Deployment, FollowerConfig, RpcConfig, WalletConfig};
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) manage: ManageConfig,
     /// How long history is kept.
     pub(crate) retention: Retention,
+    /// The node as a broker of the network.
+    pub(crate) network: NetworkConfig,
     pub(crate) broker: mainstem_protocol::Config,
     pub(crate) store: mainstem_store::Config,
     pub(crate) writer: mainstem_store::WriterConfig,
@@ -184,6 +186,7 @@ impl Default for Config {
             api_keys: Vec::new(),
             manage: ManageConfig::default(),
             retention: Retention::default(),
+            network: NetworkConfig::default(),
             broker: mainstem_protocol::Config::default(),
             store: mainstem_store::Config::default(),
             writer: mainstem_store::WriterConfig::default(),
@@ -219,7 +222,7 @@ impl Config {
     }
 
     /// Every path in it.
-    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+    pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let tls = self.tls.iter_mut().flat_map(|files| [&mut files.certificate, &mut files.key]);
         let keys = self.api_keys.iter_mut().map(|key| &mut key.key_file);
         std::iter::once(&mut self.data_dir).chain(tls).chain(keys)
@@ -228,6 +231,7 @@ impl Config {
     /// Whether the bounds go together.
     fn check(&self) -> anyhow::Result<()> {
         self.websocket.check()?;
+        self.network.check()?;
         Ok(())
     }
 }

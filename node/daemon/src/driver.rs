@@ -2,7 +2,7 @@
 
 use crate::reader::Reader;
 use mainstem_api::{Input, Manage};
-use mainstem_model::{Code, Refusal, Registry, RegistryChange};
+use mainstem_model::{Assignment, Code, Refusal, Registry, RegistryChange};
 use mainstem_protocol::{Counters, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, WriteToken};
 use mainstem_store::{Completion, Write, Writer};
 use std::{
@@ -30,6 +30,8 @@ pub(crate) enum Internal {
     Read(InEvent),
     /// The chain moved: what changed, and the number of the block that the view shows with it.
     Chain(Vec<RegistryChange>, Option<u64>),
+    /// Who carries what has changed.
+    Assigned(Arc<Assignment>),
 }
 
 /// Everything the loop works with.
@@ -148,6 +150,7 @@ impl Driver {
                 return Err(Stopped::StoreFailed(error.to_string()));
             }
             Internal::Read(event) => self.handle(event),
+            Internal::Assigned(assignment) => self.handle(InEvent::Assigned(assignment)),
             Internal::Chain(changes, head) => {
                 for change in changes {
                     self.registry.write().unwrap_or_else(PoisonError::into_inner).apply(change.clone());

@@ -1,12 +1,14 @@
 //! `mainstem`: one program for operators, developers and tests.
 
 mod bench;
+mod broker;
 mod chain_seen;
 mod cli;
 mod config;
 mod dev;
 mod driver;
 mod metrics;
+mod network;
 mod node;
 mod operator;
 mod reader;

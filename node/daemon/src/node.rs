@@ -1,10 +1,12 @@
 //! Wiring: configuration in, a running node out.
 
 use crate::{
+    broker::Broker,
     chain_seen::ChainSeen,
     config::{ChainConfig, Config},
     driver::{Driver, Internal, Stopped},
     metrics::Metrics,
+    network::{self, Network},
     operator::Operator,
     reader::Reader,
     retention,
@@ -14,7 +16,7 @@ use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
 use mainstem_api::{
     Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http, write_secret,
 };
-use mainstem_chain::{ChainError, Deployment, Follower, Rpc};
+use mainstem_chain::{ChainError, Deployment, Follower, NetworkView, Rpc};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Registry, RegistryChange, Verifier};
 use mainstem_protocol::{Counters, Node};
@@ -47,6 +49,8 @@ pub(crate) struct Running {
     pub(crate) pin: [u8; 32],
     /// The node's own address, which clients may insist on.
     pub(crate) node: Address,
+    /// The network of brokers.
+    pub(crate) network: Network,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
@@ -73,7 +77,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let rpc = Rpc::new(config.chain.rpc.clone())?;
     let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
-    let (changes, head) = first_view(&mut follower, poll).await?;
+    let (changes, head, first_network) = first_view(&mut follower, poll).await?;
 
     let network = deployment.network();
     let registry = Arc::new(RwLock::new(Registry::default()));
@@ -105,15 +109,30 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let removed = retention::Removed::default();
     removed.note(&changes);
     drop(tell.send(Internal::Chain(changes, Some(head))));
+    let (show_network, network) = watch::channel(None);
+    if let Some(first) = first_network {
+        network::show(&show_network, &tell, first);
+    }
     let driver = tokio::spawn(driver.run());
 
-    let operator =
-        Operator::new(&rpc, &deployment, &keys, &config.chain.wallet, config.manage.running_max, viewed);
-    let helpers = vec![
-        tokio::spawn(follow(follower, poll, tell, seen, removed.clone())),
+    let operator = Operator::new(
+        &rpc,
+        &deployment,
+        &keys,
+        &config.chain.wallet,
+        config.manage.running_max,
+        viewed.clone(),
+    );
+    let mut helpers = vec![
+        tokio::spawn(follow(follower, poll, tell, (seen, show_network), removed.clone())),
         tokio::spawn(operator.run(managed)),
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
+    if config.network.register {
+        let how = (config.network.clone(), config.chain.wallet.clone());
+        let broker = Broker::new(&rpc, &deployment, key.clone(), how, network.clone(), viewed);
+        helpers.push(tokio::spawn(broker.run()));
+    }
 
     let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
     let publisher =
@@ -160,6 +179,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         },
         pin: tls.pin(),
         node: key.address(),
+        network,
         stop,
         listeners,
         helpers,
@@ -227,7 +247,7 @@ impl Running {
 }
 
 /// The node's own key, made at the first start.
-fn node_key(path: &Path) -> anyhow::Result<SecretKey> {
+pub(crate) fn node_key(path: &Path) -> anyhow::Result<SecretKey> {
     match fs::read_to_string(path) {
         Ok(text) => SecretKey::from_hex(&text).with_context(|| format!("{} holds no key", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -270,13 +290,16 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
 }
 
 /// Follows the chain from the beginning to its head.
-async fn first_view(follower: &mut Follower, poll: Duration) -> anyhow::Result<(Vec<RegistryChange>, u64)> {
+async fn first_view(
+    follower: &mut Follower,
+    poll: Duration,
+) -> anyhow::Result<(Vec<RegistryChange>, u64, Option<Arc<NetworkView>>)> {
     let mut changes = Vec::new();
     loop {
         let step = follower.step().await.context("the chain cannot be followed")?;
         changes.extend(step.changes);
         if step.synced {
-            return Ok((changes, step.head.map_or(0, |head| head.number)));
+            return Ok((changes, step.head.map_or(0, |head| head.number), step.network));
         }
         if step.waiting {
             tracing::warn!("the chain's head is below the block of the contracts; waiting for it");
@@ -290,7 +313,7 @@ async fn follow(
     mut follower: Follower,
     poll: Duration,
     tell: mpsc::UnboundedSender<Internal>,
-    seen: watch::Sender<ChainSeen>,
+    (seen, shown): (watch::Sender<ChainSeen>, watch::Sender<Option<Arc<NetworkView>>>),
     removed: retention::Removed,
 ) {
     let mut silent: Option<ChainError> = None;
@@ -302,6 +325,12 @@ async fn follow(
                     tracing::info!("the chain answers again");
                 }
                 removed.note(&step.changes);
+                // IMPORTANT: before the block's number is shown: who waits for a block looks at the network next.
+                if let Some(changed) = step.network
+                    && !network::show(&shown, &tell, changed)
+                {
+                    return;
+                }
                 let head = step.head.map(|head| head.number);
                 let mut moved = false;
                 seen.send_modify(|seen| moved = seen.hear(head, Instant::now()));

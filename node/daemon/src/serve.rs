@@ -7,7 +7,12 @@ use crate::{
     node,
 };
 use anyhow::Context;
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
+use tokio::sync::oneshot;
 
 /// Options of `mainstem init`.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,6 +31,9 @@ pub(crate) struct NodeArgs {
     /// Only read and check the configuration; opens nothing
     #[arg(long)]
     check: bool,
+    /// End when standard input does: whoever started the node holds the other end
+    #[arg(long, hide = true)]
+    end_with_stdin: bool,
 }
 
 /// Writes the configuration with every key, its default and its reason.
@@ -69,6 +77,7 @@ pub(crate) async fn run(args: NodeArgs, data_dir: Option<PathBuf>) -> anyhow::Re
     let data_dir = config.data_dir.clone();
     let rpc = config.chain.rpc.urls.first().cloned();
     let running = node::start(config, deployment.clone()).await?;
+    let path = Profile::path(&data_dir);
     let profile = Profile {
         broker: format!("quic://{}", running.reached.quic),
         pin: Some(hex::encode(running.pin)),
@@ -77,8 +86,26 @@ pub(crate) async fn run(args: NodeArgs, data_dir: Option<PathBuf>) -> anyhow::Re
         deployment,
         http: Some(format!("http://{}", running.reached.http)),
         websocket: Some(format!("ws://{}/ws", running.reached.http)),
-        private_key: None,
+        // `mainstem dev` writes one for its brokers; who starts one of them again finds it.
+        private_key: Profile::load(&path).ok().and_then(|before| before.private_key),
     };
-    profile.save(&Profile::path(&data_dir))?;
-    running.until(interrupted(), interrupted()).await
+    profile.save(&path)?;
+    let stop = async {
+        tokio::select! {
+            () = interrupted() => {}
+            () = input_ends(), if args.end_with_stdin => {}
+        }
+    };
+    running.until(stop, interrupted()).await
+}
+
+/// Returns when standard input ends: so however the process ended that holds the other end of a pipe.
+async fn input_ends() {
+    let (ended, end) = oneshot::channel::<()>();
+    // A thread of its own: nothing waits for it when the node ends otherwise.
+    std::thread::spawn(move || {
+        drop(io::copy(&mut io::stdin().lock(), &mut io::sink()));
+        drop(ended);
+    });
+    drop(end.await);
 }

@@ -6,5 +6,6 @@ mod crash;
 mod delivery;
 mod foreign;
 mod fsync;
+mod network;
 mod process;
 mod rights;

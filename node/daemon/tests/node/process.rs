@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::{
     fs,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -32,19 +32,41 @@ impl Node {
 
     /// With variables in its environment.
     pub(crate) fn start_with(folder: &Path, quic_port: u16, variables: &[(&str, &Path)]) -> Self {
-        let file = folder.join("dev/connection.json");
-        drop(fs::remove_file(&file));
+        let mut command = Self::command(folder, quic_port);
+        command.envs(variables.iter().copied());
+        Self::started(command, folder)
+    }
+
+    /// So many brokers, with epochs of a second.
+    pub(crate) fn start_network(folder: &Path, brokers: u16) -> Self {
+        let mut command = Self::command(folder, 0);
+        command.args(["--epoch-seconds", "1", "--brokers", &brokers.to_string()]);
+        Self::started(command, folder)
+    }
+
+    pub(crate) fn program() -> Command {
         // MAINSTEM_BIN: another build of the program, for long runs beside which this one may be built anew.
-        let program =
-            std::env::var_os("MAINSTEM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_mainstem").into());
-        let child = Command::new(program)
+        Command::new(
+            std::env::var_os("MAINSTEM_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_mainstem").into()),
+        )
+    }
+
+    /// What starts it.
+    pub(crate) fn command(folder: &Path, quic_port: u16) -> Command {
+        let mut command = Self::program();
+        command
             .arg("--data-dir")
             .arg(folder)
             .args(["dev", "--http-port", "0", "--rpc-port", "0", "--quic-port", &quic_port.to_string()])
-            .envs(variables.iter().copied())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// Runs the command until the node is up.
+    pub(crate) fn started(mut command: Command, folder: &Path) -> Self {
+        let file = folder.join("dev/connection.json");
+        drop(fs::remove_file(&file));
+        let child = command.spawn().unwrap();
         let mut node = Self { child, profile: Value::Null };
         let begun = Instant::now();
         while !file.exists() {
@@ -65,15 +87,34 @@ impl Node {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its standard error, if that is a pipe.
+    pub(crate) fn stderr(&mut self) -> ChildStderr {
+        self.child.stderr.take().unwrap()
+    }
+
+    /// Where the chain is.
+    pub(crate) fn rpc(&self) -> &str {
+        self.profile["rpc"].as_str().unwrap()
+    }
+
+    pub(crate) fn deployment(&self) -> Deployment {
+        serde_json::from_value(self.profile["deployment"].clone()).unwrap()
+    }
+
     /// Where HTTP is.
     pub(crate) fn http(&self) -> &str {
         self.profile["http"].as_str().unwrap()
     }
 
     pub(crate) fn config(&self, key: &str) -> ClientConfig {
-        let deployment: Deployment = serde_json::from_value(self.profile["deployment"].clone()).unwrap();
-        let mut broker: Broker = self.profile["broker"].as_str().unwrap().parse().unwrap();
-        broker.pin = Some(self.profile["pin"].as_str().unwrap().parse().unwrap());
+        self.config_of(&self.profile, key)
+    }
+
+    /// For another broker of its network.
+    fn config_of(&self, profile: &Value, key: &str) -> ClientConfig {
+        let deployment = self.deployment();
+        let mut broker: Broker = profile["broker"].as_str().unwrap().parse().unwrap();
+        broker.pin = Some(profile["pin"].as_str().unwrap().parse().unwrap());
         let mut config = ClientConfig::new(broker, deployment.network());
         config.identity = Identity::Wallet(SecretKey::from_hex(key).unwrap());
         config.chain = Some(ChainConfig {
@@ -88,6 +129,11 @@ impl Node {
 
     pub(crate) async fn client(&self, key: &str) -> Client {
         self.client_with(key, PublishConfig::default()).await
+    }
+
+    /// A client of another broker of its network.
+    pub(crate) async fn client_of(&self, profile: &Value, key: &str) -> Client {
+        Client::connect(self.config_of(profile, key)).await.unwrap()
     }
 
     pub(crate) async fn client_with(&self, key: &str, publish: PublishConfig) -> Client {

@@ -1,0 +1,136 @@
+use crate::process::{Node, OWNER, now_ms, public_stream};
+use mainstem_chain::{Follower, FollowerConfig, NetworkView, Rpc, RpcConfig};
+use mainstem_client::{Event, ResendOptions, ResendRange};
+use mainstem_model::NewEvent;
+use serde_json::Value;
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What the chain says of the brokers now.
+async fn network(node: &Node) -> Arc<NetworkView> {
+    let rpc = Rpc::new(RpcConfig::one(node.rpc())).unwrap();
+    let mut follower = Follower::new(rpc, FollowerConfig::default(), &node.deployment()).unwrap();
+    while !follower.step().await.unwrap().synced {}
+    follower.network().unwrap().clone()
+}
+
+/// The endpoints in the configuration of a broker beside the first.
+fn configured(folder: &Path, number: u16) -> Vec<String> {
+    let text = fs::read_to_string(folder.join(format!("dev/broker-{number}/mainstem.toml"))).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    config["network"]["endpoints"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().into()).collect()
+}
+
+fn profile(folder: &Path, number: u16) -> Value {
+    let file = folder.join(format!("dev/broker-{number}/connection.json"));
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+/// Waits until no process holds this broker's store.
+fn has_ended(folder: &Path, number: u16) -> bool {
+    let lock = File::open(folder.join(format!("dev/broker-{number}/store/lock"))).unwrap();
+    let begun = Instant::now();
+    while lock.try_lock().is_err() {
+        if begun.elapsed() > Duration::from_secs(30) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_of_brokers_is_up_when_each_of_them_counts_and_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start_network(folder.path(), 4);
+    let view = network(&node).await;
+    assert_eq!((view.assignment.active(), view.assignment.members.len()), (4, 4));
+    for number in 2..=4 {
+        let profile = profile(folder.path(), number);
+        let address = profile["node"].as_str().unwrap().parse().unwrap();
+        assert_eq!(view.endpoints[&address], configured(folder.path(), number));
+        assert!(view.endpoints[&address][0].starts_with("/ip4/127.0.0.1/udp/"));
+        let client = node.client_of(&profile, OWNER).await;
+        let at = public_stream(&client).await;
+        let publisher = client.publisher(at).unwrap();
+        publisher.publish(NewEvent::binary(now_ms(), vec![7].into())).await.unwrap().await.unwrap();
+        let mut read = client.resend(ResendOptions::new(at, ResendRange::Last(1))).await.unwrap();
+        let event: Event = read.next().await.unwrap().unwrap();
+        assert_eq!(event.content()[..], [7], "broker {number}");
+    }
+}
+
+#[test]
+fn the_brokers_end_with_the_first_one_even_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start_network(folder.path(), 3);
+    assert!(File::open(folder.path().join("dev/broker-2/store/lock")).unwrap().try_lock().is_err());
+    node.kill();
+    assert!(has_ended(folder.path(), 2) && has_ended(folder.path(), 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_starts_again_has_the_same_brokers_and_says_where_they_are_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = {
+        let node = Node::start_network(folder.path(), 3);
+        network(&node).await
+    };
+    let fewer =
+        Node::command(folder.path(), 0).args(["--brokers", "2"]).stderr(Stdio::piped()).output().unwrap();
+    let why = String::from_utf8(fewer.stderr).unwrap();
+    assert!(fewer.status.code() == Some(64) && why.contains("--brokers 3"), "{why}");
+
+    let node = Node::start(folder.path());
+    let (begun, mut after) = (Instant::now(), network(&node).await);
+    let address = profile(folder.path(), 3)["node"].as_str().unwrap().parse().unwrap();
+    let wanted = configured(folder.path(), 3);
+    while after.endpoints[&address] != wanted {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?} and not {wanted:?}", after.endpoints);
+        after = network(&node).await;
+    }
+    assert_ne!(before.endpoints[&address], wanted, "the system gave the same port again");
+    assert_eq!(before.assignment.members, after.assignment.members, "nobody joined twice");
+}
+
+#[test]
+fn a_broker_that_dies_is_reported_and_not_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Node::command(folder.path(), 0);
+    command.args(["--brokers", "2"]).env("RUST_LOG", "warn").stderr(Stdio::piped());
+    let mut node = Node::started(command, folder.path());
+    let mut stderr = node.stderr();
+    let pid = fs::read_to_string(folder.path().join("dev/broker-2/pid")).unwrap();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    assert!(has_ended(folder.path(), 2));
+    let mut said = String::new();
+    let begun = Instant::now();
+    while !said.contains("broker 2 ended") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it says only: {said}");
+        let mut bytes = [0; 4_096];
+        let count = stderr.read(&mut bytes).unwrap();
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    assert!(said.contains("is not started again") && node.is_running(), "{said}");
+    assert!(has_ended(folder.path(), 2));
+
+    // As it says, by hand. Its ports are the system's choice, so the profile tells when it is back.
+    let before = profile(folder.path(), 2);
+    let data = folder.path().join("dev/broker-2");
+    let mut again = Node::program();
+    again.arg("--data-dir").arg(&data).args(["node", "--end-with-stdin", "--config"]);
+    let mut again = again.arg(data.join("mainstem.toml")).stdin(Stdio::piped()).spawn().unwrap();
+    while profile(folder.path(), 2) == before {
+        assert!(begun.elapsed() < Duration::from_secs(60) && again.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(profile(folder.path(), 2)["privateKey"], before["privateKey"]);
+    drop(again.stdin.take());
+    assert!(again.wait().unwrap().success(), "it ends when its input does");
+}
