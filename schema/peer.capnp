@@ -39,7 +39,8 @@ struct PeerFrame {
 
 struct Hello {
   log @0 :UInt64;
-  ready @1 :Bool;
+  epoch @1 :UInt32;
+  ready @2 :Bool;
 }
 
 struct Store {
@@ -122,7 +123,6 @@ struct Inventoried {
   ask @0 :UInt64;
   partitions @1 :List(PartitionDigest);  # At most 1024.
   more @2 :Bool;
-  ready @3 :Bool;
 }
 
 struct PartitionDigest {
