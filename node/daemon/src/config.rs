@@ -1,6 +1,6 @@
 //! The whole configuration of a node: each part belongs to its crate, this is where they meet.
 
-use crate::cli::failure::Failure;
+use crate::{cli::failure::Failure, peer::NetworkConfig};
 use anyhow::Context;
 use mainstem_api::{HttpConfig, PublisherConfig, QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
 use mainstem_chain::{Deployment, FollowerConfig, RpcConfig, WalletConfig};
@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) session: SessionConfig,
     pub(crate) publisher: PublisherConfig,
     pub(crate) workers: WorkersConfig,
+    /// Other brokers.
+    pub(crate) network: NetworkConfig,
 }
 
 /// Paths of PEM files.
@@ -192,6 +194,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             publisher: PublisherConfig::default(),
             workers: WorkersConfig::default(),
+            network: NetworkConfig::default(),
         }
     }
 }
@@ -226,7 +229,7 @@ impl Config {
     /// Whether the bounds go together.
     fn check(&self) -> anyhow::Result<()> {
         self.websocket.check()?;
-        Ok(())
+        self.network.check()
     }
 }
 

@@ -1,6 +1,9 @@
 //! The one loop of a running node: what happens goes into the state machine, what it asks for is performed here.
 
-use crate::reader::Reader;
+use crate::{
+    peer::{self, Peers, Taken},
+    reader::Reader,
+};
 use mainstem_api::{Input, Manage};
 use mainstem_model::{Code, Refusal, Registry, RegistryChange};
 use mainstem_protocol::{Counters, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, WriteToken};
@@ -17,6 +20,9 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Inputs taken in one go before the loop looks at the store again.
 const INPUTS_AT_ONCE: usize = 256;
+
+/// What comes from other brokers taken in one go before the loop looks at the inputs again.
+const PEERS_AT_ONCE: usize = 256;
 
 /// What comes from inside taken in one go before the loop looks at the inputs again.
 const INTERNAL_AT_ONCE: usize = 256;
@@ -49,6 +55,8 @@ pub(crate) struct Driver {
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) sessions: HashMap<SessionId, mpsc::UnboundedSender<ServerMessage>>,
     pub(crate) out: Vec<OutEvent>,
+    /// Other brokers; `None` when the node is alone.
+    pub(crate) peers: Option<Peers>,
 }
 
 /// Why the loop ended.
@@ -63,6 +71,14 @@ pub(crate) enum Stopped {
 impl Driver {
     /// Runs until every [`NodeHandle`](mainstem_api::NodeHandle) is gone or the store fails.
     pub(crate) async fn run(mut self) -> Stopped {
+        let stopped = self.serve().await;
+        if let Some(peers) = self.peers {
+            peers.stop().await;
+        }
+        stopped
+    }
+
+    async fn serve(&mut self) -> Stopped {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
@@ -83,6 +99,7 @@ impl Driver {
                         let Ok(input) = self.inputs.try_recv() else { break };
                         self.handle_input(input);
                     }
+                    self.handle_peers();
                 }
                 taken = self.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
                     if taken == 0 {
@@ -91,6 +108,11 @@ impl Driver {
                     for input in inputs.drain(..) {
                         self.handle_input(input);
                     }
+                    self.handle_peers();
+                }
+                taken = peer::next(&mut self.peers) => {
+                    self.handle_taken(taken);
+                    self.handle_peers();
                 }
             }
         }
@@ -130,6 +152,21 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// What is there from other brokers: their turn, however much comes from elsewhere.
+    fn handle_peers(&mut self) {
+        for _ in 0..PEERS_AT_ONCE {
+            let Some(taken) = self.peers.as_mut().and_then(Peers::try_next) else { break };
+            self.handle_taken(taken);
+        }
+    }
+
+    fn handle_taken(&mut self, taken: Taken) {
+        // IMPORTANT: its frame counts against its sender until the state machine has taken the event.
+        let Taken { event, frame } = taken;
+        self.handle(event);
+        drop(frame);
     }
 
     fn handle_internal(&mut self, internal: Internal) -> Result<(), Stopped> {
@@ -189,9 +226,17 @@ impl Driver {
             OutEvent::ReadSeries { .. }
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
-            | OutEvent::SummarizeHeads { .. }
-            | OutEvent::Tell { .. }
-            | OutEvent::Drop { .. } => {}
+            | OutEvent::SummarizeHeads { .. } => {}
+            OutEvent::Tell { peer, message } => {
+                if let Some(peers) = &self.peers {
+                    peers.tell(peer, &message);
+                }
+            }
+            OutEvent::Drop { peer, for_ms, why } => {
+                if let Some(peers) = &self.peers {
+                    peers.drop_peer(peer, for_ms, why);
+                }
+            }
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.sessions.get(&session) {
                     // A closed outbox is a session whose end is on its way here.
@@ -243,6 +288,7 @@ mod tests {
             counters,
             sessions: HashMap::new(),
             out: Vec::new(),
+            peers: None,
         };
         // Several times what is taken while the task has ten turns.
         for _ in 0..1_000_000 {
@@ -281,6 +327,7 @@ mod tests {
             counters,
             sessions: HashMap::new(),
             out: Vec::new(),
+            peers: None,
         };
         let id = StreamId(Address([2; 20]));
         let record = StreamRecord {

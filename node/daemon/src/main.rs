@@ -9,6 +9,7 @@ mod driver;
 mod metrics;
 mod node;
 mod operator;
+mod peer;
 mod reader;
 mod replay;
 mod retention;

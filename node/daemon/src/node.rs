@@ -6,6 +6,7 @@ use crate::{
     driver::{Driver, Internal, Stopped},
     metrics::Metrics,
     operator::Operator,
+    peer::Peers,
     reader::Reader,
     retention,
 };
@@ -84,6 +85,18 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let (view, viewed) = watch::channel(0);
     let (seen, chain) = watch::channel(ChainSeen::new(head, Instant::now()));
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
+    let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
+    let peers = match config.network.view(key.address()) {
+        None => None,
+        Some(view) => {
+            let (verifier, view) = (handle.verifier().clone(), watch::channel(view).1);
+            Some(Peers::start(&config.network, &key, verifier, workers.clone(), view).await?)
+        }
+    };
+    let mut metrics = Metrics::new(counted.clone(), chain.clone());
+    if let Some(peers) = &peers {
+        metrics.add_peers(peers.counted());
+    }
 
     let completions = tell.clone();
     let report = move |done| drop(completions.send(Internal::Completed(done)));
@@ -101,6 +114,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         counters,
         sessions: HashMap::new(),
         out: Vec::new(),
+        peers,
     };
     let removed = retention::Removed::default();
     removed.note(&changes);
@@ -115,7 +129,6 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
 
-    let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
     let publisher =
         Arc::new(NodePublisher::new(handle.clone(), workers.clone(), identities, config.publisher.clone()));
     let (stop, stopped) = watch::channel(false);
@@ -142,7 +155,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         );
     }
     let routes = http::router(handle, http_config.clone(), info, workers, publisher).merge(own_routes(
-        Metrics::new(counted.clone(), chain.clone()),
+        metrics,
         counted,
         chain,
         config.chain.clone(),
