@@ -226,4 +226,73 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }
     }
+
+    #[test]
+    fn every_number_of_every_broker_and_lane_is_shown() {
+        let lane = |from: u64| LaneMetrics {
+            queued_bytes: from,
+            sent_frames: from + 1,
+            sent_bytes: from + 2,
+            received_frames: from + 3,
+            received_bytes: from + 4,
+            refused_frames: from + 5,
+        };
+        let its = PeerMetrics {
+            connected: true,
+            rtt: Some(std::time::Duration::from_millis(1500)),
+            sessions: 9,
+            live: lane(10),
+            bulk: lane(20),
+            ..PeerMetrics::default()
+        };
+        #[derive(Debug)]
+        struct One(PeerMetrics);
+        impl Collector for One {
+            fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+                show_brokers(&mut encoder, &[("0xab".into(), &self.0)])
+            }
+        }
+        let mut registry = Registry::with_prefix("mainstem_peer");
+        registry.register_collector(Box::new(One(its)));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let mut expected = vec![
+            "connected{peer=\"0xab\"} 1".to_owned(),
+            "rtt_seconds{peer=\"0xab\"} 1.5".into(),
+            "sessions_total{peer=\"0xab\"} 9".into(),
+        ];
+        for (lane, from) in [("live", 10), ("bulk", 20)] {
+            let names = [
+                "queued_bytes",
+                "sent_frames_total",
+                "sent_bytes_total",
+                "received_frames_total",
+                "received_bytes_total",
+                "refused_frames_total",
+            ];
+            for (number, name) in (from..).zip(names) {
+                expected.push(format!("{name}{{peer=\"0xab\",lane=\"{lane}\"}} {number}"));
+            }
+        }
+        for line in expected {
+            assert!(text.contains(&format!("mainstem_peer_{line}\n")), "{line} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_shown_by_lane_and_reason_also_when_the_overlay_has_ended() {
+        let (_send, receive) = watch::channel(Counters::default());
+        let (_chain, seen) = watch::channel(ChainSeen::new(9, Instant::now()));
+        let mut metrics = Metrics::new(receive, seen);
+        assert!(!metrics.text().contains("mainstem_peer_"), "a node that is alone has none");
+        metrics.add_peers(Counted { overlay: std::sync::Weak::new(), counters: std::sync::Arc::default() });
+        let text = metrics.text();
+        for line in [
+            "mainstem_peer_messages_lost_total{lane=\"live\",reason=\"queue_full\"} 0",
+            "mainstem_peer_messages_lost_total{lane=\"bulk\",reason=\"not_connected\"} 0",
+            "mainstem_peer_frames_malformed_total 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
 }

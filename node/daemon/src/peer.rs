@@ -97,7 +97,7 @@ impl Peers {
         let (overlay, inbox) =
             Overlay::start(&config.overlay, key).context("the overlay, for other brokers, does not start")?;
         let listens = overlay.listening().await;
-        tracing::info!(?listens, "reachable for other brokers");
+        tracing::info!(?listens, "listens for other brokers");
         let (overlay, counters) = (Arc::new(overlay), Arc::new(Counters::default()));
         let (pass, passed) = mpsc::channel(config.inputs_max);
         let pipes = Pipes {

@@ -46,6 +46,7 @@ pub(super) struct Pipe {
 
 type Proof = Result<PeerMessage, PeerFault>;
 
+#[allow(clippy::large_enum_variant, reason = "few at a time, and most are of the larger kind in the end")]
 #[derive(Debug)]
 enum Pending {
     Ready(Passed),
