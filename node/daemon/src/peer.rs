@@ -34,6 +34,9 @@ use tokio::{
     time::Instant,
 };
 
+/// The longest that a broker can be dropped: what a timer takes, and for good to whoever waits.
+const DROP_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Which brokers there are, as whoever knows it says: the configuration or the chain.
 #[derive(Clone, Debug)]
 pub(crate) struct NetworkView {
@@ -171,8 +174,7 @@ impl Peers {
     pub(crate) fn drop_peer(&self, peer: Address, for_ms: u64, why: &'static str) {
         tracing::warn!(%peer, for_ms, why, "broker dropped");
         let now = Instant::now();
-        // A time beyond the clock's end is none that anybody waits for.
-        let until = now.checked_add(Duration::from_millis(for_ms)).unwrap_or(now);
+        let until = now + Duration::from_millis(for_ms).min(DROP_MAX);
         self.dropped.send_modify(|dropped| {
             dropped.retain(|_, until| *until > now);
             dropped.insert(peer, until);
