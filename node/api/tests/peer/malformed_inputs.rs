@@ -112,15 +112,48 @@ fn a_kind_that_is_not_known_is_passed_over_with_whatever_it_has() {
 
 #[test]
 fn lists_over_their_bounds_are_refused() {
-    let cases: [(&str, &dyn Fn(wire::peer_frame::Builder<'_>, u32), u32); 6] = [
-        ("heads", &|root, count| drop(root.init_heads(count)), 1024),
-        ("compared heads", &|root, count| drop(root.init_compared().init_summary().init_heads(count)), 1024),
-        ("parts", &|root, count| drop(root.init_compared().init_summary().init_parts(count)), 64),
-        ("partitions", &|root, count| drop(root.init_inventoried().init_partitions(count)), 1024),
-        ("instead", &|root, count| drop(root.init_not_followed().init_instead(count)), 16),
+    type Write<'a> = &'a dyn Fn(wire::peer_frame::Builder<'_>, u32);
+    let cases: [(&str, Write<'_>, u32); 6] = [
+        (
+            "heads",
+            &|root, count| {
+                _ = root.init_heads(count);
+            },
+            1024,
+        ),
+        (
+            "compared heads",
+            &|root, count| {
+                _ = root.init_compared().init_summary().init_heads(count);
+            },
+            1024,
+        ),
+        (
+            "parts",
+            &|root, count| {
+                _ = root.init_compared().init_summary().init_parts(count);
+            },
+            64,
+        ),
+        (
+            "partitions",
+            &|root, count| {
+                _ = root.init_inventoried().init_partitions(count);
+            },
+            1024,
+        ),
+        (
+            "instead",
+            &|root, count| {
+                _ = root.init_not_followed().init_instead(count);
+            },
+            16,
+        ),
         (
             "batches",
-            &|root, count| drop(root.init_page_of().init_result().init_page().init_batches(count)),
+            &|root, count| {
+                _ = root.init_page_of().init_result().init_page().init_batches(count);
+            },
             1024,
         ),
     ];
@@ -163,11 +196,21 @@ fn names_of_another_length_or_out_of_range_are_refused() {
 #[test]
 fn bodies_stand_only_where_there_are_batches_and_hold_no_less_and_no_more() {
     let batch = batches(1, 0, 10)[0].bytes().clone();
-    let store = |root: wire::peer_frame::Builder<'_>| drop(root.init_store());
+    let store = |root: wire::peer_frame::Builder<'_>| {
+        _ = root.init_store();
+    };
     assert!(matches!(decode(built(store, &batch)), Ok(Some(_))));
     assert!(is_malformed(built(store, &[])), "no batch");
     assert!(is_malformed(built(store, &vec![0; limits::BATCH_BYTES_MAX + 1])), "a batch too large");
-    assert!(is_malformed(built(|root| drop(root.init_hello()), &batch)), "a batch too much");
+    assert!(
+        is_malformed(built(
+            |root| {
+                _ = root.init_hello();
+            },
+            &batch
+        )),
+        "a batch too much"
+    );
     let proof = |first: u32| built(|mut root| root.set_proof(first), &batch);
     for first in [0, batch.len() as u32, u32::MAX] {
         assert!(is_malformed(proof(first)), "{first}");
