@@ -60,3 +60,42 @@ for frame in FRAMES:
     body = b"body" if "publish" in frame else b""
     front = (4 + len(head.stdout) + len(body)).to_bytes(4, "little") + len(head.stdout).to_bytes(4, "little")
     seed("client_frame", b"\x05" + front + head.stdout + body)
+
+
+PARTITION = f"0x\"{'5a' * 20}0003\""
+MEMBER = f"0114{'5a' * 20}{'00' * 12}{'00' * 7}09"
+SERIES = f"0x\"{'5a' * 20}0003{MEMBER}\""
+RANGE = f"(at = {PARTITION}, first = 0x\"{MEMBER}\", last = 0x\"{MEMBER}\")"
+HASH = f"0x\"{'5a' * 32}\""
+CURSOR = f"0x\"01{'00' * 18}\""
+ERROR = '(code = "SERIES_GAP", message = "batches are missing")'
+HEAD = f"(series = {SERIES}, nextSequence = 7, last = {HASH}, timestamp = 5, frozen = true)"
+DIGEST = f"(count = 1, hash = {HASH})"
+BATCH = next(bytes.fromhex(test["input"]["wire"]) for test in tests("batch_verify") if "valid" in test["expect"])
+PEER_FRAMES = [
+    ("(hello = (log = 1, epoch = 2, ready = true))", b""),
+    ("(store = (durable = true))", BATCH),
+    (f"(held = (series = {SERIES}, nextSequence = 3, last = {HASH}))", b""),
+    (f"(notHeld = (series = {SERIES}, batch = {HASH}, error = {ERROR}))", b""),
+    (f"(follow = (at = {PARTITION}, full = true, sinceMs = 5))", b""),
+    (f"(notFollowed = (at = {PARTITION}, error = {ERROR}, instead = [0x\"{'5a' * 20}\"]))", b""),
+    (f"(unfollow = {PARTITION})", b""),
+    (f"(heads = [{HEAD}, {HEAD}])", b""),
+    (f"(pull = (pull = 1, series = {SERIES}, until = 9, from = (ageMs = 5)))", b""),
+    ("(pulled = 1)", BATCH),
+    ("(pullEnd = (pull = 1, result = (done = (base = 1, more = true))))", b""),
+    (f"(inventoried = (ask = 1, partitions = [(at = {PARTITION}, digest = {DIGEST})]))", b""),
+    (f"(compare = (ask = 1, range = {RANGE}))", b""),
+    (f"(compared = (ask = 1, summary = (parts = [(range = {RANGE}, digest = {DIGEST})])))", b""),
+    (f"(proof = {len(BATCH)})", BATCH + BATCH),
+    (f"(resolve = (read = 1, at = {PARTITION}, filter = (from = 1, to = 2), start = (cursor = {CURSOR})))", b""),
+    (f"(read = (read = 1, at = {PARTITION}, cursor = {CURSOR}, filter = (), bytesMax = 9))", b""),
+    (
+        f"(pageOf = (read = 1, result = (page = (batches = [(bytes = {len(BATCH)}, cursor = {CURSOR})], next = {CURSOR}))))",
+        BATCH,
+    ),
+]
+for frame, body in PEER_FRAMES:
+    schema = HERE.parent / "schema/peer.capnp"
+    head = subprocess.run(["capnp", "encode", schema, "PeerFrame"], input=frame.encode(), capture_output=True, check=True)
+    seed("peer_frame", len(head.stdout).to_bytes(4, "little") + head.stdout + body)

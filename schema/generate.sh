@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out="${1:-src/generated}"
 mkdir -p "$out"
-cargo run --quiet --package mainstem-schema --example generate -- "$out" batch.capnp error.capnp frame.capnp
+cargo run --quiet --package mainstem-schema --example generate -- "$out" batch.capnp error.capnp frame.capnp peer.capnp

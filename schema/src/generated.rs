@@ -15,3 +15,5 @@ pub mod batch_capnp;
 pub mod error_capnp;
 #[rustfmt::skip]
 pub mod frame_capnp;
+#[rustfmt::skip]
+pub mod peer_capnp;

@@ -5,4 +5,4 @@
 
 mod generated;
 
-pub use generated::{batch_capnp, error_capnp, frame_capnp};
+pub use generated::{batch_capnp, error_capnp, frame_capnp, peer_capnp};

@@ -10,7 +10,7 @@ fn the_committed_rust_is_what_the_schema_files_give() {
         "the Cap'n Proto compiler is missing: apt-get install capnproto (brew install capnp)"
     );
     let out = tempfile::tempdir().unwrap();
-    let files = ["batch", "error", "frame"];
+    let files = ["batch", "error", "frame", "peer"];
     let mut command = capnpc::CompilerCommand::new();
     command.output_path(out.path()).src_prefix(schema).default_parent_module(vec!["generated".into()]);
     for file in files {

@@ -10,6 +10,7 @@ mod response;
 pub(crate) use request::check_subscribe;
 pub use request::{BadRequest, ClientMessage, SignIn, decode_request};
 pub use response::{Hello, ServerFrame, encode_head};
+pub(crate) use response::{error_words, write_error};
 
 use bytes::{Buf, Bytes, BytesMut};
 use mainstem_model::{Code, Refusal, limits};

@@ -1,4 +1,4 @@
-//! The listeners of a node: QUIC, HTTP and WebSocket.
+//! The edges of a node: its listeners (QUIC, HTTP and WebSocket), and the bytes that brokers exchange.
 //!
 //! What it is: frames and requests become typed events for the broker's state machine, and its messages become frames.
 //! What it is not: it decides nothing about rights, order or history.
@@ -8,6 +8,7 @@ mod error;
 pub mod frame;
 mod handle;
 pub mod http;
+pub mod peer;
 mod publisher;
 mod quic;
 mod session;

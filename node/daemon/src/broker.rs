@@ -2,7 +2,7 @@
 
 mod config;
 
-pub(crate) use config::NetworkConfig;
+pub(crate) use config::RegistrationConfig;
 
 use crate::network::Network;
 use anyhow::{Context, bail, ensure};
@@ -23,7 +23,7 @@ pub(crate) struct Broker {
     wallet: Wallet,
     deployment: Deployment,
     coordinator: NetworkCoordinator,
-    config: NetworkConfig,
+    config: RegistrationConfig,
     network: Network,
     /// Number of the block that the node's view shows.
     viewed: watch::Receiver<u64>,
@@ -34,7 +34,7 @@ impl Broker {
         rpc: &Rpc,
         deployment: &Deployment,
         key: SecretKey,
-        (config, wallet): (NetworkConfig, WalletConfig),
+        (config, wallet): (RegistrationConfig, WalletConfig),
         network: Network,
         viewed: watch::Receiver<u64>,
     ) -> Self {
@@ -98,7 +98,7 @@ impl Broker {
             ensure!(
                 leave_at == Member::STAYS,
                 "{me} was a broker and has left; it does not register again: \
-                 give the node another key, or set network.register = false"
+                 give the node another key, or set registration.enabled = false"
             );
             // On its way into the view.
             return Ok(());
@@ -112,7 +112,7 @@ impl Broker {
         if self.coordinator.approved(me).await? < stake {
             self.wallet.send(self.coordinator.approve(stake)).await.context("cannot approve the stake")?;
         }
-        let NetworkConfig { weight, endpoints, metadata, .. } = &self.config;
+        let RegistrationConfig { weight, endpoints, metadata, .. } = &self.config;
         let key = self.key.public_key();
         let call = self.coordinator.register(stake, *weight, &key, endpoints, metadata);
         self.send(call).await.context("cannot register")?;
@@ -128,7 +128,7 @@ impl Broker {
     /// Says what has changed in the configuration.
     async fn update(&self, view: &NetworkView, weight: u8) -> anyhow::Result<()> {
         let me = self.key.address();
-        let NetworkConfig { weight: wanted, endpoints, metadata, .. } = &self.config;
+        let RegistrationConfig { weight: wanted, endpoints, metadata, .. } = &self.config;
         if view.endpoints.get(&me) != Some(endpoints) || view.metadata.get(&me) != Some(metadata) {
             let call = self.coordinator.set_endpoint(endpoints, metadata);
             self.send(call).await.context("cannot tell the network where this broker is")?;
@@ -231,7 +231,7 @@ mod tests {
             Self { rpc, deployment, purse, network, viewed }
         }
 
-        fn broker(&self, account: usize, config: NetworkConfig) -> Broker {
+        fn broker(&self, account: usize, config: RegistrationConfig) -> Broker {
             let key = SecretKey::from_hex(dev_accounts()[account].secret_key).unwrap();
             let how = (config, WalletConfig { receipt_interval_ms: 5, ..WalletConfig::default() });
             Broker::new(&self.rpc, &self.deployment, key, how, self.network.clone(), self.viewed.clone())
@@ -251,8 +251,8 @@ mod tests {
         Wallet::new(rpc.clone(), key, WalletConfig { receipt_interval_ms: 5, ..WalletConfig::default() })
     }
 
-    fn config(endpoint: &str, weight: u8) -> NetworkConfig {
-        NetworkConfig { endpoints: vec![endpoint.to_owned()], weight, ..NetworkConfig::default() }
+    fn config(endpoint: &str, weight: u8) -> RegistrationConfig {
+        RegistrationConfig { endpoints: vec![endpoint.to_owned()], weight, ..RegistrationConfig::default() }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,7 +263,7 @@ mod tests {
         let mut broker = rig.broker(1, config("/ip4/127.0.0.1/udp/1/quic-v1", 200));
         let me = broker.key.address();
 
-        let mut lost = rig.broker(1, NetworkConfig::default());
+        let mut lost = rig.broker(1, RegistrationConfig::default());
         lost.network = watch::channel(None).1;
         assert!(lost.look().await.unwrap_err().to_string().contains("no coordinator at 0x"));
 
@@ -310,7 +310,7 @@ mod tests {
         rig.network.clone().wait_for(Option::is_some).await.unwrap();
         let slow = |account| {
             // Nobody but the first in the order gets a turn in time.
-            rig.broker(account, NetworkConfig { turn_ms: 3_600_000, ..NetworkConfig::default() })
+            rig.broker(account, RegistrationConfig { turn_ms: 3_600_000, ..RegistrationConfig::default() })
         };
         let mut brokers = [slow(1), slow(2), slow(3)];
         for broker in &mut brokers {
@@ -328,7 +328,9 @@ mod tests {
         rig.pass(EPOCH_SECONDS).await;
         let order = rig.now().assignment.clone();
         let second = (1..=3)
-            .map(|account| rig.broker(account, NetworkConfig { turn_ms: 20, ..NetworkConfig::default() }))
+            .map(|account| {
+                rig.broker(account, RegistrationConfig { turn_ms: 20, ..RegistrationConfig::default() })
+            })
             .find(|broker| place(&order, broker.key.address()) == 1);
         second.unwrap().look().await.unwrap();
         assert_eq!(rig.now().assignment.epoch, 2);

@@ -1,6 +1,6 @@
 //! The whole configuration of a node: each part belongs to its crate, this is where they meet.
 
-use crate::{broker::NetworkConfig, cli::failure::Failure};
+use crate::{broker::RegistrationConfig, cli::failure::Failure, peer::NetworkConfig};
 use anyhow::Context;
 use mainstem_api::{HttpConfig, PublisherConfig, QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
 use mainstem_chain::{Deployment, FollowerConfig, RpcConfig, WalletConfig};
@@ -38,7 +38,7 @@ pub(crate) struct Config {
     /// How long history is kept.
     pub(crate) retention: Retention,
     /// The node as a broker of the network.
-    pub(crate) network: NetworkConfig,
+    pub(crate) registration: RegistrationConfig,
     pub(crate) broker: mainstem_protocol::Config,
     pub(crate) store: mainstem_store::Config,
     pub(crate) writer: mainstem_store::WriterConfig,
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) session: SessionConfig,
     pub(crate) publisher: PublisherConfig,
     pub(crate) workers: WorkersConfig,
+    /// Other brokers.
+    pub(crate) network: NetworkConfig,
 }
 
 /// Paths of PEM files.
@@ -186,7 +188,7 @@ impl Default for Config {
             api_keys: Vec::new(),
             manage: ManageConfig::default(),
             retention: Retention::default(),
-            network: NetworkConfig::default(),
+            registration: RegistrationConfig::default(),
             broker: mainstem_protocol::Config::default(),
             store: mainstem_store::Config::default(),
             writer: mainstem_store::WriterConfig::default(),
@@ -197,6 +199,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             publisher: PublisherConfig::default(),
             workers: WorkersConfig::default(),
+            network: NetworkConfig::default(),
         }
     }
 }
@@ -231,8 +234,8 @@ impl Config {
     /// Whether the bounds go together.
     fn check(&self) -> anyhow::Result<()> {
         self.websocket.check()?;
-        self.network.check()?;
-        Ok(())
+        self.registration.check()?;
+        self.network.check()
     }
 }
 

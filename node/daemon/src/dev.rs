@@ -191,15 +191,17 @@ impl Plan<'_> {
         // The chain is on this machine: looking often costs nothing.
         config.chain.follower.poll_ms = 100;
         config.chain.wallet.receipt_interval_ms = 20;
-        config.network.register = true;
-        config.network.check_ms = 200;
-        config.network.turn_ms = 200;
+        config.registration.enabled = true;
+        config.registration.check_ms = 200;
+        config.registration.turn_ms = 200;
         let peers = match port(self.args.peer_port, number)? {
             // The others must be told before anything listens.
             0 => UdpSocket::bind(loopback(0)).and_then(|socket| socket.local_addr())?.port(),
             port => port,
         };
-        config.network.endpoints = vec![format!("/ip4/{}/udp/{peers}/quic-v1", Ipv4Addr::LOCALHOST)];
+        let endpoint = format!("/ip4/{}/udp/{peers}/quic-v1", Ipv4Addr::LOCALHOST);
+        config.network.overlay.listen = vec![endpoint.parse()?];
+        config.registration.endpoints = vec![endpoint];
         config
             .api_keys
             .push(crate::config::ApiKey { sha256: hex::encode(sha256(DEV_API_KEY.as_bytes())), key_file });

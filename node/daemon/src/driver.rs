@@ -1,8 +1,11 @@
 //! The one loop of a running node: what happens goes into the state machine, what it asks for is performed here.
 
-use crate::reader::Reader;
+use crate::{
+    peer::{self, Peers, Taken},
+    reader::Reader,
+};
 use mainstem_api::{Input, Manage};
-use mainstem_model::{Assignment, Code, Refusal, Registry, RegistryChange};
+use mainstem_model::{Code, Refusal, Registry, RegistryChange};
 use mainstem_protocol::{Counters, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, WriteToken};
 use mainstem_store::{Completion, Write, Writer};
 use std::{
@@ -13,10 +16,13 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 /// How often time is told to the state machine: rights that expire end within this.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(100);
 
 /// Inputs taken in one go before the loop looks at the store again.
 const INPUTS_AT_ONCE: usize = 256;
+
+/// What comes from other brokers taken in one go before the loop looks at the inputs again.
+const PEERS_AT_ONCE: usize = 256;
 
 /// What comes from inside taken in one go before the loop looks at the inputs again.
 const INTERNAL_AT_ONCE: usize = 256;
@@ -30,8 +36,6 @@ pub(crate) enum Internal {
     Read(InEvent),
     /// The chain moved: what changed, and the number of the block that the view shows with it.
     Chain(Vec<RegistryChange>, Option<u64>),
-    /// Who carries what has changed.
-    Assigned(Arc<Assignment>),
 }
 
 /// Everything the loop works with.
@@ -51,6 +55,8 @@ pub(crate) struct Driver {
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) sessions: HashMap<SessionId, mpsc::UnboundedSender<ServerMessage>>,
     pub(crate) out: Vec<OutEvent>,
+    /// Other brokers; `None` when the node is alone.
+    pub(crate) peers: Option<Peers>,
 }
 
 /// Why the loop ended.
@@ -65,6 +71,14 @@ pub(crate) enum Stopped {
 impl Driver {
     /// Runs until every [`NodeHandle`](mainstem_api::NodeHandle) is gone or the store fails.
     pub(crate) async fn run(mut self) -> Stopped {
+        let stopped = self.serve().await;
+        if let Some(peers) = self.peers {
+            peers.stop().await;
+        }
+        stopped
+    }
+
+    async fn serve(&mut self) -> Stopped {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut inputs = Vec::with_capacity(INPUTS_AT_ONCE);
@@ -85,6 +99,7 @@ impl Driver {
                         let Ok(input) = self.inputs.try_recv() else { break };
                         self.handle_input(input);
                     }
+                    self.handle_peers();
                 }
                 taken = self.inputs.recv_many(&mut inputs, INPUTS_AT_ONCE) => {
                     if taken == 0 {
@@ -93,6 +108,11 @@ impl Driver {
                     for input in inputs.drain(..) {
                         self.handle_input(input);
                     }
+                    self.handle_peers();
+                }
+                taken = peer::next(&mut self.peers) => {
+                    self.handle_taken(taken);
+                    self.handle_peers();
                 }
             }
         }
@@ -134,6 +154,21 @@ impl Driver {
         }
     }
 
+    /// What is there from other brokers: their turn, however much comes from elsewhere.
+    fn handle_peers(&mut self) {
+        for _ in 0..PEERS_AT_ONCE {
+            let Some(taken) = self.peers.as_mut().and_then(Peers::try_next) else { break };
+            self.handle_taken(taken);
+        }
+    }
+
+    fn handle_taken(&mut self, taken: Taken) {
+        // IMPORTANT: its frame counts against its sender until the state machine has taken the event.
+        let Taken { event, frame } = taken;
+        self.handle(event);
+        drop(frame);
+    }
+
     fn handle_internal(&mut self, internal: Internal) -> Result<(), Stopped> {
         match internal {
             Internal::Completed(Completion::Stored(writes)) => {
@@ -150,7 +185,6 @@ impl Driver {
                 return Err(Stopped::StoreFailed(error.to_string()));
             }
             Internal::Read(event) => self.handle(event),
-            Internal::Assigned(assignment) => self.handle(InEvent::Assigned(assignment)),
             Internal::Chain(changes, head) => {
                 for change in changes {
                     self.registry.write().unwrap_or_else(PoisonError::into_inner).apply(change.clone());
@@ -196,10 +230,18 @@ impl Driver {
             OutEvent::SummarizeHeads { read, range, heads_max, parts } => {
                 self.reader.summary(read, range, heads_max, parts);
             }
-            // The parts of a network of brokers; they come with it.
             OutEvent::ReadProof { read, series } => self.reader.proof(read, series),
             OutEvent::ReadLast { read, at } => self.reader.last(read, at),
-            OutEvent::Tell { .. } | OutEvent::Drop { .. } => {}
+            OutEvent::Tell { peer, message } => {
+                if let Some(peers) = &self.peers {
+                    peers.tell(peer, &message);
+                }
+            }
+            OutEvent::Drop { peer, for_ms, why } => {
+                if let Some(peers) = &self.peers {
+                    peers.drop_peer(peer, for_ms, why);
+                }
+            }
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.sessions.get(&session) {
                     // A closed outbox is a session whose end is on its way here.
@@ -253,6 +295,7 @@ mod tests {
             counters,
             sessions: HashMap::new(),
             out: Vec::new(),
+            peers: None,
         };
         // Several times what is taken while the task has ten turns.
         for _ in 0..1_000_000 {
@@ -291,6 +334,7 @@ mod tests {
             counters,
             sessions: HashMap::new(),
             out: Vec::new(),
+            peers: None,
         };
         let id = StreamId(Address([2; 20]));
         let record = StreamRecord {

@@ -11,6 +11,7 @@ mod metrics;
 mod network;
 mod node;
 mod operator;
+mod peer;
 mod reader;
 mod replay;
 mod retention;

@@ -1,11 +1,15 @@
 //! What the node has done, as Prometheus reads it.
 
-use crate::chain_seen::ChainSeen;
-use mainstem_protocol::Counters;
+use crate::{
+    chain_seen::ChainSeen,
+    peer::{Counted, Lost},
+};
+use mainstem_overlay::{LaneMetrics, PeerMetrics};
+use mainstem_protocol::{Counters, Lane};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use std::{fmt, time::Instant};
@@ -84,6 +88,95 @@ impl Collector for Chain {
     }
 }
 
+/// Shows the connections with other brokers, and what became of messages.
+#[derive(Debug)]
+struct Peers(Counted);
+
+impl Collector for Peers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (name, help, value) in self.0.counters.received() {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        let help = "messages to brokers that were not sent";
+        let mut lost = encoder.encode_descriptor("messages_lost", help, None, MetricType::Counter)?;
+        for (lane, name) in [(Lane::Live, "live"), (Lane::Bulk, "bulk")] {
+            for why in Lost::ALL {
+                let labels = [("lane", name), ("reason", why.as_str())];
+                ConstCounter::new(self.0.counters.lost(lane, why)).encode(lost.encode_family(&labels)?)?;
+            }
+        }
+        // The node ends when the overlay has.
+        let Some(overlay) = self.0.overlay.upgrade() else { return Ok(()) };
+        let now = overlay.metrics();
+        drop(overlay);
+        let connections = ConstGauge::new(i64::try_from(now.connections).unwrap_or(i64::MAX));
+        let help = "open connections, with strangers too";
+        connections.encode(encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?)?;
+        let counters = [
+            ("connections_refused", "connections refused by a bound", now.connections_refused),
+            ("substreams_delayed", "times a connection waited to open a substream", now.substreams_delayed),
+            ("strangers_refused", "lanes refused to peers that are no brokers", now.strangers_refused),
+            ("strangers_dropped", "lanes closed to such peers without a word", now.strangers_dropped),
+            ("misbehaved", "sessions ended for what the broker sent", now.peers_misbehaved),
+        ];
+        for (name, help, value) in counters {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        let brokers: Vec<_> = now.peers.iter().map(|(broker, its)| (broker.to_string(), its)).collect();
+        show_brokers(&mut encoder, &brokers)
+    }
+}
+
+fn show_brokers(
+    encoder: &mut DescriptorEncoder<'_>,
+    brokers: &[(String, &PeerMetrics)],
+) -> Result<(), fmt::Error> {
+    let mut connected =
+        encoder.encode_descriptor("connected", "whether there is a session", None, MetricType::Gauge)?;
+    for (broker, its) in brokers {
+        let metric = ConstGauge::new(i64::from(its.connected));
+        metric.encode(connected.encode_family(&[("peer", broker.as_str())])?)?;
+    }
+    let mut rtt = encoder.encode_descriptor("rtt_seconds", "the last round trip", None, MetricType::Gauge)?;
+    for (broker, its) in brokers {
+        if let Some(time) = its.rtt {
+            ConstGauge::new(time.as_secs_f64()).encode(rtt.encode_family(&[("peer", broker.as_str())])?)?;
+        }
+    }
+    let mut sessions = encoder.encode_descriptor("sessions", "sessions so far", None, MetricType::Counter)?;
+    for (broker, its) in brokers {
+        ConstCounter::new(its.sessions).encode(sessions.encode_family(&[("peer", broker.as_str())])?)?;
+    }
+    type Number = fn(&LaneMetrics) -> u64;
+    let lanes: [(&str, &str, MetricType, Number); 6] = [
+        ("queued_bytes", "bytes that wait to be written", MetricType::Gauge, |lane| lane.queued_bytes),
+        ("sent_frames", "frames written", MetricType::Counter, |lane| lane.sent_frames),
+        ("sent_bytes", "bytes of frames written", MetricType::Counter, |lane| lane.sent_bytes),
+        ("received_frames", "frames received", MetricType::Counter, |lane| lane.received_frames),
+        ("received_bytes", "bytes of frames received", MetricType::Counter, |lane| lane.received_bytes),
+        ("refused_frames", "frames that the queue had no room for", MetricType::Counter, |lane| {
+            lane.refused_frames
+        }),
+    ];
+    for (name, help, kind, number) in lanes {
+        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        for (broker, its) in brokers {
+            for (lane, its) in [("live", &its.live), ("bulk", &its.bulk)] {
+                let slot = [("peer", broker.as_str()), ("lane", lane)];
+                if matches!(kind, MetricType::Gauge) {
+                    let value = i64::try_from(number(its)).unwrap_or(i64::MAX);
+                    ConstGauge::new(value).encode(family.encode_family(&slot)?)?;
+                } else {
+                    ConstCounter::new(number(its)).encode(family.encode_family(&slot)?)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The node's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics(Registry);
@@ -94,6 +187,11 @@ impl Metrics {
         registry.sub_registry_with_prefix("broker").register_collector(Box::new(Broker(counters)));
         registry.sub_registry_with_prefix("chain").register_collector(Box::new(Chain(chain)));
         Self(registry)
+    }
+
+    /// Shows other brokers too.
+    pub(crate) fn add_peers(&mut self, counted: Counted) {
+        self.0.sub_registry_with_prefix("peer").register_collector(Box::new(Peers(counted)));
     }
 
     /// The text that Prometheus reads (OpenMetrics).
@@ -124,6 +222,75 @@ mod tests {
             "mainstem_chain_head_number 9",
             "mainstem_chain_answer_age_seconds 0",
             "mainstem_broker_refused_total{code=\"MISSING_PERMISSION\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_number_of_every_broker_and_lane_is_shown() {
+        let lane = |from: u64| LaneMetrics {
+            queued_bytes: from,
+            sent_frames: from + 1,
+            sent_bytes: from + 2,
+            received_frames: from + 3,
+            received_bytes: from + 4,
+            refused_frames: from + 5,
+        };
+        let its = PeerMetrics {
+            connected: true,
+            rtt: Some(std::time::Duration::from_millis(1500)),
+            sessions: 9,
+            live: lane(10),
+            bulk: lane(20),
+            ..PeerMetrics::default()
+        };
+        #[derive(Debug)]
+        struct One(PeerMetrics);
+        impl Collector for One {
+            fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+                show_brokers(&mut encoder, &[("0xab".into(), &self.0)])
+            }
+        }
+        let mut registry = Registry::with_prefix("mainstem_peer");
+        registry.register_collector(Box::new(One(its)));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let mut expected = vec![
+            "connected{peer=\"0xab\"} 1".to_owned(),
+            "rtt_seconds{peer=\"0xab\"} 1.5".into(),
+            "sessions_total{peer=\"0xab\"} 9".into(),
+        ];
+        for (lane, from) in [("live", 10), ("bulk", 20)] {
+            let names = [
+                "queued_bytes",
+                "sent_frames_total",
+                "sent_bytes_total",
+                "received_frames_total",
+                "received_bytes_total",
+                "refused_frames_total",
+            ];
+            for (number, name) in (from..).zip(names) {
+                expected.push(format!("{name}{{peer=\"0xab\",lane=\"{lane}\"}} {number}"));
+            }
+        }
+        for line in expected {
+            assert!(text.contains(&format!("mainstem_peer_{line}\n")), "{line} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_lost_is_shown_by_lane_and_reason_also_when_the_overlay_has_ended() {
+        let (_send, receive) = watch::channel(Counters::default());
+        let (_chain, seen) = watch::channel(ChainSeen::new(9, Instant::now()));
+        let mut metrics = Metrics::new(receive, seen);
+        assert!(!metrics.text().contains("mainstem_peer_"), "a node that is alone has none");
+        metrics.add_peers(Counted { overlay: std::sync::Weak::new(), counters: std::sync::Arc::default() });
+        let text = metrics.text();
+        for line in [
+            "mainstem_peer_messages_lost_total{lane=\"live\",reason=\"queue_full\"} 0",
+            "mainstem_peer_messages_lost_total{lane=\"bulk\",reason=\"not_connected\"} 0",
+            "mainstem_peer_frames_malformed_total 0",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }

@@ -6,8 +6,9 @@ use crate::{
     config::{ChainConfig, Config},
     driver::{Driver, Internal, Stopped},
     metrics::Metrics,
-    network::{self, Network},
+    network::{Network, Show},
     operator::Operator,
+    peer::Peers,
     reader::Reader,
     retention,
 };
@@ -88,11 +89,28 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let (view, viewed) = watch::channel(0);
     let (seen, chain) = watch::channel(ChainSeen::new(head, Instant::now()));
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
+    let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
+    let (show, network, wanted) = Show::new(key.address(), config.network.view(key.address()));
+    if let Some(first) = &first_network {
+        show.show(first);
+    }
+    // One that is no broker of any network opens no port for others.
+    let peers = if config.registration.enabled || wanted.borrow().is_some() {
+        let verifier = handle.verifier().clone();
+        Some(Peers::start(&config.network, &key, verifier, workers.clone(), wanted).await?)
+    } else {
+        None
+    };
+    let mut metrics = Metrics::new(counted.clone(), chain.clone());
+    if let Some(peers) = &peers {
+        metrics.add_peers(peers.counted());
+    }
 
     let completions = tell.clone();
     let report = move |done| drop(completions.send(Internal::Completed(done)));
+    let node = Node::new(config.broker.clone(), log.log_id()).named(key.address());
     let driver = Driver {
-        node: Node::new(config.broker.clone(), log.log_id()),
+        node: if log.partitions()?.is_empty() { node.over_empty_log() } else { node },
         writer: Writer::spawn(log.clone(), config.writer.clone(), report)
             .context("no thread for the store")?,
         reader: Reader::spawn(&config.reader, log.clone(), tell.clone())
@@ -105,14 +123,11 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         counters,
         sessions: HashMap::new(),
         out: Vec::new(),
+        peers,
     };
     let removed = retention::Removed::default();
     removed.note(&changes);
     drop(tell.send(Internal::Chain(changes, Some(head))));
-    let (show_network, network) = watch::channel(None);
-    if let Some(first) = first_network {
-        network::show(&show_network, &tell, first);
-    }
     let driver = tokio::spawn(driver.run());
 
     let operator = Operator::new(
@@ -124,17 +139,16 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         viewed.clone(),
     );
     let mut helpers = vec![
-        tokio::spawn(follow(follower, poll, tell, (seen, show_network), removed.clone())),
+        tokio::spawn(follow(follower, poll, tell, (seen, show), removed.clone())),
         tokio::spawn(operator.run(managed)),
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
-    if config.network.register {
-        let how = (config.network.clone(), config.chain.wallet.clone());
+    if config.registration.enabled {
+        let how = (config.registration.clone(), config.chain.wallet.clone());
         let broker = Broker::new(&rpc, &deployment, key.clone(), how, network.clone(), viewed);
         helpers.push(tokio::spawn(broker.run()));
     }
 
-    let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
     let publisher =
         Arc::new(NodePublisher::new(handle.clone(), workers.clone(), identities, config.publisher.clone()));
     let (stop, stopped) = watch::channel(false);
@@ -161,7 +175,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         );
     }
     let routes = http::router(handle, http_config.clone(), info, workers, publisher).merge(own_routes(
-        Metrics::new(counted.clone(), chain.clone()),
+        metrics,
         counted,
         chain,
         config.chain.clone(),
@@ -313,7 +327,7 @@ async fn follow(
     mut follower: Follower,
     poll: Duration,
     tell: mpsc::UnboundedSender<Internal>,
-    (seen, shown): (watch::Sender<ChainSeen>, watch::Sender<Option<Arc<NetworkView>>>),
+    (seen, shown): (watch::Sender<ChainSeen>, Show),
     removed: retention::Removed,
 ) {
     let mut silent: Option<ChainError> = None;
@@ -326,10 +340,8 @@ async fn follow(
                 }
                 removed.note(&step.changes);
                 // IMPORTANT: before the block's number is shown: who waits for a block looks at the network next.
-                if let Some(changed) = step.network
-                    && !network::show(&shown, &tell, changed)
-                {
-                    return;
+                if let Some(changed) = &step.network {
+                    shown.show(changed);
                 }
                 let head = step.head.map(|head| head.number);
                 let mut moved = false;

@@ -48,7 +48,7 @@ pub(crate) async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
         let Ok(bytes) = frames.frame(&mut stream, length).await else {
             return DisconnectReason::Closed;
         };
-        if !directory.deliver(&peer, session, Frame::new(peer.address, lane, bytes, room)) {
+        if !directory.deliver(&peer, session, Frame::new(peer.address, session, lane, bytes, room)) {
             return DisconnectReason::Closed;
         }
     }

@@ -17,16 +17,20 @@ pub enum Incoming {
     Connected {
         /// The broker.
         peer: Address,
+        /// Number of the session: greater than that of any before, of whichever broker.
+        session: u64,
         /// Who dialed.
         direction: Direction,
         /// The round trip, if it is known already; `Overlay::metrics` has it later.
         rtt: Option<Duration>,
     },
     /// The session ended. Frames that were queued for the broker are lost, and those that it sent may be. Of the live lane
-    /// nothing follows from that session; frames of the bulk lane that had arrived may.
+    /// nothing follows from that session; frames of the bulk lane that had arrived may, and carry its number.
     Disconnected {
         /// The broker.
         peer: Address,
+        /// Number of the session.
+        session: u64,
         /// Who had dialed.
         direction: Direction,
         /// The last round trip that was measured.
@@ -58,6 +62,8 @@ pub enum DisconnectReason {
 pub struct Frame {
     /// Who sent it.
     pub peer: Address,
+    /// In which session.
+    pub session: u64,
     /// On which lane.
     pub lane: Lane,
     bytes: Bytes,
@@ -65,8 +71,14 @@ pub struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn new(peer: Address, lane: Lane, bytes: Bytes, room: OwnedSemaphorePermit) -> Self {
-        Self { peer, lane, bytes, _room: room }
+    pub(crate) fn new(
+        peer: Address,
+        session: u64,
+        lane: Lane,
+        bytes: Bytes,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { peer, session, lane, bytes, _room: room }
     }
 
     /// What was sent.
@@ -89,7 +101,8 @@ impl fmt::Debug for Frame {
 /// Where everything that the overlay reports comes out.
 ///
 /// Frames are bounded for each peer and lane (`inbox_bytes_max`). Sessions' beginnings and ends come in order with the
-/// frames of the live lane; a frame of the bulk lane may come after the end of its session.
+/// frames of the live lane; a frame of the bulk lane may come before its session's beginning or after its end, which the
+/// session's number tells.
 #[derive(Debug)]
 pub struct Inbox {
     live: mpsc::UnboundedReceiver<Incoming>,

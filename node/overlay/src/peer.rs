@@ -10,7 +10,14 @@ use crate::{
 use bytes::Bytes;
 use mainstem_crypto::Address;
 use parking_lot::{Mutex, RwLock};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 
 /// The brokers that are wanted; shared by the handle, the swarm's task and the tasks of the lanes.
@@ -20,6 +27,8 @@ pub(crate) struct Directory {
     queue_bytes_max: usize,
     inbox_bytes_max: usize,
     peers: RwLock<BTreeMap<Address, Arc<Peer>>>,
+    /// Numbers given to sessions so far.
+    numbers: AtomicU64,
     pub(crate) inbox: InboxSender,
     pub(crate) counters: Counters,
 }
@@ -42,6 +51,7 @@ struct State {
 
 #[derive(Debug)]
 struct Session {
+    number: u64,
     direction: Direction,
     transport: Transport,
     queues: [Arc<Queue>; 2],
@@ -56,6 +66,7 @@ impl Directory {
             queue_bytes_max: config.queue_bytes_max,
             inbox_bytes_max: config.inbox_bytes_max,
             peers: RwLock::default(),
+            numbers: AtomicU64::new(0),
             inbox,
             counters: Counters::default(),
         }
@@ -103,28 +114,31 @@ impl Directory {
     pub(crate) fn begin(&self, peer: &Peer, direction: Direction, transport: Transport) -> u64 {
         let mut state = peer.state.lock();
         state.sessions += 1;
+        // A broker that is wanted anew is another `Peer`, so its own count would not tell its sessions apart.
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let queue = || Arc::new(Queue::new(self.queue_bytes_max));
-        state.session = Some(Session { direction, transport, queues: [queue(), queue()], verdict: None });
+        let queues = [queue(), queue()];
+        state.session = Some(Session { number, direction, transport, queues, verdict: None });
         // IMPORTANT: under the lock, here and in `end` and `deliver`, so that what comes out is in the order of what happened.
-        self.inbox.session(Incoming::Connected { peer: peer.address, direction, rtt: state.rtt });
-        state.sessions
+        let rtt = state.rtt;
+        self.inbox.session(Incoming::Connected { peer: peer.address, session: number, direction, rtt });
+        number
     }
 
     /// Ends the session there is, and says so. Gives the reason back that it had in the end, or none if there was no session.
     pub(crate) fn end(&self, peer: &Peer, reason: DisconnectReason) -> Option<DisconnectReason> {
         let mut state = peer.state.lock();
-        let Session { direction, verdict, .. } = state.session.take()?;
+        let Session { number, direction, verdict, .. } = state.session.take()?;
         let (rtt, reason) = (state.rtt, verdict.map_or(reason, DisconnectReason::Misbehaved));
-        self.inbox.session(Incoming::Disconnected { peer: peer.address, direction, rtt, reason });
+        let (peer, session) = (peer.address, number);
+        self.inbox.session(Incoming::Disconnected { peer, session, direction, rtt, reason });
         Some(reason)
     }
 
     /// Notes why the session is about to end.
     pub(crate) fn condemn(&self, peer: &Peer, session: u64, code: RefusalCode) {
         let mut state = peer.state.lock();
-        if state.sessions == session
-            && let Some(current) = &mut state.session
-        {
+        if let Some(current) = state.session.as_mut().filter(|current| current.number == session) {
             current.verdict = Some(code);
         }
     }
@@ -132,7 +146,7 @@ impl Directory {
     /// Hands a frame out, unless its session is over.
     pub(crate) fn deliver(&self, peer: &Peer, session: u64, frame: Frame) -> bool {
         let state = peer.state.lock();
-        let current = state.session.is_some() && state.sessions == session;
+        let current = state.session.as_ref().is_some_and(|current| current.number == session);
         if current {
             peer.counters[frame.lane.index()].received(frame.bytes().len());
             self.inbox.frame(frame);

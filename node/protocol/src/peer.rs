@@ -5,7 +5,7 @@ use crate::Page;
 use bytes::Bytes;
 use mainstem_model::{
     Batch, BatchId, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey,
-    SeriesRange, StreamPartition, VerifiedBatch,
+    SeriesRange, StreamPartition, VerifiedBatch, limits,
 };
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ pub enum PeerMessage {
     Resolved { read: u64, result: Result<Cursor, Refusal> },
     /// Read on from a cursor.
     Read { read: u64, at: StreamPartition, cursor: Cursor, filter: ReadFilter, bytes_max: u64 },
-    /// A page. Its batches are proven by who hands this to the state machine.
+    /// A page. Its batches are proven by who hands this to the state machine, and are of one partition: whether of the one that
+    /// was asked for is for the state machine to see.
     PageOf { read: u64, result: Result<Page, Refusal> },
 }
 
@@ -126,6 +127,19 @@ pub enum Lane {
 }
 
 impl PeerMessage {
+    /// Entries of `Heads`, and of a `Compared` that has heads. A message with more cannot be told, nor one over any bound below.
+    pub const HEADS_MAX: usize = 1024;
+    /// Partitions of `Inventoried`.
+    pub const INVENTORIED_MAX: usize = 1024;
+    /// Parts of a `Compared`.
+    pub const PARTS_MAX: usize = 64;
+    /// Brokers that `NotFollowed` names.
+    pub const INSTEAD_MAX: usize = 16;
+    /// Batches of `PageOf`.
+    pub const PAGE_BATCHES_MAX: usize = 1024;
+    /// Bytes of the batches of `PageOf`.
+    pub const PAGE_BYTES_MAX: usize = 2 * limits::BATCH_BYTES_MAX;
+
     /// On which way it goes.
     pub const fn lane(&self) -> Lane {
         match self {

@@ -155,9 +155,15 @@ fn write_ack(mut slot: wire::ack::Builder<'_>, request: u64, batch: BatchId, ack
     slot.set_duplicate(duplicate);
 }
 
-fn write_error(mut error: error_capnp::error::Builder<'_>, refusal: &Refusal) {
+pub(crate) fn write_error(mut error: error_capnp::error::Builder<'_>, refusal: &Refusal) {
     error.set_code(refusal.code.as_str());
     error.set_message(short(&refusal.message));
+}
+
+/// Words that surely hold what [`write_error`] writes.
+pub(crate) fn error_words(refusal: &Refusal) -> usize {
+    // The struct, and each text with its end.
+    2 + refusal.code.as_str().len() / 8 + 1 + short(&refusal.message).len() / 8 + 1
 }
 
 fn short(message: &str) -> &str {

@@ -10,10 +10,10 @@ const METADATA_BYTES_MAX: usize = 1024;
 /// This node's part in the network of brokers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct NetworkConfig {
+pub(crate) struct RegistrationConfig {
     /// Whether the node registers itself as a broker, by its own key (`node.key`). The key's account pays the gas and the
     /// stake. A broker that was slashed, or has left, is not registered again.
-    pub(crate) register: bool,
+    pub(crate) enabled: bool,
     /// Stake, in whole DATA; 0 is the least that the network takes. More gives no more work.
     pub(crate) stake_data: u64,
     /// Share of the work that it wants, 32 to 255: it is eligible for (weight + 1)/256 of the shards. A change takes the
@@ -30,10 +30,10 @@ pub(crate) struct NetworkConfig {
     pub(crate) turn_ms: u64,
 }
 
-impl Default for NetworkConfig {
+impl Default for RegistrationConfig {
     fn default() -> Self {
         Self {
-            register: false,
+            enabled: false,
             stake_data: 0,
             weight: u8::MAX,
             endpoints: Vec::new(),
@@ -45,18 +45,18 @@ impl Default for NetworkConfig {
     }
 }
 
-impl NetworkConfig {
+impl RegistrationConfig {
     /// Whether the coordinator takes it.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.weight >= WEIGHT_MIN, "network.weight is below {WEIGHT_MIN}");
+        ensure!(self.weight >= WEIGHT_MIN, "registration.weight is below {WEIGHT_MIN}");
         let fits = |endpoint: &String| (1..=ENDPOINT_BYTES_MAX).contains(&endpoint.len());
         ensure!(
             self.endpoints.len() <= ENDPOINTS_MAX && self.endpoints.iter().all(fits),
-            "network.endpoints are more than {ENDPOINTS_MAX}, or one has not 1 to {ENDPOINT_BYTES_MAX} bytes"
+            "registration.endpoints are more than {ENDPOINTS_MAX}, or one has not 1 to {ENDPOINT_BYTES_MAX} bytes"
         );
         ensure!(
             self.metadata.len() <= METADATA_BYTES_MAX,
-            "network.metadata is longer than {METADATA_BYTES_MAX} bytes"
+            "registration.metadata is longer than {METADATA_BYTES_MAX} bytes"
         );
         Ok(())
     }
@@ -68,14 +68,14 @@ mod tests {
 
     #[test]
     fn what_the_coordinator_would_not_take_is_refused_at_the_start() {
-        let sound = NetworkConfig::default();
+        let sound = RegistrationConfig::default();
         sound.check().unwrap();
         for wrong in [
-            NetworkConfig { weight: 31, ..sound.clone() },
-            NetworkConfig { endpoints: vec![String::new()], ..sound.clone() },
-            NetworkConfig { endpoints: vec!["x".repeat(129)], ..sound.clone() },
-            NetworkConfig { endpoints: vec!["x".to_owned(); 9], ..sound.clone() },
-            NetworkConfig { metadata: "x".repeat(1025), ..sound.clone() },
+            RegistrationConfig { weight: 31, ..sound.clone() },
+            RegistrationConfig { endpoints: vec![String::new()], ..sound.clone() },
+            RegistrationConfig { endpoints: vec!["x".repeat(129)], ..sound.clone() },
+            RegistrationConfig { endpoints: vec!["x".to_owned(); 9], ..sound.clone() },
+            RegistrationConfig { metadata: "x".repeat(1025), ..sound.clone() },
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");
         }

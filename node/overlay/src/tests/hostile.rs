@@ -42,7 +42,7 @@ async fn ends_with(node: &mut Node, expected: DisconnectReason) {
 async fn a_frame_too_large_an_empty_one_and_garbage_are_told_and_end_the_session() {
     for transport in 0..2 {
         for (sent, code, text) in [
-            ((2_u32 << 20) + 1, RefusalCode::FrameTooLarge, "FRAME_TOO_LARGE "),
+            ((3_u32 << 20) + 1, RefusalCode::FrameTooLarge, "FRAME_TOO_LARGE "),
             (u32::MAX, RefusalCode::FrameTooLarge, "FRAME_TOO_LARGE "),
             (u32::from_be_bytes(*b"GET "), RefusalCode::FrameTooLarge, "FRAME_TOO_LARGE "),
             (0, RefusalCode::MalformedFrame, "MALFORMED_FRAME "),
@@ -64,8 +64,8 @@ async fn a_frame_too_large_an_empty_one_and_garbage_are_told_and_end_the_session
 async fn a_frame_of_the_largest_size_is_taken_and_one_that_never_ends_is_not_handed_out() {
     for transport in 0..2 {
         let (mut node, _raw, mut lane) = let_in(transport, &config()).await;
-        let frame = vec![5; 2 << 20];
-        lane.write_all(&(2_u32 << 20).to_be_bytes()).await.expect("written");
+        let frame = vec![5; 3 << 20];
+        lane.write_all(&(3_u32 << 20).to_be_bytes()).await.expect("written");
         lane.write_all(&frame).await.expect("written");
         lane.write_all(&100_u32.to_be_bytes()).await.expect("written");
         lane.write_all(&[1; 99]).await.expect("written");
@@ -91,7 +91,7 @@ async fn a_lane_that_is_open_already_is_refused_and_the_first_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_takes_lanes_and_never_answers_fills_its_own_queue_and_nothing_else() {
-    let small = Config { queue_bytes_max: 3 << 20, ..config() };
+    let small = Config { queue_bytes_max: 3 << 20, frame_bytes_max: 2 << 20, ..config() };
     let (mut node, mut raw, mut lane) = let_in(0, &small).await;
     // Kept, and not answered; after substream_ms the node asks again.
     let mut silent = Vec::new();

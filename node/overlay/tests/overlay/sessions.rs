@@ -157,6 +157,38 @@ async fn a_broker_no_longer_wanted_is_disconnected_and_comes_back_when_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sessions_number_is_on_all_that_comes_of_it_and_never_comes_again() {
+    let mut first = Node::start(1, &config(Over::Quic)).await;
+    let second = Node::start(2, &config(Over::Quic)).await;
+    second.wants(&[&first]);
+    let mut last = 0;
+    for _ in 0..2 {
+        first.wants(&[&second]);
+        let Incoming::Connected { session, .. } = first.next().await else { panic!("a beginning") };
+        assert!(session > last, "{session} after {last}");
+        last = session;
+        for lane in [Lane::Live, Lane::Bulk] {
+            soon("a session at the other end", async {
+                while second.overlay.try_send(first.address, lane, "x".into()).is_err() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            assert_eq!(first.frame().await.session, session);
+        }
+        first.wants(&[]);
+        let Incoming::Disconnected { session: ended, .. } = first.next().await else { panic!("an end") };
+        assert_eq!(ended, session);
+        soon("the end at the other end", async {
+            while second.overlay.metrics().peers[&first.address].connected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_at_which_another_broker_answers_is_not_taken_for_the_wanted_one() {
     let (mut first, second, mut third) = (
         Node::start(1, &config(Over::Quic)).await,
