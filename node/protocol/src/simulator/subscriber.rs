@@ -102,7 +102,9 @@ impl Subscriber {
             return Ok(());
         }
         if header.sequence < stretch.next {
-            if sealed.may_come_again() {
+            // Where the series had begun at its broker was lost too: it begins there anew, and maybe earlier than before.
+            let begins_anew = reference.is_torn(&key) && header.next_sequence() <= stretch.first;
+            if sealed.may_come_again() || begins_anew {
                 return Ok(());
             }
             return Err(format!("was given twice, or a second branch, up to {}: {}", stretch.next, about()));
