@@ -516,6 +516,8 @@ impl Delivery {
                 continue;
             }
             subscription.mode = Mode::Live { next: position + 1 };
+            // IMPORTANT: only now that it goes out. Who lags reads it again.
+            subscription.seen.note(header);
             subscription.queue_bytes += bytes;
             subscription.events += u64::from(header.count);
             count_delivery(cx, u64::from(header.count), bytes);
@@ -664,7 +666,13 @@ impl Subscription {
         }
         let Ok(header) = Batch::peek_header(bytes) else { return Seam::New };
         match at_home {
-            true => self.seen.judge(&header),
+            true => {
+                let seam = self.seen.judge(&header);
+                if seam == Seam::New {
+                    self.seen.note(&header);
+                }
+                seam
+            }
             false if self.seen.take(&header) => Seam::New,
             false => Seam::Had,
         }
