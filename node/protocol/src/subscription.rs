@@ -393,8 +393,9 @@ impl Delivery {
             self.end(key, Some(page.next), refusal, cx);
             return self.use_room(key.0, cx);
         }
-        if !at_home && (page.at_end || left_history) {
-            // What has come there since, comes here by the link.
+        // What has come there since the reader went, comes here by the link; but not since an earlier reading.
+        let reads_on = subscription.away.as_ref().is_some_and(Away::began_earlier);
+        if !at_home && (page.at_end || (left_history && !reads_on)) {
             self.come_home(key, cx);
         } else if page.at_end {
             self.go_live(key, page.next, cx);

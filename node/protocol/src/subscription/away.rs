@@ -129,6 +129,11 @@ impl Away {
         (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, again: false })
     }
 
+    /// It goes on from a cursor that was given there before.
+    pub(super) const fn began_earlier(&self) -> bool {
+        matches!(self.start, ReadStart::Cursor(_)) && !self.again
+    }
+
     pub(super) const fn peer(&self) -> Option<Address> {
         self.peer
     }
