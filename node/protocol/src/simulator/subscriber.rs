@@ -65,6 +65,10 @@ impl Subscriber {
 
     pub(crate) fn close(&mut self) -> Option<SessionId> {
         self.told_before.append(&mut self.told);
+        if self.cursor.is_none() {
+            // Nothing was given to it that it could go on from: it asks for what comes from then on.
+            self.live_since = None;
+        }
         self.subscription = None;
         self.queue_bytes = 0;
         self.session.take()
