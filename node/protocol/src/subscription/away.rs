@@ -2,9 +2,9 @@
 //! log goes on.
 
 use super::{Delivery, Key, Mode, Reading};
-use crate::{OutEvent, Page, PeerMessage, ReadToken, publish::Context};
+use crate::{Misdeed, OutEvent, Page, PeerMessage, ReadToken, publish::Context};
 use mainstem_model::{
-    Address, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
+    Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -220,9 +220,31 @@ impl Delivery {
         result: Result<Page, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        if self.is_asked(peer, ReadToken(read)) {
-            self.handle_page(ReadToken(read), result, cx);
+        if !self.is_asked(peer, ReadToken(read)) {
+            return;
         }
+        // The shell has proven them; that they are what was asked for, and of somebody who may publish, is said here.
+        let key = self.reads.get(&ReadToken(read));
+        let at = key.and_then(|key| self.subscriptions.get(key)).map(|subscription| subscription.at);
+        let sound = |page: &Page| {
+            page.batches.iter().all(|past| {
+                Batch::peek_header(&past.bytes).is_ok_and(|header| {
+                    at.is_none_or(|at| header.stream_partition == at)
+                        && cx.check_past(header.stream_partition, header.origin.address()).is_ok()
+                })
+            })
+        };
+        let result = match result {
+            Ok(page) if !sound(&page) => {
+                cx.blame(peer, Misdeed::Unasked);
+                Err(Refusal::new(
+                    Code::MalformedBatch,
+                    "another broker answered with batches that were not asked for",
+                ))
+            }
+            result => result,
+        };
+        self.handle_page(ReadToken(read), result, cx);
     }
 
     fn is_asked(&mut self, peer: Address, read: ReadToken) -> bool {
