@@ -1,7 +1,7 @@
 //! Comparing all that two brokers keep: by partition, then by ever smaller ranges of series, down to the heads that differ.
 
 use crate::{
-    OutEvent, PeerMessage, ReadToken, answers,
+    OutEvent, PeerMessage, ReadToken, answers, links,
     publish::{Context, Ingest},
     repair::Repair,
 };
@@ -175,10 +175,10 @@ impl Inventory {
         let Some(Asked::Range) = self.answered(peer, ask, cx) else { return };
         match summary {
             HeadsSummary::Heads(heads) => {
-                let kept =
-                    heads.into_iter().filter(|(series, _)| cx.network.is_kept(series.stream_partition));
-                let kept: Vec<_> = kept.collect();
-                repair.claim(kept, peer, true, ingest, cx);
+                let wanted = |at| cx.network.is_kept(at) || links::is_fed_by(peer, at, cx);
+                let heads: Vec<_> =
+                    heads.into_iter().filter(|(series, _)| wanted(series.stream_partition)).collect();
+                repair.claim(heads, peer, true, ingest, cx);
             }
             HeadsSummary::Parts(parts) => {
                 for (range, digest) in parts.into_iter().take(answers::RANGE_PARTS) {
