@@ -430,7 +430,8 @@ impl Repair {
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match result {
-            Ok(end) if pull.beyond => {
+            // IMPORTANT: only of one that has all that it is to keep. Others may begin in the middle for other reasons than age.
+            Ok(end) if pull.beyond && cx.has_all(peer, series.stream_partition) => {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}
