@@ -28,6 +28,8 @@ struct Comparison {
     asks: BTreeMap<u64, Asked>,
     /// Reads of the own store for it.
     reads: usize,
+    /// The other had all that it is to keep when it said what it has.
+    ready: Option<bool>,
     /// Everything was asked and answered.
     over: bool,
     /// The other had all that it is to keep when this was over.
@@ -72,7 +74,8 @@ impl Inventory {
         };
         self.reads.retain(|_, (with, _)| *with != peer);
         let (asks, reads) = (BTreeMap::new(), 0);
-        let comparison = Comparison { epoch, begun_at: now, heard_at: now, asks, reads, over: false, done };
+        let (ready, over) = (None, false);
+        let comparison = Comparison { epoch, begun_at: now, heard_at: now, asks, reads, ready, over, done };
         self.with.insert(peer, comparison);
         self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after: None }, cx);
     }
@@ -133,6 +136,10 @@ impl Inventory {
         cx: &mut Context<'_>,
     ) {
         let Some(Asked::Inventory) = self.answered(peer, ask, cx) else { return };
+        if let Some(comparison) = self.with.get_mut(&peer) {
+            let ready = is_ready(peer, comparison.epoch, cx);
+            comparison.ready = comparison.ready.or(Some(ready));
+        }
         if let (true, Some((last, _))) = (more, partitions.last()) {
             let after = Some(*last);
             self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after }, cx);
@@ -154,8 +161,8 @@ impl Inventory {
     ) {
         let Some((peer, Own::Digests(theirs))) = self.was_read(read) else { return };
         for ((at, digest), own) in theirs.into_iter().zip(result.unwrap_or_default()) {
-            // Equal heads say nothing where this broker may have begun series in the middle, as a reader.
-            if digest != own || cx.fills_up(at) {
+            // Equal heads say nothing of where series begin.
+            if digest != own || cx.may_lack_past(at) {
                 let range = whole(at);
                 self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
             }
@@ -201,7 +208,7 @@ impl Inventory {
             Ok(HeadsSummary::Parts(parts)) => parts.first().map(|(_, digest)| *digest).unwrap_or_default(),
             _ => HeadsDigest::default(),
         };
-        if own != theirs || cx.fills_up(range.at) {
+        if own != theirs || cx.may_lack_past(range.at) {
             self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
         }
     }
@@ -214,8 +221,7 @@ impl Inventory {
             let answered = comparison.asks.is_empty() && comparison.reads == 0;
             if !comparison.over && answered && repair.is_settled(*peer) {
                 comparison.over = true;
-                let with_ready =
-                    cx.peers.hello(*peer).is_some_and(|hello| hello.ready && hello.epoch >= comparison.epoch);
+                let with_ready = comparison.ready == Some(true) && is_ready(*peer, comparison.epoch, cx);
                 let (epoch, began_at) = (comparison.epoch, comparison.begun_at);
                 comparison.done = Some(Done { epoch, began_at, with_ready });
             }
@@ -231,6 +237,11 @@ impl Inventory {
             self.begin(peer, cx);
         }
     }
+}
+
+/// Whether a broker says to have all that it is to keep as of an epoch.
+fn is_ready(peer: Address, epoch: u32, cx: &Context<'_>) -> bool {
+    cx.peers.hello(peer).is_some_and(|hello| hello.ready && hello.epoch >= epoch)
 }
 
 fn whole(at: StreamPartition) -> SeriesRange {
