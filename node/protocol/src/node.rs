@@ -222,7 +222,10 @@ impl Node {
         // From one that has all; or from everybody there is, as those who kept the shard before may not be known any more.
         let has_all = |keepers: &[Address], owners: &[Address], since| {
             keepers.iter().any(|keeper| done(keeper, since).is_some_and(|done| done.with_ready))
-                || owners.iter().chain(&up).all(|peer| done(peer, since).is_some())
+                || owners
+                    .iter()
+                    .chain(&up)
+                    .all(|peer| done(peer, since).is_some_and(|done| done.with_knowing))
         };
         let (mut whole, mut ready) = (true, true);
         for (owners, before, since) in self.network.given() {
@@ -395,9 +398,6 @@ impl Parts<'_> {
         match message {
             PeerMessage::Hello { log, epoch, ready } => {
                 known.hello = Some(Hello { log, epoch, ready });
-                if ready && !cx.whole {
-                    inventory.begin(peer, cx);
-                }
             }
             PeerMessage::Store { durable, batch } => {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);
