@@ -161,6 +161,12 @@ impl Network {
         self.keepers(at).any(|keeper| keeper == broker)
     }
 
+    /// The other brokers of the network.
+    pub(crate) fn others(&self) -> impl Iterator<Item = Address> {
+        let members = self.assignment.iter().flat_map(|assignment| assignment.members.keys());
+        members.copied().filter(|member| *member != self.me)
+    }
+
     /// Whether a broker is one of the network.
     pub(crate) fn knows(&self, broker: Address) -> bool {
         self.assignment.as_ref().is_some_and(|assignment| assignment.members.contains_key(&broker))

@@ -251,11 +251,10 @@ impl Delivery {
         }
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
-            let refusal = if only.is_some() {
-                Refusal::new(
-                    Code::InvalidCursor,
-                    "the cursor is of a broker that is not there; read from a time on",
-                )
+            // One that is not there may come back, as long as it is of the network.
+            let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
+            let refusal = if only.is_some() && all_there {
+                Refusal::new(Code::InvalidCursor, "the cursor is of no broker's store; read from a time on")
             } else {
                 Refusal::new(
                     Code::Overloaded,
