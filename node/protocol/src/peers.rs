@@ -1,7 +1,7 @@
 //! The other brokers: who is there, what each has on its way, and how it behaves.
 
 use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, publish::Context};
-use mainstem_model::{Address, SeriesKey, StreamPartition};
+use mainstem_model::{Address, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Points at which a broker is dropped. They go down by [`SCORE_FADE`] a second.
@@ -251,11 +251,6 @@ impl Context<'_> {
         if self.peers.is_up(peer) {
             self.out.push(OutEvent::Tell { peer, message });
         }
-    }
-
-    /// Whether another broker keeps a partition, and says to have all of what it keeps.
-    pub(crate) fn has_all(&self, peer: Address, at: StreamPartition) -> bool {
-        self.network.is_keeper(peer, at) && self.peers.hello(peer).is_some_and(|hello| hello.ready)
     }
 
     pub(crate) fn blame(&mut self, peer: Address, misdeed: Misdeed) {

@@ -224,7 +224,7 @@ impl Repair {
         let sources = BTreeSet::from([claim.peer]);
         let compared = claim.compared.then_some(claim.peer);
         // What is here may begin later than what is there.
-        if claim.compared && own.next_sequence > 0 && cx.fills_up(at) {
+        if claim.compared && own.next_sequence > 0 && cx.may_lack_past(at) {
             let read = cx.read_token();
             self.basing.insert(read, (series, claim));
             cx.out.push(OutEvent::ReadSeries {
@@ -427,11 +427,15 @@ impl Repair {
         }
         let Some(pull) = self.pulls.remove(&number) else { return };
         let series = pull.series;
+        // IMPORTANT: one that does not have all that it is to keep may have begun the series in the middle. To leap there would
+        // leave a hole that is never looked for again; at the beginning of a series it is.
+        let believed = pull.past
+            || cx.peers.hello(peer).is_some_and(|hello| hello.ready)
+            || ingest.head(&series, cx) == Some(SeriesHead::START);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match result {
-            // IMPORTANT: only of one that has all that it is to keep. Others may begin in the middle for other reasons than age.
-            Ok(end) if pull.beyond && cx.has_all(peer, series.stream_partition) => {
+            Ok(end) if pull.beyond && believed => {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}

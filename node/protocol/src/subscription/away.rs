@@ -238,19 +238,23 @@ impl Delivery {
             (ReadStart::Now | ReadStart::Last(_) | ReadStart::From, None) => None,
         };
         let fits = |peer: &Address| {
-            let ready = cx.peers.hello(*peer).filter(|hello| hello.ready);
-            !away.failed.contains(peer) && ready.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
+            let hello = cx.peers.hello(*peer);
+            !away.failed.contains(peer) && hello.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
         };
+        let ready = |peer: &Address| cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
         let parent = cx.links.parent(at);
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
-        let peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
+        let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
+        // One that does not have all is better than none.
+        if peers.iter().any(ready) {
+            peers.retain(ready);
+        }
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
-            let refusal = if only.is_some() {
-                Refusal::new(
-                    Code::InvalidCursor,
-                    "the cursor is of a broker that is not there; read from a time on",
-                )
+            // One that is not there may come back, as long as it is of the network.
+            let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
+            let refusal = if only.is_some() && all_there {
+                Refusal::new(Code::InvalidCursor, "the cursor is of no broker's store; read from a time on")
             } else {
                 Refusal::new(
                     Code::Overloaded,
