@@ -124,6 +124,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         sessions: HashMap::new(),
         out: Vec::new(),
         peers,
+        seen: None,
     };
     let removed = retention::Removed::default();
     removed.note(&changes);
