@@ -24,7 +24,12 @@ async fn network(node: &Node) -> Arc<NetworkView> {
 fn configured(folder: &Path, number: u16) -> Vec<String> {
     let text = fs::read_to_string(folder.join(format!("dev/broker-{number}/mainstem.toml"))).unwrap();
     let config: toml::Table = text.parse().unwrap();
-    config["network"]["endpoints"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().into()).collect()
+    config["registration"]["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap().into())
+        .collect()
 }
 
 fn profile(folder: &Path, number: u16) -> Value {
