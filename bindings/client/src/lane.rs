@@ -293,7 +293,8 @@ impl Lane {
         let is_first =
             state.items.iter().position(|item| !item.acked) == usize::try_from(serial - state.first).ok();
         match error.code {
-            Some(Code::Overloaded) => {
+            // It may be kept all the same, or will be: whoever has it says so when it comes again.
+            Some(Code::Overloaded | Code::TooFewCopies | Code::NotAssigned) => {
                 state.rewinding = true;
                 state.delay = true;
             }
