@@ -218,11 +218,8 @@ impl World {
                     self.violate(format!("subscriber {n} at broker {broker} {what}"));
                 }
             }
-            ServerMessage::CaughtUp { more, .. } => {
-                let subscriber = &mut self.subscribers[n];
-                if !more && subscriber.live_since.is_none() {
-                    subscriber.live_since = Some(self.now);
-                }
+            ServerMessage::CaughtUp { cursor, more, .. } => {
+                self.subscribers[n].caught_up(cursor, !more, self.now);
             }
             ServerMessage::Ended { refusal: Some(refusal), .. } | ServerMessage::Refused { refusal, .. } => {
                 self.subscriber_refused(n, refusal);
