@@ -1,7 +1,10 @@
 use super::{disk::Disk, hostile::Hostile, settings::Settings};
 use crate::{InEvent, Node};
 use mainstem_model::{Address, Assignment};
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 /// One broker: the state machine under test and what stands around it.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct Broker {
     pub(crate) heard: usize,
     pub(crate) assignment: Option<Arc<Assignment>>,
     pub(crate) hostile: Option<Box<dyn Hostile>>,
+    /// With whom its process was told that it has sessions.
+    pub(crate) peers: BTreeSet<Address>,
 }
 
 impl Broker {
@@ -37,6 +42,7 @@ impl Broker {
             heard: 0,
             assignment: None,
             hostile,
+            peers: BTreeSet::new(),
         }
     }
 
@@ -58,5 +64,6 @@ impl Broker {
         self.life += 1;
         self.node = None;
         self.backlog = None;
+        self.peers.clear();
     }
 }

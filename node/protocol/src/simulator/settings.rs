@@ -2,6 +2,7 @@ use super::{
     faults::{FaultKind, Faults},
     hostile::HostileKind,
     random::Random,
+    sabotage::Sabotage,
 };
 use crate::Config;
 use mainstem_model::limits::BATCH_BYTES_MAX;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub queue_bytes_max: i64,
     /// The brokers' bounds.
     pub node: Config,
+    /// Something that the checks are to find.
+    pub sabotage: Option<Sabotage>,
     /// Keep what happens as text: slow, for reading one seed.
     pub tracing: bool,
     /// Count copies, hops and bytes: see [`Meter`](super::Meter).
@@ -120,7 +123,7 @@ impl Settings {
             shards: 8,
             partitions: 4,
             publishers: 6,
-            publish_every_ms: 600,
+            publish_every_ms: 900,
             subscribers: 10,
             subscribers_spread: false,
             faults: Faults::NONE,
@@ -133,6 +136,7 @@ impl Settings {
             bytes_per_ms: 12_500,
             queue_bytes_max: 8 << 20,
             node,
+            sabotage: None,
             tracing: false,
             metering: false,
         }

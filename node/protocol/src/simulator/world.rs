@@ -139,7 +139,9 @@ impl World {
             .map(|n| {
                 let at = partition(random.below(settings.partitions.into()));
                 let mut publisher = Publisher::new(CHAIN, at, signer(n as u8 + 1), n as u64 + 1);
-                publisher.copies_max = settings.replicas.unwrap_or(1);
+                // What liars hold is not held.
+                let liars = settings.hostile.len() as u8;
+                publisher.copies_max = settings.replicas.unwrap_or(1).saturating_sub(liars).max(1);
                 publisher.forks = n == 0 && settings.faults.has(FaultKind::Equivocate);
                 publisher
             })

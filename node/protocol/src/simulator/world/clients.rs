@@ -1,7 +1,10 @@
 //! Publishers and subscribers come, go, and hear answers.
 
 use super::{Client, Plan, START_MS, World};
-use crate::{InEvent, ServerMessage, SessionId, simulator::publisher::Turn};
+use crate::{
+    InEvent, ServerMessage, SessionId,
+    simulator::{publisher::Turn, sabotage::Sabotage},
+};
 use mainstem_model::{Ack, AckLevel, Address, Code, Refusal, VerifiedBatch};
 use std::sync::Arc;
 
@@ -251,7 +254,37 @@ impl World {
         self.subscriber_away(n, 500);
     }
 
+    /// What a broker tells a client has come.
     pub(super) fn receive(&mut self, session: SessionId, message: ServerMessage) {
+        let delivery = matches!(message, ServerMessage::Deliver { .. });
+        if self.settings.sabotage.is_none() || !delivery || !self.random.one_in(50) {
+            return self.hear_answer(session, message);
+        }
+        match (self.settings.sabotage, message) {
+            (Some(Sabotage::DropDelivery), ServerMessage::Deliver { subscription, batch, .. }) => {
+                if let Some((broker, _)) = self.clients.get(&session) {
+                    self.handle(*broker, InEvent::Flushed { session, subscription, bytes: batch.len() });
+                }
+            }
+            (Some(Sabotage::DoubleDelivery), message) => {
+                self.hear_answer(session, message.clone());
+                self.hear_answer(session, message);
+            }
+            (Some(Sabotage::SwapDeliveries), message) => self.plan(700, Plan::Client(session, message)),
+            (
+                Some(Sabotage::DeliverForged),
+                ServerMessage::Deliver { subscription, cursor, received_at, batch },
+            ) => {
+                let forged = self.reference.all().iter().find(|sealed| sealed.unlawful);
+                let batch = forged.map_or(batch, |sealed| sealed.batch.bytes().clone());
+                let message = ServerMessage::Deliver { subscription, cursor, received_at, batch };
+                self.hear_answer(session, message);
+            }
+            (_, message) => self.hear_answer(session, message),
+        }
+    }
+
+    fn hear_answer(&mut self, session: SessionId, message: ServerMessage) {
         match self.clients.get(&session) {
             Some((_, Client::Publisher(n))) => self.publisher_receives(*n, message),
             Some((_, Client::Subscriber(n))) => self.subscriber_receives(*n, message),

@@ -1,7 +1,7 @@
 //! What a broker asks for is done here, as a driver does it: the disk, its delays, the clock.
 
 use super::{Plan, START_MS, TICK_MS, World};
-use crate::{InEvent, Now, OutEvent};
+use crate::{InEvent, Now, OutEvent, simulator::sabotage::Sabotage};
 use mainstem_model::limits::BATCH_BYTES_MAX;
 use std::{collections::VecDeque, mem};
 
@@ -32,7 +32,21 @@ impl World {
         if let Some(backlog) = &mut broker.backlog {
             return backlog.push_back(event);
         }
-        let Some(node) = broker.node.as_mut() else { return };
+        let lost = match self.settings.sabotage {
+            Some(Sabotage::LoseFlushed) => matches!(event, InEvent::Flushed { .. }),
+            Some(Sabotage::LosePeerDown) => n == 0 && matches!(event, InEvent::PeerDown { .. }),
+            _ => false,
+        };
+        let Some(node) = broker.node.as_mut().filter(|_| !lost) else { return };
+        match &event {
+            InEvent::PeerUp { peer } if !broker.peers.insert(*peer) => {
+                self.violations.push(format!("broker {n} was told twice that {peer} is there"));
+            }
+            InEvent::PeerDown { peer } if !broker.peers.remove(peer) => {
+                self.violations.push(format!("broker {n} was told that {peer} is gone, which was not there"));
+            }
+            _ => {}
+        }
         self.trace.take_in(self.now, n, &event);
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset };
@@ -137,7 +151,7 @@ impl World {
 
     pub(super) fn synced(&mut self, n: usize, number: u64) {
         let synced = self.brokers[n].disk.synced(number);
-        if self.brokers[n].is_honest() {
+        if self.brokers[n].is_honest() && self.settings.sabotage != Some(Sabotage::SyncLate) {
             for batch in &synced.batches {
                 self.reference.note_synced(batch.id(), n);
             }
