@@ -22,7 +22,9 @@
 mod broker;
 mod disk;
 mod faults;
+mod flood;
 mod hostile;
+mod machine;
 mod meter;
 mod network;
 mod publisher;
@@ -36,7 +38,9 @@ mod trace;
 mod world;
 
 pub use faults::{FaultKind, Faults};
+pub use flood::Flood;
 pub use hostile::{Hostile, HostileKind, Says};
+pub use machine::{Machine, Make, Seat};
 pub use meter::{MESSAGE_KINDS, MESSAGE_NAMES, Meter, Tally, kind_of, wire_bytes};
 pub use sabotage::Sabotage;
 pub use settings::{Mesh, Settings};

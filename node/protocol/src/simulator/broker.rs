@@ -1,5 +1,5 @@
-use super::{disk::Disk, hostile::Hostile, settings::Settings};
-use crate::{InEvent, Node};
+use super::{disk::Disk, hostile::Hostile, machine::Machine};
+use crate::InEvent;
 use mainstem_model::{Address, Assignment};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -11,7 +11,7 @@ use std::{
 pub(crate) struct Broker {
     pub(crate) address: Address,
     /// Absent while its process does not run.
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<Box<dyn Machine>>,
     pub(crate) disk: Disk,
     /// Number of its process: what was meant for an earlier one is not for this one.
     pub(crate) life: u32,
@@ -54,9 +54,9 @@ impl Broker {
         self.node.is_some()
     }
 
-    pub(crate) fn start(&mut self, settings: &Settings) {
+    pub(crate) fn start(&mut self, machine: Box<dyn Machine>) {
         self.life += 1;
-        self.node = Some(Node::new(settings.node.clone(), self.disk.log.number));
+        self.node = Some(machine);
     }
 
     /// Its process ends.

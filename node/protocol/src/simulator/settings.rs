@@ -5,7 +5,7 @@ use super::{
     sabotage::Sabotage,
 };
 use crate::Config;
-use mainstem_model::limits::BATCH_BYTES_MAX;
+use mainstem_model::{Ack, AckLevel, limits::BATCH_BYTES_MAX};
 
 /// Which brokers have sessions with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ pub struct Settings {
     pub publishers: usize,
     /// A publisher publishes about once in so many milliseconds.
     pub publish_every_ms: i64,
+    /// Publishers begin after so many milliseconds.
+    pub warm_up_ms: i64,
+    /// What publishers wait for; `None`: now this, now that.
+    pub ack: Option<Ack>,
     /// How many subscribe; the n-th at broker n when `subscribers_spread`, else anywhere.
     pub subscribers: usize,
     /// One subscriber a broker, all live from now on: a world to measure delivery in.
@@ -60,6 +64,8 @@ pub struct Settings {
     pub node: Config,
     /// Something that the checks are to find.
     pub sabotage: Option<Sabotage>,
+    /// A violation ends the run; else it is counted, as for a machine that promises less.
+    pub strict: bool,
     /// Keep what happens as text: slow, for reading one seed.
     pub tracing: bool,
     /// Count copies, hops and bytes: see [`Meter`](super::Meter).
@@ -99,6 +105,8 @@ impl Settings {
             publishers: 1,
             subscribers: brokers,
             subscribers_spread: true,
+            warm_up_ms: 5_000,
+            ack: Some(AckLevel::Accepted.into()),
             mesh: Mesh::OnTell,
             metering: true,
             ..Self::quiet(seed)
@@ -124,6 +132,8 @@ impl Settings {
             partitions: 4,
             publishers: 6,
             publish_every_ms: 900,
+            warm_up_ms: 0,
+            ack: None,
             subscribers: 10,
             subscribers_spread: false,
             faults: Faults::NONE,
@@ -137,6 +147,7 @@ impl Settings {
             queue_bytes_max: 8 << 20,
             node,
             sabotage: None,
+            strict: true,
             tracing: false,
             metering: false,
         }

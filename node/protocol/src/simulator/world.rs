@@ -7,6 +7,7 @@ mod strike;
 use super::{
     broker::Broker,
     faults::FaultKind,
+    machine::{self, Make},
     meter::Meter,
     network::{Letter, Network, Pair, SessionNumber},
     publisher::{Publisher, seal},
@@ -107,7 +108,9 @@ pub struct World {
     now: i64,
     plans: BTreeMap<(i64, u64), Plan>,
     planned: u64,
+    make: Make,
     brokers: Vec<Broker>,
+    addresses: Vec<Address>,
     by_address: BTreeMap<Address, usize>,
     network: Network,
     dialing: BTreeSet<Pair>,
@@ -132,6 +135,11 @@ impl World {
     /// A world that begins now. `signer` makes the key of publisher n, from 1 on, and of one who has no rights,
     /// whose number is 100.
     pub fn new(settings: Settings, signer: impl Fn(u8) -> Signer) -> Self {
+        Self::of(machine::node, settings, signer)
+    }
+
+    /// A world of other machines.
+    pub fn of(make: Make, settings: Settings, signer: impl Fn(u8) -> Signer) -> Self {
         let mut random = Random::new(settings.seed);
         let verifier = Verifier::new(CHAIN);
         let mut reference = Reference::default();
@@ -160,6 +168,8 @@ impl World {
             now: 0,
             plans: BTreeMap::new(),
             planned: 0,
+            make,
+            addresses: brokers.iter().map(|broker| broker.address).collect(),
             brokers,
             by_address,
             dialing: BTreeSet::new(),
@@ -197,7 +207,7 @@ impl World {
             self.start(n);
         }
         for n in 0..self.publishers.len() {
-            let later = self.random.span(0, 1_000);
+            let later = self.settings.warm_up_ms + self.random.span(0, 1_000);
             self.plan(later, Plan::PublisherBack(n));
             self.plan(later, Plan::Publish(n));
         }
@@ -342,6 +352,10 @@ impl World {
     }
 
     fn violate(&mut self, what: String) {
+        self.meter.violations += 1;
+        if !self.settings.strict {
+            return;
+        }
         self.violations.push(format!("after {} ms: {what}", self.now));
     }
 

@@ -1,6 +1,14 @@
 //! A network of brokers in virtual time against a reference. `SEED=17 cargo test -p mainstem-protocol --test network` replays
-//! one seed, with every event told if it fails and `TRACE` is set; `SEEDS=1000` runs more, `SPAN=300` for longer (seconds).
+//! one seed, with every event told if it fails and `TRACE` is set; `SEEDS=1000` runs more, `SPAN=300` for longer (seconds), `BROKERS=10000`
+//! with more brokers where there are many.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and tells what it measured"
+)]
 
 mod alone;
+mod scale;
 mod seeds;
 mod seven;

@@ -3,7 +3,7 @@ use mainstem_model::Signer;
 use mainstem_protocol::simulator::{Settings, World};
 use std::time::Instant;
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
@@ -22,8 +22,11 @@ pub(crate) fn span_s(usual: u64) -> u64 {
 
 pub(crate) fn world(settings: Settings) -> World {
     let tracing = std::env::var("TRACE").is_ok();
-    let key = |n: u8| Signer::wallet(SecretKey::from_bytes(&[n; 32]).unwrap());
     World::new(Settings { tracing, ..settings }, key)
+}
+
+pub(crate) fn key(number: u8) -> Signer {
+    Signer::wallet(SecretKey::from_bytes(&[number; 32]).unwrap())
 }
 
 /// Runs one seed to its end; what was violated, and the trace.

@@ -106,7 +106,9 @@ impl World {
 
     fn send_batch(&mut self, n: usize, batch: Arc<VerifiedBatch>) {
         let Some(session) = self.publishers[n].session else { return };
-        let ack = if self.settling {
+        let ack = if let Some(ack) = self.settings.ack {
+            ack
+        } else if self.settling {
             Ack::new(AckLevel::Durable, self.publishers[n].copies_max.min(2))
         } else {
             self.publishers[n].draw_ack(&mut self.random)

@@ -1,9 +1,12 @@
 //! What a broker asks for is done here, as a driver does it: the disk, its delays, the clock.
 
 use super::{Plan, START_MS, TICK_MS, World};
-use crate::{InEvent, Now, OutEvent, simulator::sabotage::Sabotage};
+use crate::{
+    InEvent, Now, OutEvent,
+    simulator::{machine::Seat, sabotage::Sabotage},
+};
 use mainstem_model::limits::BATCH_BYTES_MAX;
-use std::{collections::VecDeque, mem};
+use std::mem;
 
 impl World {
     /// A broker's process begins.
@@ -11,8 +14,15 @@ impl World {
         if self.brokers[n].is_up() {
             return;
         }
+        let seat = Seat {
+            number: n,
+            brokers: &self.addresses,
+            config: &self.settings.node,
+            log: self.brokers[n].disk.log.number,
+        };
+        let machine = (self.make)(&seat);
         let broker = &mut self.brokers[n];
-        broker.start(&self.settings);
+        broker.start(machine);
         let (heard, assignment, life) = (broker.heard, broker.assignment.clone(), broker.life);
         self.trace.step(self.now, n, "start", u64::from(life));
         for index in 0..heard {
@@ -51,7 +61,7 @@ impl World {
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset };
         node.handle(event, now, &mut out);
-        let (counters, config) = (node.counters(), node.config());
+        let (counters, config) = (node.counters(), &self.settings.node);
         let over = if counters.delivery_queue_bytes as usize > config.delivery_queue_bytes_max {
             Some(("deliveries", counters.delivery_queue_bytes))
         } else if counters.write_queue_bytes as usize > config.write_queue_bytes_max + BATCH_BYTES_MAX {
@@ -217,7 +227,7 @@ impl World {
 
     /// A paused broker goes on, with everything that it has not handled.
     pub(super) fn resume(&mut self, n: usize) {
-        for event in self.brokers[n].backlog.take().unwrap_or_else(VecDeque::new) {
+        for event in self.brokers[n].backlog.take().unwrap_or_default() {
             self.handle(n, event);
         }
     }
