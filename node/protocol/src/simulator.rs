@@ -40,7 +40,7 @@ mod world;
 pub use faults::{FaultKind, Faults};
 pub use flood::Flood;
 pub use hostile::{Hostile, HostileKind, Says};
-pub use machine::{Machine, Make, Seat};
+pub use machine::{Machine, Make, Seat, node};
 pub use meter::{MESSAGE_KINDS, MESSAGE_NAMES, Meter, Tally, kind_of, wire_bytes};
 pub use sabotage::Sabotage;
 pub use settings::{Mesh, Settings};

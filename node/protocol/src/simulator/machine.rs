@@ -38,6 +38,6 @@ impl Machine for Node {
 }
 
 /// The broker itself.
-pub(crate) fn node(seat: &Seat<'_>) -> Box<dyn Machine> {
+pub fn node(seat: &Seat<'_>) -> Box<dyn Machine> {
     Box::new(Node::new(seat.config.clone(), seat.log))
 }

@@ -9,6 +9,7 @@
 )]
 
 mod alone;
+mod gossip;
 mod scale;
 mod seeds;
 mod seven;

@@ -1,0 +1,173 @@
+//! Brokers that tell each other everything they know, whenever they meet: too dear to be of use, and right by its simplicity.
+//! What holds of them must hold in the simulator, and what they do wrong must be found.
+
+use crate::seeds::{check_of, run_of};
+use mainstem_model::{Ack, AckLevel, Address, BatchId, Code, SeriesKey, VerifiedBatch};
+use mainstem_protocol::{
+    Counters, InEvent, Node, Now, OutEvent, PeerMessage, ServerMessage, SessionId,
+    simulator::{FaultKind, Faults, Machine, Seat, Settings},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Others publish here as if they were one client.
+const OTHERS: SessionId = SessionId(u64::MAX);
+
+/// Everything that leaves disks whole: this broker finds nothing again after a restart.
+const FAULTS: [FaultKind; 10] = [
+    FaultKind::Pause,
+    FaultKind::SlowDisk,
+    FaultKind::ClockStep,
+    FaultKind::Reset,
+    FaultKind::Stall,
+    FaultKind::Partition,
+    FaultKind::Epoch,
+    FaultKind::RevokeSubscriber,
+    FaultKind::ClientsMove,
+    FaultKind::SlowReader,
+];
+
+#[derive(Debug)]
+struct Gossip {
+    node: Node,
+    peers: BTreeSet<Address>,
+    known: Vec<Arc<VerifiedBatch>>,
+    ids: BTreeSet<BatchId>,
+    /// Told by others and not taken in yet, maybe for want of those before.
+    waiting: BTreeMap<(SeriesKey, u64), Arc<VerifiedBatch>>,
+    requests: BTreeMap<u64, (SeriesKey, u64)>,
+    last_request: u64,
+    /// Of so many batches one is told to nobody.
+    silent_one_in: usize,
+}
+
+fn gossip<const SILENT_ONE_IN: usize>(seat: &Seat<'_>) -> Box<dyn Machine> {
+    let mut node = Node::new(seat.config.clone(), seat.log);
+    let opened = InEvent::SessionOpened { session: OTHERS, identity: None };
+    node.handle(opened, Now { unix_ms: 0 }, &mut Vec::new());
+    Box::new(Gossip {
+        node,
+        peers: BTreeSet::new(),
+        known: Vec::new(),
+        ids: BTreeSet::new(),
+        waiting: BTreeMap::new(),
+        requests: BTreeMap::new(),
+        last_request: 0,
+        silent_one_in: SILENT_ONE_IN,
+    })
+}
+
+impl Gossip {
+    fn publish(&mut self, place: (SeriesKey, u64), now: Now, out: &mut Vec<OutEvent>) {
+        let Some(batch) = self.waiting.get(&place).cloned() else { return };
+        self.last_request += 1;
+        self.requests.insert(self.last_request, place);
+        let (request, ack) = (self.last_request, AckLevel::Accepted.into());
+        self.pass(InEvent::Publish { session: OTHERS, request, ack, batch }, now, out);
+    }
+
+    /// Lets the broker alone handle an event, and tells everybody what it takes in.
+    fn pass(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
+        let mut own = Vec::new();
+        self.node.handle(event, now, &mut own);
+        for output in own {
+            match output {
+                OutEvent::Send { session: OTHERS, message } => self.hear(message),
+                OutEvent::Append { ref batch, .. } => {
+                    let batch = batch.clone();
+                    out.push(output);
+                    self.tell(batch, out);
+                }
+                other => out.push(other),
+            }
+        }
+    }
+
+    fn hear(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Ack { request, .. } => {
+                if let Some(place) = self.requests.remove(&request) {
+                    self.waiting.remove(&place);
+                }
+            }
+            ServerMessage::Refused { request, refusal } => {
+                assert_eq!(refusal.code, Code::SeriesGap, "{refusal}");
+                self.requests.remove(&request);
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, batch: Arc<VerifiedBatch>, out: &mut Vec<OutEvent>) {
+        if !self.ids.insert(batch.id()) {
+            return;
+        }
+        self.known.push(batch.clone());
+        if self.silent_one_in > 0 && self.known.len() % self.silent_one_in == 0 {
+            self.known.pop();
+            return;
+        }
+        for peer in &self.peers {
+            out.push(OutEvent::Tell { peer: *peer, message: store(&batch) });
+        }
+    }
+}
+
+fn store(batch: &Arc<VerifiedBatch>) -> PeerMessage {
+    PeerMessage::Store { durable: false, batch: batch.clone() }
+}
+
+impl Machine for Gossip {
+    fn handle(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
+        match event {
+            InEvent::PeerUp { peer } => {
+                self.peers.insert(peer);
+                out.extend(self.known.iter().map(|it| OutEvent::Tell { peer, message: store(it) }));
+            }
+            InEvent::PeerDown { peer } => {
+                self.peers.remove(&peer);
+            }
+            InEvent::Peer { message: PeerMessage::Store { batch, .. }, .. } => {
+                let place = (SeriesKey::of(batch.header()), batch.header().sequence);
+                if !self.ids.contains(&batch.id()) && self.waiting.insert(place, batch).is_none() {
+                    self.publish(place, now, out);
+                }
+            }
+            InEvent::Tick => {
+                let asked: BTreeSet<_> = self.requests.values().copied().collect();
+                let places: Vec<_> =
+                    self.waiting.keys().filter(|place| !asked.contains(place)).copied().collect();
+                for place in places {
+                    self.publish(place, now, out);
+                }
+                self.pass(InEvent::Tick, now, out);
+            }
+            other => self.pass(other, now, out),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let counters = self.node.counters();
+        Counters { sessions: counters.sessions - 1, ..counters }
+    }
+}
+
+fn settings(seed: u64) -> Settings {
+    let kinds: Vec<_> = Settings::swarm(seed).faults.kinds().filter(|kind| FAULTS.contains(kind)).collect();
+    let faults = Faults::of(&kinds);
+    let ack = Some(Ack::new(AckLevel::Durable, 1));
+    Settings { replicas: Some(7), ack, faults, ..Settings::quiet(seed) }
+}
+
+#[test]
+fn brokers_that_tell_each_other_everything_hold_and_deliver_everything() {
+    check_of(gossip::<0>, 20, 30, settings);
+}
+
+#[test]
+fn brokers_that_keep_some_batches_to_themselves_are_found() {
+    let found = (0..3).find_map(|seed| run_of(gossip::<50>, settings(seed), 20).0.err());
+    println!("{}", found.expect("nothing was found"));
+}
