@@ -44,4 +44,4 @@ pub use machine::{Machine, Make, Seat, node};
 pub use meter::{MESSAGE_KINDS, MESSAGE_NAMES, Meter, Tally, kind_of, wire_bytes};
 pub use sabotage::Sabotage;
 pub use settings::{Mesh, Settings};
-pub use world::World;
+pub use world::{CHAIN, World};

@@ -43,7 +43,8 @@ const ROTATION_EPOCHS: u16 = 4;
 /// Number of the key of one who may not publish.
 const FORGER: u8 = 100;
 
-const CHAIN: Chain = Chain { chain_id: 31337, registry: Address([1; 20]) };
+/// Which network the batches are signed for.
+pub const CHAIN: Chain = Chain { chain_id: 31337, registry: Address([1; 20]) };
 const STREAM: StreamId = StreamId(Address([2; 20]));
 
 /// What is going to happen.

@@ -18,7 +18,7 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 #[test]
-fn every_fault_that_can_befall_one_broker_leaves_its_mark() {
+fn every_fault_that_can_befall_one_broker_strikes() {
     for kind in FaultKind::ALONE {
         let trace = |faults| run(Settings { faults, ..Settings::alone(7) }, 120).1.trace();
         assert_ne!(trace(Faults::of(&[kind])), trace(Faults::NONE), "{kind:?}");

@@ -2,21 +2,29 @@
 //! What holds of them must hold in the simulator, and what they do wrong must be found.
 
 use crate::seeds::{check_of, run_of};
-use mainstem_model::{Ack, AckLevel, Address, BatchId, Code, SeriesKey, VerifiedBatch};
+use bytes::Bytes;
+use mainstem_model::{
+    Ack, AckLevel, Address, Batch, BatchId, Code, HeadsSummary, Origin, SeriesId, SeriesKey, SeriesRange,
+    VerifiedBatch, Verifier,
+};
 use mainstem_protocol::{
-    Counters, InEvent, Node, Now, OutEvent, PeerMessage, ServerMessage, SessionId,
-    simulator::{FaultKind, Faults, Machine, Seat, Settings},
+    Counters, InEvent, Node, Now, OutEvent, PeerMessage, ReadToken, SeriesFrom, ServerMessage, SessionId,
+    simulator::{CHAIN, FaultKind, Faults, Machine, Seat, Settings},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
 
 /// Others publish here as if they were one client.
 const OTHERS: SessionId = SessionId(u64::MAX);
 
-/// Everything that leaves disks whole: this broker finds nothing again after a restart.
-const FAULTS: [FaultKind; 10] = [
+/// What it can bear: it passes on no proof of an equivocation, and does not know which batches came before a right was taken.
+const FAULTS: [FaultKind; 13] = [
+    FaultKind::Kill,
+    FaultKind::PowerLoss,
+    FaultKind::Wipe,
     FaultKind::Pause,
     FaultKind::SlowDisk,
     FaultKind::ClockStep,
@@ -29,6 +37,11 @@ const FAULTS: [FaultKind; 10] = [
     FaultKind::SlowReader,
 ];
 
+/// Its own reads, which the broker within never asks for.
+const LOOK: ReadToken = ReadToken(u64::MAX);
+/// Few, so that it meets summaries in parts.
+const HEADS_MAX: usize = 2;
+
 #[derive(Debug)]
 struct Gossip {
     node: Node,
@@ -39,6 +52,9 @@ struct Gossip {
     waiting: BTreeMap<(SeriesKey, u64), Arc<VerifiedBatch>>,
     requests: BTreeMap<u64, (SeriesKey, u64)>,
     last_request: u64,
+    verifier: Verifier,
+    /// Has begun to look for what its disk holds.
+    looked: bool,
     /// Of so many batches one is told to nobody.
     silent_one_in: usize,
 }
@@ -55,6 +71,8 @@ fn gossip<const SILENT_ONE_IN: usize>(seat: &Seat<'_>) -> Box<dyn Machine> {
         waiting: BTreeMap::new(),
         requests: BTreeMap::new(),
         last_request: 0,
+        verifier: Verifier::new(CHAIN),
+        looked: false,
         silent_one_in: SILENT_ONE_IN,
     })
 }
@@ -100,6 +118,10 @@ impl Gossip {
         }
     }
 
+    fn prove(&self, bytes: Bytes) -> Arc<VerifiedBatch> {
+        Arc::new(self.verifier.verify(Batch::decode(bytes).unwrap()).unwrap())
+    }
+
     fn tell(&mut self, batch: Arc<VerifiedBatch>, out: &mut Vec<OutEvent>) {
         if !self.ids.insert(batch.id()) {
             return;
@@ -113,6 +135,11 @@ impl Gossip {
             out.push(OutEvent::Tell { peer: *peer, message: store(&batch) });
         }
     }
+}
+
+fn read_series(series: SeriesKey, from: u64) -> OutEvent {
+    let from = SeriesFrom::Sequence(from);
+    OutEvent::ReadSeries { read: LOOK, series, from, until: u64::MAX, bytes_max: 2_000 }
 }
 
 fn store(batch: &Arc<VerifiedBatch>) -> PeerMessage {
@@ -136,6 +163,9 @@ impl Machine for Gossip {
                 }
             }
             InEvent::Tick => {
+                if !mem::replace(&mut self.looked, true) {
+                    out.push(OutEvent::ListPartitions { read: LOOK, after: None, max: usize::MAX });
+                }
                 let asked: BTreeSet<_> = self.requests.values().copied().collect();
                 let places: Vec<_> =
                     self.waiting.keys().filter(|place| !asked.contains(place)).copied().collect();
@@ -143,6 +173,43 @@ impl Machine for Gossip {
                     self.publish(place, now, out);
                 }
                 self.pass(InEvent::Tick, now, out);
+            }
+            InEvent::PartitionsListed { result, .. } => {
+                let (none, all) = (Address::ZERO, Address([0xFF; 20]));
+                for at in result.unwrap() {
+                    let first = (Origin::ethereum(none), SeriesId(0));
+                    let last = (Origin::ethereum(all), SeriesId(u64::MAX));
+                    let range = SeriesRange { at, first, last };
+                    out.push(OutEvent::SummarizeHeads { read: LOOK, range, heads_max: HEADS_MAX, parts: 3 });
+                }
+            }
+            InEvent::HeadsSummarized { result, .. } => match result.unwrap() {
+                HeadsSummary::Heads(heads) => {
+                    for (series, _) in heads {
+                        out.push(read_series(series, 0));
+                    }
+                }
+                HeadsSummary::Parts(parts) => {
+                    for (range, _) in parts {
+                        out.push(OutEvent::SummarizeHeads {
+                            read: LOOK,
+                            range,
+                            heads_max: HEADS_MAX,
+                            parts: 3,
+                        });
+                    }
+                }
+            },
+            InEvent::SeriesRead { result, .. } => {
+                let page = result.unwrap();
+                let batches: Vec<_> = page.batches.into_iter().map(|bytes| self.prove(bytes)).collect();
+                if let Some(last) = batches.last().filter(|_| page.more) {
+                    let header = last.header();
+                    out.push(read_series(SeriesKey::of(header), header.next_sequence()));
+                }
+                for batch in batches {
+                    self.tell(batch, out);
+                }
             }
             other => self.pass(other, now, out),
         }
