@@ -243,3 +243,12 @@ fn brokers_that_keep_some_batches_to_themselves_are_found() {
     let found = (0..3).find_map(|seed| run_of(gossip::<50>, settings(seed), 20).0.err());
     println!("{}", found.expect("nothing was found"));
 }
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let trace = |seed| run_of(gossip::<0>, settings(seed), 10).1.trace();
+    for seed in 100..104 {
+        assert_eq!(trace(seed), trace(seed), "SEED={seed}");
+    }
+    assert_ne!(trace(100), trace(101));
+}
