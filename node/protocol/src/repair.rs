@@ -64,6 +64,8 @@ struct Behind {
     /// Those that have only what comes after this sequence; what lies before has gone by age.
     trimmed: BTreeMap<Address, u64>,
     since: i64,
+    /// What came of it of late was asked for.
+    aged: bool,
     /// Somebody waits.
     urgent: bool,
     pull: Option<u64>,
@@ -353,7 +355,10 @@ impl Repair {
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(Past { next, until }) => (SeriesFrom::Sequence(next), until, Some(next), true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
-            Lack::Forward { until } if stale => {
+            // IMPORTANT: readers here are told what has come since they follow. Only what lies before is history.
+            Lack::Forward { until }
+                if stale || (unknown && cx.fills_up(at) && cx.links.is_following(at) && !behind.aged) =>
+            {
                 (SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms)), until, None, false)
             }
             Lack::Forward { until } => {
@@ -398,6 +403,13 @@ impl Repair {
         }
         pull.next = pull.next.map(|_| header.next_sequence());
         let (past, anchor) = (pull.past, pull.by_age && !pull.got);
+        if anchor
+            && header.sequence > 0
+            && cx.may_lack_past(pull.series.stream_partition)
+            && let Some(behind) = self.behind.get_mut(&pull.series)
+        {
+            behind.past = behind.past.or(Some(Past { next: 0, until: header.sequence }));
+        }
         let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
         if let Some(behind) = self.behind.get_mut(&pull.series)
             && let Some(Past { next, .. }) = behind.past.as_mut().filter(|_| past)
@@ -434,6 +446,7 @@ impl Repair {
             || ingest.head(&series, cx) == Some(SeriesHead::START);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
+        behind.aged |= pull.by_age;
         match result {
             Ok(end) if pull.beyond && believed => {
                 behind.trimmed.insert(peer, end.base);
@@ -444,8 +457,13 @@ impl Repair {
                 let first = self.parked.get(&series).and_then(|parked| parked.first_key_value());
                 if let Some((sequence, _)) = first {
                     ingest.leap(series, *sequence);
+                    if cx.may_lack_past(series.stream_partition) {
+                        behind.past = behind.past.or(Some(Past { next: 0, until: *sequence }));
+                    }
                 }
             }
+            // All of it is history.
+            Ok(_) if pull.by_age && cx.fills_up(series.stream_partition) => {}
             // It said to have it.
             Ok(_) | Err(_) => {
                 behind.failed.insert(peer);
