@@ -38,6 +38,13 @@ impl Collector for Broker {
             ),
             ("batches_damaged", "damaged batches met while reading", now.batches_damaged),
             ("equivocations", "series frozen for two batches at one place", now.equivocations),
+            ("copies_sent", "batches sent to other brokers to keep", now.copies_sent),
+            ("batches_fed", "batches sent over links", now.batches_fed),
+            ("batches_unfed", "batches that links had no room for", now.batches_unfed),
+            ("batches_repaired", "batches that came by repair", now.batches_repaired),
+            ("batches_backfilled", "batches that came by repair and fill up history", now.batches_backfilled),
+            ("links_moved", "times that a link was moved to another broker", now.links_moved),
+            ("peers_dropped", "times that another broker was dropped for what it did", now.peers_dropped),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);
@@ -52,6 +59,13 @@ impl Collector for Broker {
                 "bytes of batches on their way to subscribers",
                 now.delivery_queue_bytes,
             ),
+            ("ready", "1 if this broker has all that it is to keep", now.ready),
+            ("peers_up", "other brokers there is a session with", now.peers_up),
+            ("links_out", "partitions followed at other brokers", now.links_out),
+            ("links_in", "links that other brokers have here", now.links_in),
+            ("series_behind", "series of which other brokers have more", now.series_behind),
+            ("parked_bytes", "bytes of batches that wait for those before them", now.parked_bytes),
+            ("copies_waiting", "batches that wait for copies at other brokers", now.copies_waiting),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

@@ -1,0 +1,99 @@
+//! What was acked, what came, and what is wrong between the two.
+
+use crate::load::Mark;
+use mainstem_client::Event;
+use mainstem_model::SeriesId;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+/// What one subscriber got.
+#[derive(Default)]
+pub(crate) struct Got {
+    pub(crate) marks: BTreeSet<Mark>,
+    pub(crate) doubled: Vec<Mark>,
+    /// Events that came behind a later one of their series.
+    pub(crate) reordered: Vec<Mark>,
+    /// Errors that the client told, in words.
+    pub(crate) told: Vec<String>,
+    series: BTreeMap<SeriesId, u64>,
+    publishers: BTreeMap<u16, Pace>,
+    /// Milliseconds from the making of an event until it came, at most.
+    pub(crate) slowest_ms: i64,
+}
+
+/// When events of one publisher came.
+struct Pace {
+    last: Instant,
+    widest: Duration,
+}
+
+impl Got {
+    pub(crate) fn take(&mut self, event: &Event, now_ms: i64) {
+        let Some(mark) = Mark::read(event.content()) else { return };
+        if !self.marks.insert(mark) {
+            self.doubled.push(mark);
+        }
+        match self.series.insert(event.series(), event.sequence()) {
+            Some(before) if before >= event.sequence() => self.reordered.push(mark),
+            _ => {}
+        }
+        self.slowest_ms = self.slowest_ms.max(now_ms - event.timestamp());
+        let now = Instant::now();
+        let pace =
+            self.publishers.entry(mark.publisher).or_insert(Pace { last: now, widest: Duration::ZERO });
+        pace.widest = pace.widest.max(now - pace.last);
+        pace.last = now;
+    }
+
+    /// From here on gaps are measured anew.
+    pub(crate) fn begin(&mut self) {
+        for pace in self.publishers.values_mut() {
+            pace.widest = Duration::ZERO;
+        }
+        self.slowest_ms = 0;
+    }
+
+    /// The longest time for which nothing came of a publisher that went on, as of now, and of which.
+    pub(crate) fn widest(&self, leave_out: u16) -> (Duration, u16) {
+        let others = self.publishers.iter().filter(|(publisher, _)| **publisher != leave_out);
+        others
+            .map(|(publisher, pace)| (pace.widest.max(pace.last.elapsed()), *publisher))
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Panics if it got anything twice or in a wrong order.
+    pub(crate) fn check(&self, whose: &str) {
+        assert!(
+            self.doubled.is_empty(),
+            "{whose}: {} doubled: {:?} …",
+            self.doubled.len(),
+            first(&self.doubled)
+        );
+        let reordered = &self.reordered;
+        assert!(reordered.is_empty(), "{whose}: {} reordered: {:?} …", reordered.len(), first(reordered));
+    }
+}
+
+/// Panics if anything that was acked is not there.
+pub(crate) fn check_lost(acked: &BTreeMap<Mark, i64>, there: &BTreeSet<Mark>, whose: &str) {
+    let lost: Vec<Mark> = acked.keys().filter(|mark| !there.contains(mark)).copied().collect();
+    assert!(lost.is_empty(), "{whose}: {} acked events are lost: {:?} …", lost.len(), first(&lost));
+}
+
+/// Panics if a history has an event twice, or a publisher's events in another order than it made them.
+pub(crate) fn check_history(history: &[Mark], whose: &str) {
+    let there: BTreeSet<Mark> = history.iter().copied().collect();
+    assert_eq!(there.len(), history.len(), "{whose}: some events are there twice");
+    let mut last = BTreeMap::new();
+    for mark in history {
+        let before = last.insert(mark.publisher, mark.number);
+        assert!(before.is_none_or(|before| before < mark.number), "{whose}: {mark:?} came after {before:?}");
+    }
+}
+
+fn first(marks: &[Mark]) -> &[Mark] {
+    &marks[..marks.len().min(5)]
+}
