@@ -101,7 +101,7 @@ pub enum InEvent {
     SeriesRead { read: ReadToken, result: Result<SeriesPage, Refusal> },
     /// Answer to [`OutEvent::ReadProof`]: both batches, as signed.
     ProofRead { read: ReadToken, result: Result<Option<(Bytes, Bytes)>, Refusal> },
-    /// Answer to [`OutEvent::ReadLast`]; `None` when nothing is kept.
+    /// Answer to [`OutEvent::ReadLast`]; `None` when nothing ever was kept.
     LastRead { read: ReadToken, result: Result<Option<LastArrival>, Refusal> },
     /// Answer to [`OutEvent::ListPartitions`].
     PartitionsListed { read: ReadToken, result: Result<Vec<StreamPartition>, Refusal> },
@@ -183,7 +183,7 @@ pub struct PastBatch {
 pub struct LastArrival {
     /// Arrival position of the next batch.
     pub end: u64,
-    /// When the last one was taken in, milliseconds since 1970.
+    /// When the last one was taken in, milliseconds since 1970; `i64::MIN` when it is not kept any more.
     pub received_at: i64,
 }
 

@@ -276,7 +276,8 @@ pub(crate) fn handle_follow(
             if !followers.contains_key(&peer) {
                 links.followers_len += 1;
             }
-            followers.entry(peer).or_default().full = full;
+            // What was on its way is not waited for.
+            followers.insert(peer, Follower { full, on_its_way: 0 });
             return cx.tell(peer, PeerMessage::Followed { at, full });
         };
         let instead = cx.network.keepers(at).filter(|keeper| *keeper != me && *keeper != peer).collect();
@@ -288,7 +289,7 @@ pub(crate) fn handle_follow(
             .changes
             .after(after)
             .filter(|(series, _)| series.stream_partition == at)
-            .take(cx.config.heads_per_message_max)
+            .take(cx.config.heads_per_message_max.min(PeerMessage::HEADS_MAX))
             .collect();
         cx.tell(peer, PeerMessage::Heads { heads });
     }

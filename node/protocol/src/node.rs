@@ -19,6 +19,9 @@ use mainstem_model::{
 };
 use std::{collections::BTreeSet, mem, sync::Arc};
 
+/// How often a broker says what it is, milliseconds: what is told may be lost where a queue is full.
+const GREET_MS: i64 = 2_000;
+
 /// A broker: everything it knows, and nothing it does itself.
 #[derive(Debug)]
 pub struct Node {
@@ -403,7 +406,8 @@ impl Parts<'_> {
                 if links::is_fed_by(peer, at, cx) {
                     ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
                 } else {
-                    cx.blame(peer, Misdeed::Unasked);
+                    // It may not have heard that nobody reads here any more.
+                    cx.tell(peer, PeerMessage::Unfollow { at });
                 }
             }
             PeerMessage::Fed { at, bytes } => links::handle_fed(peer, at, bytes, cx),
@@ -505,7 +509,7 @@ impl Parts<'_> {
         let all = cx.peers.ready_since(epoch);
         cx.network.release(|broker| if broker == me { ready } else { all.contains(&broker) });
         for peer in peers {
-            beat(peer, cx);
+            beat(peer, self.log, cx);
         }
     }
 }
@@ -521,24 +525,28 @@ const fn stream_of(change: &RegistryChange) -> Option<StreamId> {
 
 /// Tells a broker what this one is.
 fn hello(peer: Address, log: u64, cx: &mut Context<'_>) {
-    let (epoch, ready) = (cx.network.epoch(), cx.ready);
+    let (epoch, ready, now) = (cx.network.epoch(), cx.ready, cx.now.up_ms);
+    if let Some(known) = cx.peers.find(peer) {
+        known.greeted_at = now;
+    }
     cx.tell(peer, PeerMessage::Hello { log, epoch, ready });
 }
 
 /// Tells a broker how far series have come that concern it, or only that this one lives.
-fn beat(peer: Address, cx: &mut Context<'_>) {
+fn beat(peer: Address, log: u64, cx: &mut Context<'_>) {
     let now = cx.now.up_ms;
     let Some(known) = cx.peers.find(peer).filter(|known| now - known.beaten_at >= cx.config.beat_ms) else {
         return;
     };
     known.beaten_at = now;
+    let greets = now - known.greeted_at >= GREET_MS;
     let room = cx.config.outstanding_ms;
     known.forget_older(now - room);
     let told = known.told;
     let mut last = told;
     let mut heads = Vec::new();
     for (number, series, head) in cx.changes.since(told) {
-        if heads.len() >= cx.config.heads_per_message_max {
+        if heads.len() >= cx.config.heads_per_message_max.min(PeerMessage::HEADS_MAX) {
             break;
         }
         last = number;
@@ -552,6 +560,9 @@ fn beat(peer: Address, cx: &mut Context<'_>) {
         known.told = last;
     }
     cx.tell(peer, PeerMessage::Heads { heads });
+    if greets {
+        hello(peer, log, cx);
+    }
 }
 
 fn reply(session: SessionId, request: u64, result: Result<(), Refusal>, cx: &mut Context<'_>) {

@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) heard_at: i64,
     /// When this broker last sent it heads.
     pub(crate) beaten_at: i64,
+    /// When this broker last said what it is.
+    pub(crate) greeted_at: i64,
     /// Batches sent to it for keeping and not answered: bytes, by series and end.
     outstanding: BTreeMap<(SeriesKey, u64), Outstanding>,
     outstanding_bytes: usize,

@@ -192,7 +192,7 @@ impl Context<'_> {
     }
 
     /// Whether an origin may publish or once could.
-    fn check_past(&self, at: StreamPartition, origin: Option<Address>) -> Result<(), Refusal> {
+    pub(crate) fn check_past(&self, at: StreamPartition, origin: Option<Address>) -> Result<(), Refusal> {
         let Err(refusal) = self.registry.check(at, origin, Right::Publish, self.now.unix_s()) else {
             return Ok(());
         };

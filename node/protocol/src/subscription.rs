@@ -393,8 +393,9 @@ impl Delivery {
             self.end(key, Some(page.next), refusal, cx);
             return self.use_room(key.0, cx);
         }
-        if !at_home && (page.at_end || left_history) {
-            // What has come there since, comes here by the link.
+        // What has come there since the reader went, comes here by the link; but not since an earlier reading.
+        let reads_on = subscription.away.as_ref().is_some_and(Away::began_earlier);
+        if !at_home && (page.at_end || (left_history && !reads_on)) {
             self.come_home(key, cx);
         } else if page.at_end {
             self.go_live(key, page.next, cx);
@@ -516,6 +517,8 @@ impl Delivery {
                 continue;
             }
             subscription.mode = Mode::Live { next: position + 1 };
+            // IMPORTANT: only now that it goes out. Who lags reads it again.
+            subscription.seen.note(header);
             subscription.queue_bytes += bytes;
             subscription.events += u64::from(header.count);
             count_delivery(cx, u64::from(header.count), bytes);
@@ -664,7 +667,13 @@ impl Subscription {
         }
         let Ok(header) = Batch::peek_header(bytes) else { return Seam::New };
         match at_home {
-            true => self.seen.judge(&header),
+            true => {
+                let seam = self.seen.judge(&header);
+                if seam == Seam::New {
+                    self.seen.note(&header);
+                }
+                seam
+            }
             false if self.seen.take(&header) => Seam::New,
             false => Seam::Had,
         }

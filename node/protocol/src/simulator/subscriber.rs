@@ -24,6 +24,9 @@ pub(crate) struct Subscriber {
     cursor: Option<Cursor>,
     /// The stretch of each series that it has.
     has: BTreeMap<SeriesKey, Stretch>,
+    /// Up to where it was told each series out of each log: in this session, and in those before.
+    told: BTreeMap<(SeriesKey, u64), u64>,
+    told_before: BTreeMap<(SeriesKey, u64), u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,8 @@ impl Subscriber {
             ask,
             cursor: None,
             has: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_before: BTreeMap::new(),
         }
     }
 
@@ -58,7 +63,12 @@ impl Subscriber {
         }
     }
 
-    pub(crate) const fn close(&mut self) -> Option<SessionId> {
+    pub(crate) fn close(&mut self) -> Option<SessionId> {
+        self.told_before.append(&mut self.told);
+        if self.cursor.is_none() {
+            // Nothing was given to it that it could go on from: it asks for what comes from then on.
+            self.live_since = None;
+        }
         self.subscription = None;
         self.queue_bytes = 0;
         self.session.take()
@@ -68,6 +78,8 @@ impl Subscriber {
     pub(crate) fn begin_anew(&mut self) {
         self.cursor = None;
         self.has.clear();
+        self.told.clear();
+        self.told_before.clear();
         self.live_since = None;
     }
 
@@ -91,6 +103,11 @@ impl Subscriber {
             return Err(format!("was given what it had not asked for: {}", about()));
         }
         self.cursor = Some(cursor.with_skip(header.count));
+        // A cursor names a place in one log. Who comes back while it crosses from one log to another may be told again what it
+        // had out of the other: nothing but the reader knows of that any more.
+        let mut logs = self.told_before.range((key, 0)..=(key, u64::MAX));
+        let crossed = logs.any(|((_, log), until)| *log != cursor.log() && header.sequence < *until);
+        self.told.insert((key, cursor.log()), header.next_sequence());
         let new = Stretch { first: header.sequence, next: header.next_sequence(), last: id };
         let Some(stretch) = self.has.get_mut(&key) else {
             self.has.insert(key, new);
@@ -102,7 +119,9 @@ impl Subscriber {
             return Ok(());
         }
         if header.sequence < stretch.next {
-            if sealed.may_come_again() {
+            // Where the series had begun at its broker was lost too: it begins there anew, and maybe earlier than before.
+            let begins_anew = reference.is_torn(&key) && header.next_sequence() <= stretch.first;
+            if sealed.may_come_again() || begins_anew || crossed {
                 return Ok(());
             }
             return Err(format!("was given twice, or a second branch, up to {}: {}", stretch.next, about()));

@@ -1,6 +1,6 @@
 use super::{meter::kind_of, random::mix};
-use crate::{InEvent, OutEvent, PeerMessage};
-use mainstem_model::{BatchId, SeriesKey, VerifiedBatch};
+use crate::{InEvent, OutEvent, PeerMessage, ServerMessage};
+use mainstem_model::{Batch, BatchId, SeriesKey, VerifiedBatch};
 use std::{collections::VecDeque, fmt::Write};
 
 /// Steps kept for a report.
@@ -55,7 +55,14 @@ impl Trace {
     pub(crate) fn give_out(&mut self, now: i64, broker: usize, event: &OutEvent) {
         self.mix(mark_out(event));
         if self.lines.is_some() {
-            self.line(format!("{now:>8} broker {broker} -> {event:?}"));
+            let delivered = match event {
+                OutEvent::Send { message: ServerMessage::Deliver { batch, .. }, .. } => {
+                    Batch::peek_header(batch).ok().map(|header| header.id())
+                }
+                _ => None,
+            };
+            let what = delivered.map_or(String::new(), |id| format!(" of {id:?}"));
+            self.line(format!("{now:>8} broker {broker} -> {event:?}{what}"));
         }
     }
 
@@ -85,6 +92,11 @@ impl Trace {
             lines.pop_front();
         }
         lines.push_back(line);
+    }
+
+    /// Every line is kept.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.lines.is_some()
     }
 
     /// The last steps; all lines if they were kept.

@@ -2,11 +2,14 @@
 //! log goes on.
 
 use super::{Delivery, Key, Mode, Reading};
-use crate::{OutEvent, Page, PeerMessage, ReadToken, publish::Context};
+use crate::{Misdeed, OutEvent, Page, PeerMessage, ReadToken, publish::Context};
 use mainstem_model::{
-    Address, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
+    Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 /// Series of which a reader of the past remembers how far it has come. With more, some batch could come twice at the seam, so
 /// the reading is ended instead.
@@ -32,11 +35,21 @@ pub(super) struct Away {
 /// How far a reader has come in each series, so that nothing comes twice or is left out where two logs meet.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    until: BTreeMap<SeriesKey, u64>,
+    /// IMPORTANT: of every series that was told since, wherever: a reader that goes away again is told it there again.
+    series: BTreeMap<SeriesKey, Told>,
+    /// Series read elsewhere of which the own log has not told anything new yet. While there are some, the reader may have to
+    /// go away again.
+    open: usize,
     /// Least timestamp of the last batch.
     last: i64,
     /// How often the reader had to go away again.
     again: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    until: u64,
+    open: bool,
 }
 
 /// What a batch is to a reader that has come home.
@@ -58,39 +71,50 @@ pub(super) struct AwayReads {
 
 impl Seen {
     pub(super) fn is_empty(&self) -> bool {
-        self.until.is_empty()
+        self.series.is_empty()
     }
 
-    /// What a batch is to the reader. One that is new will be had.
-    pub(super) fn judge(&mut self, header: &Header) -> Seam {
-        if self.until.is_empty() {
-            return Seam::New;
+    /// What a batch of the own log is to the reader.
+    pub(super) fn judge(&self, header: &Header) -> Seam {
+        match self.series.get(&SeriesKey::of(header)) {
+            Some(told) if header.next_sequence() <= told.until => Seam::Had,
+            Some(told) if told.open && header.sequence > told.until && self.again < AGAIN_MAX => Seam::Gap,
+            Some(_) | None => Seam::New,
         }
-        let series = SeriesKey::of(header);
-        match self.until.get(&series) {
-            Some(until) if header.next_sequence() <= *until => Seam::Had,
-            Some(until) if header.sequence > *until && self.again < AGAIN_MAX => Seam::Gap,
+    }
+
+    /// The reader was told a batch of the own log that was new to it.
+    pub(super) fn note(&mut self, header: &Header) {
+        if self.series.is_empty() {
+            return;
+        }
+        let told = Told { until: header.next_sequence(), open: false };
+        let before = self.series.insert(SeriesKey::of(header), told);
+        self.open -= usize::from(before.is_some_and(|before| before.open));
+        if self.open == 0 {
             // All that follows is new.
-            Some(_) => {
-                self.until.remove(&series);
-                Seam::New
-            }
-            None => Seam::New,
+            self.series.clear();
+        } else if self.is_full() {
+            self.series.retain(|_, told| told.open);
+            self.again = AGAIN_MAX;
         }
     }
 
     /// Takes a batch that is read elsewhere; whether it is new.
     pub(super) fn take(&mut self, header: &Header) -> bool {
         self.last = self.last.max(header.timestamp_min);
-        let until = self.until.entry(SeriesKey::of(header)).or_default();
-        let new = header.next_sequence() > *until;
-        *until = header.next_sequence().max(*until);
+        let told = self.series.entry(SeriesKey::of(header)).or_insert(Told { until: 0, open: false });
+        if !mem::replace(&mut told.open, true) {
+            self.open += 1;
+        }
+        let new = header.next_sequence() > told.until;
+        told.until = header.next_sequence().max(told.until);
         new
     }
 
     /// More than can be remembered was read.
     pub(super) fn is_full(&self) -> bool {
-        self.until.len() > SEEN_MAX
+        self.series.len() > SEEN_MAX
     }
 }
 
@@ -103,6 +127,11 @@ impl Away {
             ReadStart::Last(_) | ReadStart::From => false,
         };
         (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, again: false })
+    }
+
+    /// It goes on from a cursor that was given there before.
+    pub(super) const fn began_earlier(&self) -> bool {
+        matches!(self.start, ReadStart::Cursor(_)) && !self.again
     }
 
     pub(super) const fn peer(&self) -> Option<Address> {
@@ -191,9 +220,31 @@ impl Delivery {
         result: Result<Page, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        if self.is_asked(peer, ReadToken(read)) {
-            self.handle_page(ReadToken(read), result, cx);
+        if !self.is_asked(peer, ReadToken(read)) {
+            return;
         }
+        // The shell has proven them; that they are what was asked for, and of somebody who may publish, is said here.
+        let key = self.reads.get(&ReadToken(read));
+        let at = key.and_then(|key| self.subscriptions.get(key)).map(|subscription| subscription.at);
+        let sound = |page: &Page| {
+            page.batches.iter().all(|past| {
+                Batch::peek_header(&past.bytes).is_ok_and(|header| {
+                    at.is_none_or(|at| header.stream_partition == at)
+                        && cx.check_past(header.stream_partition, header.origin.address()).is_ok()
+                })
+            })
+        };
+        let result = match result {
+            Ok(page) if !sound(&page) => {
+                cx.blame(peer, Misdeed::Unasked);
+                Err(Refusal::new(
+                    Code::MalformedBatch,
+                    "another broker answered with batches that were not asked for",
+                ))
+            }
+            result => result,
+        };
+        self.handle_page(ReadToken(read), result, cx);
     }
 
     fn is_asked(&mut self, peer: Address, read: ReadToken) -> bool {

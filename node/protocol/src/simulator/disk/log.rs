@@ -113,8 +113,9 @@ impl Log {
     /// What arrived last.
     pub(crate) fn last(&self, at: StreamPartition) -> Option<LastArrival> {
         let partition = self.partitions.get(&at)?;
-        let (_, last) = partition.arrivals.last_key_value()?;
-        Some(LastArrival { end: partition.next_position, received_at: last.received_at })
+        let last = partition.arrivals.last_key_value();
+        let received_at = last.map_or(i64::MIN, |(_, last)| last.received_at);
+        Some(LastArrival { end: partition.next_position, received_at })
     }
 
     /// The proof for which a series is frozen.

@@ -1,7 +1,7 @@
 //! What must be so in the end, and what is told when it is not.
 
 use super::World;
-use mainstem_model::StreamPartition;
+use mainstem_model::{SeriesKey, StreamPartition};
 use std::fmt::Write;
 
 impl World {
@@ -116,6 +116,16 @@ impl World {
         let _ = writeln!(out, "faults: {:?}, hostile: {:?}", self.settings.faults, self.settings.hostile);
         for violation in &self.violations {
             let _ = writeln!(out, "violated {violation}");
+        }
+        if self.trace.is_whole() {
+            for (n, broker) in self.brokers.iter().enumerate() {
+                let _ = writeln!(out, "broker {n} is {}, honest: {}", broker.address, broker.is_honest());
+            }
+            for sealed in self.reference.all() {
+                let (header, id) = (sealed.batch.header(), sealed.batch.id());
+                let (series, first, next) = (SeriesKey::of(header), header.sequence, header.next_sequence());
+                let _ = writeln!(out, "{id:?} is {first}..{next} of {}", series.series);
+            }
         }
         self.trace.tell(&mut out);
         out

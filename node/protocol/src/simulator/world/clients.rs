@@ -243,7 +243,11 @@ impl World {
             Code::MissingPermission => {
                 return self.violate(format!("subscriber {n} may read and was refused: {refusal}"));
             }
-            Code::InvalidCursor if self.settings.faults.has(super::FaultKind::Wipe) => {
+            // A follower whose disk has lost all that it had of a partition has nothing that a cursor could lead to.
+            Code::InvalidCursor
+                if self.settings.faults.has(super::FaultKind::Wipe)
+                    || self.settings.faults.has(super::FaultKind::PowerLoss) =>
+            {
                 subscriber.begin_anew()
             }
             Code::InvalidCursor => {
