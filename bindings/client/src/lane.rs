@@ -293,7 +293,9 @@ impl Lane {
         let is_first =
             state.items.iter().position(|item| !item.acked) == usize::try_from(serial - state.first).ok();
         match error.code {
-            Some(Code::Overloaded) => {
+            // The brokers that are to keep it are behind, too few of them answer, or they do not know yet that it is theirs:
+            // they may have it all the same.
+            Some(Code::Overloaded | Code::TooFewCopies | Code::NotAssigned) => {
                 state.rewinding = true;
                 state.delay = true;
             }
