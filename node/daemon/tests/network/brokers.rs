@@ -39,8 +39,13 @@ struct Process {
 }
 
 impl Brokers {
-    /// So many, with epochs of so many seconds. Their folder and logs stay if the environment has KEEP.
+    /// So many, with epochs of so many seconds.
     pub(crate) fn start(count: u16, epoch_seconds: u32) -> Self {
+        Self::start_with(count, epoch_seconds, "")
+    }
+
+    /// With a configuration. The folder and its logs stay if the environment has KEEP.
+    pub(crate) fn start_with(count: u16, epoch_seconds: u32, configuration: &str) -> Self {
         let mut temporary = tempfile::tempdir().unwrap();
         let folder = &temporary.path().to_owned();
         if std::env::var_os("KEEP").is_some() {
@@ -50,6 +55,9 @@ impl Brokers {
         let log = File::create(folder.join("dev.log")).unwrap();
         let mut command = Node::command(folder, free_ports(count));
         command.stderr(log);
+        let file = folder.join("given.toml");
+        fs::write(&file, configuration).unwrap();
+        command.arg("--config").arg(&file);
         command.args(["--epoch-seconds", &epoch_seconds.to_string(), "--brokers", &count.to_string()]);
         let dev = Node::started(command, folder);
         let pid = |number| {

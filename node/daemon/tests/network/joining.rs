@@ -73,7 +73,7 @@ async fn what_is_published_at_one_broker_comes_at_every_other_once_and_in_order_
         let at = public_stream(&clients[0]).await;
         let from = (place + 1) % clients.len();
         sees(&clients[from], at).await;
-        let mut publishers = Publishers::start([(from as u16 + 1, clients[from].clone())], at);
+        let publishers = Publishers::start([(from as u16 + 1, clients[from].clone())], at);
         await_until("acks", || !publishers.sent().acked.is_empty()).await;
         let took = first_live(client, at).await;
         let keeps = if brokers.owners(at).await.contains(&number) { "keeps" } else { "does not keep" };
@@ -106,7 +106,7 @@ async fn a_broker_that_comes_again_or_joins_serves_what_the_others_have() {
     let mut brokers = Brokers::start(5, 1);
     let at = public_stream(&brokers.dev.client(OWNER).await).await;
     let near = brokers.client(1).await;
-    let mut publishers = Publishers::start([(1, near.clone())], at);
+    let publishers = Publishers::start([(1, near.clone())], at);
     await_until("events", || publishers.sent().acked.len() > 200).await;
 
     brokers.kill(5);

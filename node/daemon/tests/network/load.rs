@@ -1,6 +1,6 @@
 //! Publishers and subscribers that go on whatever happens.
 
-use crate::{process::now_ms, tally::Got};
+use crate::{brokers::DEADLINE, process::now_ms, tally::Got};
 use mainstem_client::{Client, ErrorKind, PublishReceipt, Publisher, Start, SubscribeOptions};
 use mainstem_model::{Ack, AckLevel, NewEvent, StreamPartition};
 use std::{
@@ -15,7 +15,7 @@ use tokio::{
 
 /// Events that a publisher makes at a time, and how often it does.
 const BURST: usize = 4;
-const BURST_EVERY: Duration = Duration::from_millis(40);
+const BURST_EVERY: Duration = Duration::from_millis(60);
 
 /// Which event: the content of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,14 +73,13 @@ impl Publishers {
     }
 
     /// Makes no more events, and waits until all that were made are acked or refused.
-    pub(crate) async fn stop(&mut self) {
+    pub(crate) async fn stop(self) -> Sent {
         self.stop.send_replace(true);
-        for task in self.tasks.drain(..) {
-            tokio::time::timeout(crate::brokers::DEADLINE, task)
-                .await
-                .expect("events are neither acked nor refused")
-                .unwrap();
+        for task in self.tasks {
+            let ended = tokio::time::timeout(DEADLINE, task).await;
+            ended.expect("events are neither acked nor refused").unwrap();
         }
+        std::mem::take(&mut *self.sent.lock().unwrap())
     }
 }
 
@@ -152,7 +151,9 @@ impl Subscriber {
             loop {
                 let cursors = match events.next().await {
                     Some(Ok(event)) => {
-                        kept.lock().unwrap().take(&event, now_ms());
+                        if let Some(mark) = Mark::read(event.content()) {
+                            kept.lock().unwrap().take(mark, (event.series(), event.sequence()));
+                        }
                         continue;
                     }
                     Some(Err(error)) if error.kind == ErrorKind::ClientClosed => return,

@@ -1,7 +1,6 @@
 //! What was acked, what came, and what is wrong between the two.
 
 use crate::load::Mark;
-use mainstem_client::Event;
 use mainstem_model::SeriesId;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +18,6 @@ pub(crate) struct Got {
     pub(crate) told: Vec<String>,
     series: BTreeMap<SeriesId, u64>,
     publishers: BTreeMap<u16, Pace>,
-    /// Milliseconds from the making of an event until it came, at most.
-    pub(crate) slowest_ms: i64,
 }
 
 /// When events of one publisher came.
@@ -30,16 +27,15 @@ struct Pace {
 }
 
 impl Got {
-    pub(crate) fn take(&mut self, event: &Event, now_ms: i64) {
-        let Some(mark) = Mark::read(event.content()) else { return };
+    /// An event came, which has this place in its series.
+    pub(crate) fn take(&mut self, mark: Mark, (series, sequence): (SeriesId, u64)) {
         if !self.marks.insert(mark) {
             self.doubled.push(mark);
         }
-        match self.series.insert(event.series(), event.sequence()) {
-            Some(before) if before >= event.sequence() => self.reordered.push(mark),
+        match self.series.insert(series, sequence) {
+            Some(before) if before >= sequence => self.reordered.push(mark),
             _ => {}
         }
-        self.slowest_ms = self.slowest_ms.max(now_ms - event.timestamp());
         let now = Instant::now();
         let pace =
             self.publishers.entry(mark.publisher).or_insert(Pace { last: now, widest: Duration::ZERO });
@@ -52,7 +48,6 @@ impl Got {
         for pace in self.publishers.values_mut() {
             pace.widest = Duration::ZERO;
         }
-        self.slowest_ms = 0;
     }
 
     /// The longest time for which nothing came of a publisher that went on, as of now, and of which.
@@ -96,4 +91,53 @@ pub(crate) fn check_history(history: &[Mark], whose: &str) {
 
 fn first(marks: &[Mark]) -> &[Mark] {
     &marks[..marks.len().min(5)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(number: u64) -> Mark {
+        Mark { publisher: 1, number }
+    }
+
+    fn came(places: &[(u64, u64, u64)]) -> Got {
+        let mut got = Got::default();
+        for (number, series, sequence) in places {
+            got.take(mark(*number), (SeriesId(*series), *sequence));
+        }
+        got
+    }
+
+    #[test]
+    fn what_came_once_and_in_order_is_well_though_series_mix() {
+        let got = came(&[(0, 7, 0), (5, 8, 0), (1, 7, 1), (6, 8, 1)]);
+        got.check("all");
+        check_lost(&BTreeMap::from([(mark(0), 1), (mark(6), 1)]), &got.marks, "all");
+        check_history(&[mark(0), mark(1), mark(5)], "all");
+    }
+
+    #[test]
+    #[should_panic(expected = "1 doubled")]
+    fn an_event_that_came_twice_is_seen() {
+        came(&[(0, 7, 0), (0, 8, 0)]).check("it");
+    }
+
+    #[test]
+    #[should_panic(expected = "1 reordered")]
+    fn an_event_behind_a_later_one_of_its_series_is_seen() {
+        came(&[(1, 7, 1), (0, 7, 0)]).check("it");
+    }
+
+    #[test]
+    #[should_panic(expected = "1 acked events are lost")]
+    fn an_acked_event_that_did_not_come_is_seen() {
+        check_lost(&BTreeMap::from([(mark(0), 1), (mark(1), 1)]), &came(&[(0, 7, 0)]).marks, "it");
+    }
+
+    #[test]
+    #[should_panic(expected = "came after")]
+    fn a_history_in_a_wrong_order_is_seen() {
+        check_history(&[mark(1), mark(0)], "it");
+    }
 }

@@ -23,7 +23,7 @@ async fn a_broker_whose_disk_was_wiped_is_rebuilt_by_itself() {
     let (near, far) = (brokers.client(1).await, brokers.client(4).await);
     sees(&near, at).await;
     sees(&far, at).await;
-    let mut publishers = Publishers::start([(1, near.clone()), (4, far.clone())], at);
+    let publishers = Publishers::start([(1, near.clone()), (4, far.clone())], at);
     await_until("events", || publishers.sent().acked.len() > 400).await;
 
     brokers.kill(4);
