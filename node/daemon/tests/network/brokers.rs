@@ -33,7 +33,8 @@ pub(crate) struct Brokers {
 }
 
 struct Process {
-    pid: u32,
+    /// `None` when it was killed.
+    pid: Option<u32>,
     /// What this test has started; `mainstem dev` has the rest.
     own: Option<(Child, ChildStdin)>,
 }
@@ -64,7 +65,7 @@ impl Brokers {
         let dev = Node::started(command, folder);
         let pid = |number| {
             let text = fs::read_to_string(folder.join(format!("dev/broker-{number}/pid"))).unwrap();
-            Process { pid: text.trim().parse().unwrap(), own: None }
+            Process { pid: Some(text.trim().parse().unwrap()), own: None }
         };
         Self {
             dev,
@@ -133,10 +134,12 @@ impl Brokers {
     pub(crate) fn kill(&mut self, number: u16) {
         let lock = File::open(self.folder(number).join("store/lock")).unwrap();
         let process = self.process(number);
-        signal(process.pid, "KILL");
+        signal(process.pid.unwrap(), "KILL");
         if let Some((mut child, _)) = process.own.take() {
             child.wait().unwrap();
         }
+        // From here on the number may be another's.
+        process.pid = None;
         // Held as long as the process lives.
         await_sync("the end of a killed broker", || lock.try_lock().is_ok());
     }
@@ -148,7 +151,7 @@ impl Brokers {
         fs::remove_file(folder.join("connection.json")).unwrap();
         let started = spawn(&folder);
         let process = self.process(number);
-        process.pid = started.0.id();
+        process.pid = Some(started.0.id());
         process.own = Some(started);
     }
 
@@ -160,12 +163,12 @@ impl Brokers {
 
     /// Stops it where it stands.
     pub(crate) fn pause(&mut self, number: u16) {
-        signal(self.process(number).pid, "STOP");
+        signal(self.process(number).pid.unwrap(), "STOP");
     }
 
     /// Lets it go on.
     pub(crate) fn resume(&mut self, number: u16) {
-        signal(self.process(number).pid, "CONT");
+        signal(self.process(number).pid.unwrap(), "CONT");
     }
 
     fn process(&mut self, number: u16) -> &mut Process {
@@ -192,7 +195,7 @@ impl Brokers {
     pub(crate) fn take(&mut self, number: u16) {
         assert_eq!(usize::from(number), self.others.len() + 2);
         let own = spawn(&self.folder(number));
-        self.others.push(Process { pid: own.0.id(), own: Some(own) });
+        self.others.push(Process { pid: Some(own.0.id()), own: Some(own) });
     }
 
     /// Ends all of them in disorder.
@@ -227,11 +230,11 @@ impl Drop for Brokers {
     fn drop(&mut self) {
         // IMPORTANT: also those that are stopped: they would not see the end of their input.
         for process in &mut self.others {
-            match &mut process.own {
-                Some((child, _)) => drop((child.kill(), child.wait())),
-                // After its end its number may be another's, so only while the first one waits for it.
-                None if self.dev.is_running() => signal(process.pid, "KILL"),
-                None => {}
+            match (&mut process.own, process.pid) {
+                (Some((child, _)), _) => drop((child.kill(), child.wait())),
+                // Once the first one is gone the number may be another's.
+                (None, Some(pid)) if self.dev.is_running() => signal(pid, "KILL"),
+                (None, _) => {}
             }
         }
     }

@@ -3,7 +3,7 @@ use crate::{
     load::{Mark, Publishers, Subscriber},
     process::{OWNER, now_ms, public_stream},
     reader::history,
-    strike::Strikes,
+    strike::{Kind, Strikes},
     tally::{check_history, check_lost},
 };
 use futures_util::future::join_all;
@@ -74,9 +74,14 @@ async fn what_two_brokers_have_made_durable_is_neither_lost_nor_doubled_nor_reor
         let others = subscribers.iter().filter(|(number, _)| **number != strike.broker);
         let gaps = others.map(|(number, subscriber)| (subscriber.got().widest(strike.broker), *number));
         let ((gap, publisher), at_broker) = gaps.max().unwrap_or_default();
+        let (there, _) = subscribers[&strike.broker].got().widest(strike.broker);
+        assert!(
+            strike.kind == Kind::Kill || there >= strike.length / 2,
+            "{when}: it heard others all the time"
+        );
         (slowest, widest) = (slowest.max(equal), widest.max(gap));
         println!(
-            "round {round}: {strike}: {} acked in it; up after {up:?}, equal after {times:?}, longest silence elsewhere {gap:?}, of {publisher} at {at_broker}",
+            "round {round}: {strike}: {} acked in it; up after {up:?}, equal after {times:?}, longest silence there {there:?}, elsewhere {gap:?}, of {publisher} at {at_broker}",
             due.len(),
         );
     }
