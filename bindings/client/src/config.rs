@@ -208,7 +208,8 @@ impl ChainConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishConfig {
     /// What a receipt waits for. At more than one broker (`Ack::new(AckLevel::Durable, 2)`) it has effect in a network of
-    /// several brokers; one that has fewer replicas of the partition refuses, and the publisher fails.
+    /// several brokers; one that has fewer replicas of the partition refuses, and the publisher fails. While fewer than so many
+    /// of them answer it waits and sends again.
     pub ack: Ack,
     /// Events of one batch.
     pub batch_events_max: usize,
@@ -224,7 +225,7 @@ pub struct PublishConfig {
     /// them in a crash. What has become older than the broker's clock allows is not taken again: `flush` tells, and the
     /// publisher goes on with another series.
     pub retained_bytes_max: usize,
-    /// How long to wait before sending again what an overloaded broker refused.
+    /// How long to wait before sending again what an overloaded broker refused, or what too few brokers have kept in time.
     pub overload_backoff: Duration,
 }
 

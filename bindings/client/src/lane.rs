@@ -293,7 +293,8 @@ impl Lane {
         let is_first =
             state.items.iter().position(|item| !item.acked) == usize::try_from(serial - state.first).ok();
         match error.code {
-            // It may be kept all the same, or will be: whoever has it says so when it comes again.
+            // The brokers that are to keep it are behind, too few of them answer, or they do not know yet that it is theirs:
+            // they may have it all the same.
             Some(Code::Overloaded | Code::TooFewCopies | Code::NotAssigned) => {
                 state.rewinding = true;
                 state.delay = true;

@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// For another broker of its network.
-    fn config_of(&self, profile: &Value, key: &str) -> ClientConfig {
+    pub(crate) fn config_of(&self, profile: &Value, key: &str) -> ClientConfig {
         let deployment = self.deployment();
         let mut broker: Broker = profile["broker"].as_str().unwrap().parse().unwrap();
         broker.pin = Some(profile["pin"].as_str().unwrap().parse().unwrap());
