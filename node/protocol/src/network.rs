@@ -11,9 +11,7 @@ pub(crate) struct Network {
     /// `None`: this broker is alone and carries everything.
     assignment: Option<Arc<Assignment>>,
     owners: BTreeMap<Shard, Owners>,
-    /// When the first assignment came.
-    began_at: i64,
-    /// The log was empty then.
+    /// The log was empty when the first assignment came.
     blank: bool,
 }
 
@@ -25,6 +23,8 @@ struct Owners {
     before: Option<Arc<[Address]>>,
     /// When this broker was given the shard, milliseconds; `None` if it was not.
     since: Option<i64>,
+    /// It had nothing of it then, and does not serve it yet.
+    new: bool,
 }
 
 impl Network {
@@ -40,8 +40,14 @@ impl Network {
     /// Whether what others have of a partition fills up history here, and nobody is to be told of it as news: the partition is
     /// new to this broker.
     pub(crate) fn is_new(&self, at: StreamPartition) -> bool {
-        let since = self.shard(at).and_then(|owners| owners.since);
-        since.is_some_and(|since| self.blank || since > self.began_at)
+        self.shard(at).is_some_and(|owners| owners.new)
+    }
+
+    /// This broker serves what it is to keep: what others have beyond that is news from now on.
+    pub(crate) fn serve(&mut self) {
+        for owners in self.owners.values_mut() {
+            owners.new = false;
+        }
     }
 
     pub(crate) const fn me(&self) -> Address {
@@ -55,9 +61,7 @@ impl Network {
     /// Another assignment counts from now on.
     pub(crate) fn assign(&mut self, assignment: Arc<Assignment>, now: i64) {
         let before = self.assignment.replace(assignment.clone());
-        if before.is_none() {
-            self.began_at = now;
-        }
+        let new = self.blank || before.is_some();
         let old = std::mem::take(&mut self.owners);
         for shard in assignment.shards.shards() {
             let brokers: Arc<[Address]> = assignment.brokers(shard).into();
@@ -66,7 +70,7 @@ impl Network {
             let grown = before.as_ref().filter(|before| before.shards <= assignment.shards);
             let was = grown.and_then(|before| old.get(&Shard(shard.0 & (before.shards.number() - 1))));
             let owners = match was {
-                None => Owners { brokers, before: None, since: mine.then_some(now) },
+                None => Owners { brokers, before: None, since: mine.then_some(now), new: mine && new },
                 Some(was) => Owners {
                     before: if was.brokers == brokers {
                         was.before.clone()
@@ -79,6 +83,7 @@ impl Network {
                         Some(before.into())
                     },
                     since: if mine { was.since.or(Some(now)) } else { None },
+                    new: mine && (was.new || was.since.is_none()),
                     brokers,
                 },
             };

@@ -187,6 +187,7 @@ impl Node {
         parts.handle(event, cx);
         parts.settle(cx);
         if cx.ready && !was_ready {
+            cx.network.serve();
             parts.delivery.handle_ready(cx);
         }
         if cx.whole && !was_whole {

@@ -439,11 +439,13 @@ impl Repair {
         }
         let Some(pull) = self.pulls.remove(&number) else { return };
         let series = pull.series;
-        // IMPORTANT: one that does not have all that it is to keep may have begun the series in the middle. To leap there would
-        // leave a hole that is never looked for again; at the beginning of a series it is.
-        let believed = pull.past
-            || cx.peers.hello(peer).is_some_and(|hello| hello.ready)
-            || ingest.head(&series, cx) == Some(SeriesHead::START);
+        // IMPORTANT: who only follows the partition, or does not have all that it is to keep, may have begun the series in the
+        // middle. To leap there would leave a hole that is never looked for again; while this broker fills up, it is.
+        let at = series.stream_partition;
+        let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
+        let begins = pull.past || (looks_again && ingest.head(&series, cx) == Some(SeriesHead::START));
+        let is_ready = cx.peers.hello(peer).is_some_and(|hello| hello.ready);
+        let believed = cx.network.is_keeper(peer, at) && (is_ready || begins);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         behind.aged |= pull.by_age;

@@ -99,7 +99,7 @@ impl Driver {
                         self.handle(InEvent::Publish { session, request, ack, batch });
                     }
                     Some(Input::Event(event)) => self.handle(event),
-                    Some(Input::Manage(_)) => {}
+                    Some(Input::Manage(_) | Input::Network(_)) => {}
                     None => return,
                 },
             }
