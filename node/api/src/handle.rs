@@ -1,4 +1,4 @@
-use crate::session::now_ms;
+use crate::{NetworkSeen, session::now_ms};
 use mainstem_model::{Address, Batch, Code, Grant, Network, Refusal, Registry, Right, StreamId, Verifier};
 use mainstem_protocol::{InEvent, ServerMessage, SessionId};
 use std::sync::{
@@ -23,6 +23,8 @@ pub enum Input {
     Event(InEvent),
     /// Something to be done on the chain in the name of an identity of this node.
     Manage(Manage),
+    /// Somebody asks how the network looks from here.
+    Network(oneshot::Sender<Arc<NetworkSeen>>),
 }
 
 /// A change on the chain that a light client asks for; the node signs the transaction with `identity`'s key.
@@ -191,6 +193,16 @@ impl NodeHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Input::Manage(Manage { identity, action, reply })).await?;
         answer.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    /// The network as the node sees it now, or saw it a moment ago.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN` when the driver is gone.
+    pub async fn network_seen(&self) -> Result<Arc<NetworkSeen>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Network(reply)).await?;
+        answer.await.map_err(|_| shutting_down())
     }
 
     async fn send(&self, input: Input) -> Result<(), Refusal> {

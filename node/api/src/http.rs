@@ -20,6 +20,7 @@ mod held;
 mod history;
 mod info;
 mod input;
+mod network;
 mod number;
 mod openapi;
 mod permissions;

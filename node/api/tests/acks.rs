@@ -156,7 +156,7 @@ async fn answer(mut inputs: mpsc::Receiver<Input>, asks: mpsc::UnboundedSender<(
                 };
                 outboxes[&session].send(told).unwrap();
             }
-            Input::Event(_) | Input::Manage(_) => {}
+            Input::Event(_) | Input::Manage(_) | Input::Network(_) => {}
         }
     }
 }

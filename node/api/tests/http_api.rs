@@ -65,6 +65,20 @@ async fn info_tells_the_network_and_every_limit() {
 }
 
 #[tokio::test]
+async fn a_broker_that_is_alone_tells_of_itself_only() {
+    let rig = Rig::start();
+    let told = rig.get("/network").await.json();
+    assert_eq!(told["broker"]["address"], http_support::NODE.to_string());
+    assert_eq!(told["broker"]["ready"], true);
+    assert_eq!((&told["broker"]["epoch"], &told["broker"]["replicas"]), (&json!(0), &json!(1)));
+    for list in ["peers", "kept", "links"] {
+        assert_eq!(told[list], json!([]), "{list}");
+    }
+    assert_eq!((&told["counts"]["peers"], &told["truncated"]), (&json!(0), &json!(false)));
+    assert_eq!(rig.get("/info").await.json()["limits"]["http"]["network_items_max"], 1_000);
+}
+
+#[tokio::test]
 async fn errors_have_one_body_on_every_way_of_going_wrong() {
     let rig = Rig::start();
     let check = async |method: &str, path: &str, expected: (u16, &str)| {
@@ -79,6 +93,7 @@ async fn errors_have_one_body_on_every_way_of_going_wrong() {
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     check("OPTIONS", "/info", (405, "METHOD_NOT_ALLOWED")).await;
     check("GET", "/info?x=1", (400, "INVALID_ARGUMENT")).await;
+    check("GET", "/network?x=1", (400, "INVALID_ARGUMENT")).await;
     check("GET", "/openapi.json?x=1", (400, "INVALID_ARGUMENT")).await;
     check("GET", "/streams?limit=0", (400, "INVALID_ARGUMENT")).await;
     check("GET", "/streams?limit=1001", (400, "INVALID_ARGUMENT")).await;

@@ -139,6 +139,7 @@ async fn t11_every_route_has_its_place_in_the_table_of_rights() {
     let grant = format!(r#"{{"user":"{}","permissions":["subscribe"]}}"#, bob());
     let table: &[(&str, String, &str, [u16; 4])] = &[
         ("GET", "/info".into(), "", [200, 200, 200, 200]),
+        ("GET", "/network".into(), "", [200, 200, 200, 200]),
         ("GET", "/openapi.json".into(), "", [200, 200, 200, 200]),
         ("GET", "/streams".into(), "", [200, 200, 200, 200]),
         ("POST", "/streams".into(), "{}", [401, 403, 201, 201]),

@@ -5,10 +5,12 @@ mod doctor;
 pub(crate) mod failure;
 mod http;
 mod identity;
+mod network;
 pub(crate) mod output;
 pub(crate) mod profile;
 mod progress;
 mod stream;
+mod table;
 pub(crate) mod time;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, error::ErrorKind};
@@ -114,6 +116,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: identity::IdentityCommand,
     },
+    Network(network::NetworkArgs),
     /// Check that everything a client or a node needs is there
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -216,6 +219,7 @@ async fn dispatch(Cli { globals, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => crate::replay::run(args, &globals).await,
         Command::Stream { command } => stream::run(command, &globals).await,
         Command::Identity { command } => identity::run(command, &globals).await,
+        Command::Network(args) => network::run(args, &globals).await,
         Command::Doctor(args) => doctor::run(args, &globals).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

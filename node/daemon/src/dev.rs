@@ -286,6 +286,9 @@ fn greet(running: &node::Running, rpc_url: &str, profile: &Path, others: &[Profi
         let (quic, http) = (&other.broker, other.http.as_deref().unwrap_or_default());
         text.push_str(&format!("  broker {}   {quic}  {http}\n", at + 2));
     }
+    if !others.is_empty() {
+        text.push_str("\n  `mainstem network` shows how they fare, with --watch anew each second.\n");
+    }
     crate::cli::say(&text);
 }
 

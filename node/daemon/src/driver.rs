@@ -4,7 +4,7 @@ use crate::{
     peer::{self, Peers, Taken},
     reader::Reader,
 };
-use mainstem_api::{Input, Manage};
+use mainstem_api::{Input, Manage, NetworkSeen};
 use mainstem_model::{Code, Refusal, Registry, RegistryChange};
 use mainstem_protocol::{Counters, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, WriteToken};
 use mainstem_store::{Completion, Write, Writer};
@@ -57,6 +57,8 @@ pub(crate) struct Driver {
     pub(crate) out: Vec<OutEvent>,
     /// Other brokers; `None` when the node is alone.
     pub(crate) peers: Option<Peers>,
+    /// What was last told of the network; until the next tick it is told again.
+    pub(crate) seen: Option<Arc<NetworkSeen>>,
 }
 
 /// Why the loop ended.
@@ -89,6 +91,7 @@ impl Driver {
                 _ = tick.tick() => {
                     self.handle(InEvent::Tick);
                     self.counters.send_replace(self.node.counters());
+                    self.seen = None;
                 }
                 Some(internal) = self.internal.recv() => {
                     if let Err(stopped) = self.handle_inside(internal) {
@@ -151,7 +154,22 @@ impl Driver {
                     drop(manage.reply.send(Err(refusal)));
                 }
             }
+            Input::Network(reply) => {
+                let seen = self.network_seen();
+                // Whoever asked may be gone.
+                drop(reply.send(seen));
+            }
         }
+    }
+
+    /// IMPORTANT: put together once a tick at most: everybody may ask for it, and it can be long.
+    fn network_seen(&mut self) -> Arc<NetworkSeen> {
+        let (node, peers) = (&self.node, self.peers.as_ref());
+        let look = || NetworkSeen {
+            status: node.network_status(now()),
+            connections: peers.map(Peers::connections).unwrap_or_default(),
+        };
+        self.seen.get_or_insert_with(|| Arc::new(look())).clone()
     }
 
     /// What is there from other brokers: their turn, however much comes from elsewhere.
@@ -274,29 +292,48 @@ mod tests {
     use mainstem_protocol::Config;
     use mainstem_store::{EventLog, MemoryLog, WriterConfig};
     use std::{future::poll_fn, task::Poll};
+    use tokio::sync::oneshot;
 
-    #[tokio::test]
-    async fn neither_time_nor_clients_wait_for_what_never_ends_inside() {
+    /// A driver that has not begun, and every way into it and out of it.
+    struct Rig {
+        driver: Driver,
+        tell: mpsc::UnboundedSender<Internal>,
+        inbox: mpsc::Sender<Input>,
+        counted: watch::Receiver<Counters>,
+        viewed: watch::Receiver<u64>,
+        registry: Arc<RwLock<Registry>>,
+    }
+
+    fn rig(config: Config) -> Rig {
         let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(1));
         let (tell, internal) = mpsc::unbounded_channel();
         let (inbox, inputs) = mpsc::channel(4);
-        let (manage, _managed) = mpsc::channel(1);
-        let (counters, mut counted) = watch::channel(Counters::default());
+        let (counters, counted) = watch::channel(Counters::default());
+        let (view, viewed) = watch::channel(0);
+        let registry = Arc::new(RwLock::new(Registry::default()));
         let driver = Driver {
-            // Whoever opens a session hears of it.
-            node: Node::new(Config { sessions_max: 0, ..Config::default() }, 1),
+            node: Node::new(config, 1),
             writer: Writer::spawn(log.clone(), WriterConfig::default(), |_| {}).unwrap(),
             reader: Reader::spawn(&crate::config::ReaderConfig::default(), log, tell.clone()).unwrap(),
             inputs,
             internal,
-            registry: Arc::default(),
-            view: watch::channel(0).0,
-            manage,
+            registry: registry.clone(),
+            view,
+            manage: mpsc::channel(1).0,
             counters,
             sessions: HashMap::new(),
             out: Vec::new(),
             peers: None,
+            seen: None,
         };
+        Rig { driver, tell, inbox, counted, viewed, registry }
+    }
+
+    #[tokio::test]
+    async fn neither_time_nor_clients_wait_for_what_never_ends_inside() {
+        // Whoever opens a session hears of it.
+        let Rig { driver, tell, inbox, mut counted, .. } =
+            rig(Config { sessions_max: 0, ..Config::default() });
         // Several times what is taken while the task has ten turns.
         for _ in 0..1_000_000 {
             tell.send(Internal::Chain(Vec::new(), None)).unwrap();
@@ -314,28 +351,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_block_is_shown_when_its_changes_are_and_not_before() {
-        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(1));
-        let (tell, internal) = mpsc::unbounded_channel();
-        let (_inbox, inputs) = mpsc::channel(1);
-        let (manage, _managed) = mpsc::channel(1);
-        let (counters, _counted) = watch::channel(Counters::default());
-        let (view, mut viewed) = watch::channel(0);
-        let registry = Arc::new(RwLock::new(Registry::default()));
-        let driver = Driver {
-            node: Node::new(Config::default(), 1),
-            writer: Writer::spawn(log.clone(), WriterConfig::default(), |_| {}).unwrap(),
-            reader: Reader::spawn(&crate::config::ReaderConfig::default(), log, tell.clone()).unwrap(),
-            inputs,
-            internal,
-            registry: registry.clone(),
-            view,
-            manage,
-            counters,
-            sessions: HashMap::new(),
-            out: Vec::new(),
-            peers: None,
+    async fn the_network_is_looked_at_once_a_tick_however_often_it_is_asked_for() {
+        let Rig { mut driver, inbox, mut counted, .. } = rig(Config::default());
+        let mut ask = || {
+            let (reply, mut answer) = oneshot::channel();
+            driver.handle_input(Input::Network(reply));
+            answer.try_recv().unwrap()
         };
+        let (first, second) = (ask(), ask());
+        assert!(Arc::ptr_eq(&first, &second), "it was put together again");
+        assert!(first.status.peers.is_empty() && first.connections.is_empty(), "it is alone");
+        counted.mark_unchanged();
+        let running = tokio::spawn(driver.run());
+        counted.changed().await.unwrap();
+        let (reply, answer) = oneshot::channel();
+        inbox.send(Input::Network(reply)).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &answer.await.unwrap()), "it is told again after the tick");
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn a_block_is_shown_when_its_changes_are_and_not_before() {
+        let Rig { driver, tell, inbox: _inbox, mut viewed, registry, .. } = rig(Config::default());
         let id = StreamId(Address([2; 20]));
         let record = StreamRecord {
             id,

@@ -12,6 +12,7 @@ mod network;
 mod node;
 mod operator;
 mod peer;
+mod peers_seen;
 mod reader;
 mod replay;
 mod retention;

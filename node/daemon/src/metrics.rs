@@ -5,7 +5,7 @@ use crate::{
     peer::{Counted, Lost},
 };
 use mainstem_overlay::{LaneMetrics, PeerMetrics};
-use mainstem_protocol::{Counters, Lane};
+use mainstem_protocol::{Counters, Lane, Misdeed};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -40,11 +40,11 @@ impl Collector for Broker {
             ("equivocations", "series frozen for two batches at one place", now.equivocations),
             ("copies_sent", "batches sent to other brokers to keep", now.copies_sent),
             ("batches_fed", "batches sent over links", now.batches_fed),
-            ("batches_unfed", "batches that links had no room for", now.batches_unfed),
+            ("batches_unfed", "batches that links had no room for and repair brings", now.batches_unfed),
             ("batches_repaired", "batches that came by repair", now.batches_repaired),
             ("batches_backfilled", "batches that came by repair and fill up history", now.batches_backfilled),
-            ("links_moved", "times that a link was moved to another broker", now.links_moved),
             ("peers_dropped", "times that another broker was dropped for what it did", now.peers_dropped),
+            ("links_moved", "times that a link was moved to another broker", now.links_moved),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);
@@ -59,24 +59,35 @@ impl Collector for Broker {
                 "bytes of batches on their way to subscribers",
                 now.delivery_queue_bytes,
             ),
-            ("ready", "1 if this broker has all that it is to keep", now.ready),
             ("peers_up", "other brokers there is a session with", now.peers_up),
             ("links_out", "partitions followed at other brokers", now.links_out),
             ("links_in", "links that other brokers have here", now.links_in),
             ("series_behind", "series of which other brokers have more", now.series_behind),
             ("parked_bytes", "bytes of batches that wait for those before them", now.parked_bytes),
             ("copies_waiting", "batches that wait for copies at other brokers", now.copies_waiting),
+            ("ready", "whether this broker has all that it is to keep", now.ready),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        let first = ConstCounter::new(0_u64);
-        let mut refused =
-            encoder.encode_descriptor("refused", "requests refused, by code", None, first.metric_type())?;
-        for (code, count) in &now.refused {
-            let labels = [("code", code.as_str())];
-            ConstCounter::new(*count).encode(refused.encode_family(&labels)?)?;
+        let by_code = [
+            ("refused", "requests refused, by code", &now.refused),
+            ("offers_refused", "batches of other brokers that were not kept, by code", &now.offers_refused),
+        ];
+        for (name, help, counts) in by_code {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (code, count) in counts {
+                let labels = [("code", code.as_str())];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "what other brokers did wrong, by kind";
+        let mut misdeeds = encoder.encode_descriptor("misdeeds", help, None, MetricType::Counter)?;
+        for kind in Misdeed::ALL {
+            let count = now.misdeeds.get(&kind).copied().unwrap_or(0);
+            let labels = [("kind", kind.as_str())];
+            ConstCounter::new(count).encode(misdeeds.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -225,19 +236,96 @@ mod tests {
 
     #[test]
     fn every_counter_and_every_code_of_refusal_is_shown() {
-        let mut counters = Counters { events_accepted: 7, sessions: 3, ..Counters::default() };
-        counters.refused.insert(Code::MissingPermission, 2);
+        // All of them, each with a number of its own: a field that is new does not compile until it is here.
+        let counters = Counters {
+            batches_accepted: 101,
+            events_accepted: 102,
+            bytes_accepted: 103,
+            batches_duplicate: 104,
+            batches_stored: 105,
+            batches_delivered: 106,
+            events_delivered: 107,
+            bytes_delivered: 108,
+            subscriptions_lagged: 109,
+            batches_damaged: 110,
+            equivocations: 111,
+            refused: [(Code::MissingPermission, 112)].into(),
+            copies_sent: 113,
+            batches_fed: 114,
+            batches_unfed: 115,
+            batches_repaired: 116,
+            batches_backfilled: 117,
+            offers_refused: [(Code::SeriesGap, 118)].into(),
+            misdeeds: [(Misdeed::Late, 119)].into(),
+            peers_dropped: 120,
+            links_moved: 121,
+            peers_up: 122,
+            links_out: 123,
+            links_in: 124,
+            series_behind: 125,
+            parked_bytes: 126,
+            copies_waiting: 127,
+            ready: 1,
+            sessions: 128,
+            subscriptions: 129,
+            write_queue_bytes: 130,
+            delivery_queue_bytes: 131,
+        };
         let (_send, receive) = watch::channel(counters);
         let (_chain, seen) = watch::channel(ChainSeen::new(9, Instant::now()));
         let text = Metrics::new(receive, seen).text();
-        for line in [
-            "mainstem_broker_events_accepted_total 7",
-            "mainstem_broker_sessions 3",
-            "mainstem_chain_head_number 9",
-            "mainstem_chain_answer_age_seconds 0",
-            "mainstem_broker_refused_total{code=\"MISSING_PERMISSION\"} 2",
-        ] {
-            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        let counters = [
+            "batches_accepted",
+            "events_accepted",
+            "bytes_accepted",
+            "batches_duplicate",
+            "batches_stored",
+            "batches_delivered",
+            "events_delivered",
+            "bytes_delivered",
+            "subscriptions_lagged",
+            "batches_damaged",
+            "equivocations",
+            "refused{code=\"MISSING_PERMISSION\"}",
+            "copies_sent",
+            "batches_fed",
+            "batches_unfed",
+            "batches_repaired",
+            "batches_backfilled",
+            "offers_refused{code=\"SERIES_GAP\"}",
+            "misdeeds{kind=\"late\"}",
+            "peers_dropped",
+            "links_moved",
+        ];
+        let gauges = [
+            "peers_up",
+            "links_out",
+            "links_in",
+            "series_behind",
+            "parked_bytes",
+            "copies_waiting",
+            "sessions",
+            "subscriptions",
+            "write_queue_bytes",
+            "delivery_queue_bytes",
+        ];
+        let mut expected = vec![
+            "mainstem_broker_ready 1".to_owned(),
+            "mainstem_broker_misdeeds_total{kind=\"unasked\"} 0".into(),
+            "mainstem_chain_head_number 9".into(),
+            "mainstem_chain_answer_age_seconds 0".into(),
+        ];
+        for (name, number) in counters.into_iter().zip(101..) {
+            let (name, labels) = name.split_at(name.find('{').unwrap_or(name.len()));
+            expected.push(format!("mainstem_broker_{name}_total{labels} {number}"));
+            assert!(text.contains(&format!("# HELP mainstem_broker_{name} ")), "{name} has no help");
+        }
+        for (name, number) in gauges.into_iter().zip(122..) {
+            expected.push(format!("mainstem_broker_{name} {number}"));
+            assert!(text.contains(&format!("# HELP mainstem_broker_{name} ")), "{name} has no help");
+        }
+        for line in expected {
+            assert!(text.contains(&format!("\n{line}\n")), "{line} is missing in:\n{text}");
         }
     }
 

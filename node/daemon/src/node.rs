@@ -8,7 +8,8 @@ use crate::{
     metrics::Metrics,
     network::{Network, Show},
     operator::Operator,
-    peer::Peers,
+    peer::{NetworkConfig, Peers},
+    peers_seen::{self, PeersSeen},
     reader::Reader,
     retention,
 };
@@ -94,6 +95,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     if let Some(first) = &first_network {
         show.show(first);
     }
+    let (tell_peers, peers_seen) = watch::channel(PeersSeen::default());
+    let keeping = peers_seen::keep(key.address(), wanted.clone(), counted.clone(), tell_peers);
     // One that is no broker of any network opens no port for others.
     let peers = if config.registration.enabled || wanted.borrow().is_some() {
         let verifier = handle.verifier().clone();
@@ -124,6 +127,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         sessions: HashMap::new(),
         out: Vec::new(),
         peers,
+        seen: None,
     };
     let removed = retention::Removed::default();
     removed.note(&changes);
@@ -141,6 +145,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let mut helpers = vec![
         tokio::spawn(follow(follower, poll, tell, (seen, show), removed.clone())),
         tokio::spawn(operator.run(managed)),
+        tokio::spawn(keeping),
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
     if config.registration.enabled {
@@ -177,8 +182,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let routes = http::router(handle, http_config.clone(), info, workers, publisher).merge(own_routes(
         metrics,
         counted,
-        chain,
-        config.chain.clone(),
+        (chain, config.chain.clone()),
+        (peers_seen, config.network.clone()),
     ));
     let mut quic_stopped = stopped.clone();
     let listeners = vec![
@@ -421,8 +426,8 @@ fn info(config: &Config, quic: SocketAddr, http: SocketAddr, pin: [u8; 32]) -> N
 fn own_routes(
     metrics: Metrics,
     counters: watch::Receiver<Counters>,
-    chain: watch::Receiver<ChainSeen>,
-    bounds: ChainConfig,
+    (chain, chain_bounds): (watch::Receiver<ChainSeen>, ChainConfig),
+    (peers, peer_bounds): (watch::Receiver<PeersSeen>, NetworkConfig),
 ) -> Router {
     let metrics = Arc::new(metrics);
     Router::new()
@@ -441,7 +446,9 @@ fn own_routes(
                 // The sender lives in the driver: without it nothing is taken in any more.
                 let alive = counters.has_changed().is_ok();
                 let trouble = if alive {
-                    chain.borrow().trouble(&bounds, Instant::now())
+                    let (chain, peers, now) = (*chain.borrow(), *peers.borrow(), Instant::now());
+                    // One is enough to act on; rights that may be old are the worse of them.
+                    chain.trouble(&chain_bounds, now).or_else(|| peers.trouble(&peer_bounds, now))
                 } else {
                     Some("the store has failed".to_owned())
                 };

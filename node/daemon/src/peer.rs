@@ -15,12 +15,12 @@ pub(crate) use counters::{Counted, Counters, Lost};
 
 use anyhow::Context;
 use mainstem_api::{
-    Workers,
+    PeerConnection, Workers,
     peer::{Unsendable, encode},
 };
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Assignment, Verifier};
-use mainstem_overlay::{Frame, Inbox, Incoming, Overlay, SendError};
+use mainstem_overlay::{Frame, Inbox, Incoming, Overlay, SendError, Transport};
 use mainstem_protocol::{InEvent, Lane, PeerFault, PeerMessage};
 use pipe::{Item, Pipe};
 use std::{
@@ -186,6 +186,27 @@ impl Peers {
         Counted { overlay: Arc::downgrade(&self.overlay), counters: self.counters.clone() }
     }
 
+    /// The way to each broker, whether there is a session with it or not.
+    pub(crate) fn connections(&self) -> BTreeMap<Address, PeerConnection> {
+        let mut ways: BTreeMap<_, PeerConnection> = BTreeMap::new();
+        if let Some(view) = self.view.borrow().as_ref() {
+            for (broker, endpoints) in &view.endpoints {
+                ways.entry(*broker).or_default().endpoints.clone_from(endpoints);
+            }
+        }
+        for (broker, its) in self.overlay.metrics().peers {
+            let way = ways.entry(broker).or_default();
+            way.transport = its.transport.map(transport_name);
+            way.rtt = its.rtt;
+            (way.queued_live_bytes, way.queued_bulk_bytes) = (its.live.queued_bytes, its.bulk.queued_bytes);
+        }
+        let now = Instant::now();
+        for (broker, until) in self.dropped.borrow().iter().filter(|(_, until)| **until > now) {
+            ways.entry(*broker).or_default().dropped = Some(*until - now);
+        }
+        ways
+    }
+
     /// Ends every session, and returns when the ports are free.
     pub(crate) async fn stop(self) {
         self.wanting.abort();
@@ -242,6 +263,14 @@ const fn overlay_lane(lane: Lane) -> mainstem_overlay::Lane {
     match lane {
         Lane::Live => mainstem_overlay::Lane::Live,
         Lane::Bulk => mainstem_overlay::Lane::Bulk,
+    }
+}
+
+const fn transport_name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Quic => "quic",
+        Transport::Tcp => "tcp",
+        Transport::Relayed => "relay",
     }
 }
 

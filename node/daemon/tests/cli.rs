@@ -229,6 +229,8 @@ fn a_dead_broker_and_a_dead_chain_exit_with_69() {
     let stream = "0x00000000000000000000000000000000000000ff";
     check(&run(folder.path(), &["stream", "show", stream]), 69);
     check(&run(folder.path(), &["stream", "search"]), 69);
+    check(&run(folder.path(), &["network"]), 69);
+    check(&run(folder.path(), &["network", "--watch"]), 69);
     check(&run(folder.path(), &["stream", "list-permissions", stream]), 69);
     // Without a key nothing can be published, and nothing of one's own be named.
     check(&run(folder.path(), &["stream", "publish", stream]), 64);
@@ -324,6 +326,7 @@ fn a_whole_walk_from_create_to_delete() {
     lends_its_name(&dev);
     reads_on_from_a_cursor(&dev);
     is_healthy(&dev);
+    shows_that_it_is_alone(&dev);
     leaves_no_connection_behind(&dev);
 
     check(&dev.run(&["stream", "delete", "/rooms"]), 0);
@@ -480,6 +483,45 @@ fn is_healthy(dev: &Dev) {
         let finding = findings.iter().find(|finding| finding["check"] == check).unwrap();
         assert_eq!(finding["status"], "ok", "{finding}");
     }
+}
+
+fn shows_that_it_is_alone(dev: &Dev) {
+    let told = json(&check(&dev.run(&["network", "--json"]), 0));
+    assert_eq!(told.len(), 1, "one object on one line");
+    assert_eq!(
+        (&told[0]["broker"]["ready"], &told[0]["peers"]),
+        (&Value::from(true), &serde_json::json!([]))
+    );
+    let shown = check(&dev.run(&["network"]), 0);
+    let address = told[0]["broker"]["address"].as_str().unwrap();
+    assert!(shown.starts_with(&format!("broker   {address}  ready\n")), "{shown}");
+    assert!(shown.contains("alone") && shown.ends_with("0 batches wait for copies\n"), "{shown}");
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// It goes on until it is told to end, and then has done what it was asked.
+#[test]
+fn a_watched_network_is_shown_again_and_again_until_interrupted() {
+    let dev = Dev::start();
+    let mut command = program(dev.folder.path(), &["network", "--watch", "--json"]);
+    // Ended with the test, also when that fails.
+    let mut watching = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!(json(&line)[0]["counts"]["peers"], 0, "{line}");
+    }
+    signal(&watching.0, "-INT");
+    assert_eq!(watching.0.wait().unwrap().code(), Some(0));
 }
 
 /// Commands that end close their connection: the node need not find out by the silence of 15 seconds.

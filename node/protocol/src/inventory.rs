@@ -1,7 +1,7 @@
 //! Comparing all that two brokers keep: by partition, then by ever smaller ranges of series, down to the heads that differ.
 
 use crate::{
-    OutEvent, PeerMessage, ReadToken, answers,
+    OutEvent, PeerMessage, ReadToken, answers, links,
     publish::{Context, Ingest},
     repair::Repair,
 };
@@ -28,10 +28,21 @@ struct Comparison {
     asks: BTreeMap<u64, Asked>,
     /// Reads of the own store for it.
     reads: usize,
+    /// What the other was when it said what it has.
+    other: Option<Other>,
     /// Everything was asked and answered.
     over: bool,
-    /// The other had all that it is to keep when this was over.
+    /// How the last one ended.
     done: Option<Done>,
+}
+
+/// What another broker says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Other {
+    /// It knows this epoch: it tells of what this broker is to keep by it.
+    knows: bool,
+    /// It has all that it is to keep.
+    ready: bool,
 }
 
 /// How a comparison ended.
@@ -39,6 +50,8 @@ struct Comparison {
 pub(crate) struct Done {
     pub(crate) epoch: u32,
     pub(crate) began_at: i64,
+    /// The other knew this epoch.
+    pub(crate) with_knowing: bool,
     /// The other had all that it is to keep.
     pub(crate) with_ready: bool,
 }
@@ -72,7 +85,8 @@ impl Inventory {
         };
         self.reads.retain(|_, (with, _)| *with != peer);
         let (asks, reads) = (BTreeMap::new(), 0);
-        let comparison = Comparison { epoch, begun_at: now, heard_at: now, asks, reads, over: false, done };
+        let (other, over) = (None, false);
+        let comparison = Comparison { epoch, begun_at: now, heard_at: now, asks, reads, other, over, done };
         self.with.insert(peer, comparison);
         self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after: None }, cx);
     }
@@ -133,6 +147,9 @@ impl Inventory {
         cx: &mut Context<'_>,
     ) {
         let Some(Asked::Inventory) = self.answered(peer, ask, cx) else { return };
+        if let Some(comparison) = self.with.get_mut(&peer) {
+            comparison.other = comparison.other.or(Some(look_at(peer, comparison.epoch, cx)));
+        }
         if let (true, Some((last, _))) = (more, partitions.last()) {
             let after = Some(*last);
             self.ask(peer, Asked::Inventory, |ask| PeerMessage::Inventory { ask, after }, cx);
@@ -154,8 +171,8 @@ impl Inventory {
     ) {
         let Some((peer, Own::Digests(theirs))) = self.was_read(read) else { return };
         for ((at, digest), own) in theirs.into_iter().zip(result.unwrap_or_default()) {
-            // Equal heads say nothing where this broker may have begun series in the middle, as a reader.
-            if digest != own || cx.fills_up(at) {
+            // Equal heads say nothing of where series begin.
+            if digest != own || cx.may_lack_past(at) {
                 let range = whole(at);
                 self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
             }
@@ -175,10 +192,10 @@ impl Inventory {
         let Some(Asked::Range) = self.answered(peer, ask, cx) else { return };
         match summary {
             HeadsSummary::Heads(heads) => {
-                let kept =
-                    heads.into_iter().filter(|(series, _)| cx.network.is_kept(series.stream_partition));
-                let kept: Vec<_> = kept.collect();
-                repair.claim(kept, peer, true, ingest, cx);
+                let wanted = |at| cx.network.is_kept(at) || links::is_fed_by(peer, at, cx);
+                let heads: Vec<_> =
+                    heads.into_iter().filter(|(series, _)| wanted(series.stream_partition)).collect();
+                repair.claim(heads, peer, true, ingest, cx);
             }
             HeadsSummary::Parts(parts) => {
                 for (range, digest) in parts.into_iter().take(answers::RANGE_PARTS) {
@@ -201,7 +218,7 @@ impl Inventory {
             Ok(HeadsSummary::Parts(parts)) => parts.first().map(|(_, digest)| *digest).unwrap_or_default(),
             _ => HeadsDigest::default(),
         };
-        if own != theirs || cx.fills_up(range.at) {
+        if own != theirs || cx.may_lack_past(range.at) {
             self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
         }
     }
@@ -214,15 +231,23 @@ impl Inventory {
             let answered = comparison.asks.is_empty() && comparison.reads == 0;
             if !comparison.over && answered && repair.is_settled(*peer) {
                 comparison.over = true;
-                let with_ready =
-                    cx.peers.hello(*peer).is_some_and(|hello| hello.ready && hello.epoch >= comparison.epoch);
+                let other = look_at(*peer, comparison.epoch, cx);
+                let with_knowing = comparison.other.is_some_and(|first| first.knows);
+                let with_ready = comparison.other.is_some_and(|first| first.ready) && other.ready;
                 let (epoch, began_at) = (comparison.epoch, comparison.begun_at);
-                comparison.done = Some(Done { epoch, began_at, with_ready });
+                comparison.done = Some(Done { epoch, began_at, with_knowing, with_ready });
             }
+            // It has more to tell than then.
+            let other = look_at(*peer, comparison.epoch, cx);
+            let news = comparison.over
+                && !cx.whole
+                && comparison.done.is_some_and(|done| {
+                    (other.knows && !done.with_knowing) || (other.ready && !done.with_ready)
+                });
             let stuck = !comparison.over && !answered && now - comparison.heard_at >= cx.config.pull_wait_ms;
             let wait = if cx.ready { cx.config.compare_ms } else { cx.config.compare_unready_ms };
             let old = comparison.over && now - comparison.begun_at >= wait;
-            if stuck || old || comparison.epoch != cx.network.epoch() {
+            if stuck || old || news || comparison.epoch != cx.network.epoch() {
                 comparison.over = true;
                 again.push(*peer);
             }
@@ -231,6 +256,12 @@ impl Inventory {
             self.begin(peer, cx);
         }
     }
+}
+
+/// What a broker says of itself, as of an epoch.
+fn look_at(peer: Address, epoch: u32, cx: &Context<'_>) -> Other {
+    let hello = cx.peers.hello(peer).filter(|hello| hello.epoch >= epoch);
+    Other { knows: hello.is_some(), ready: hello.is_some_and(|hello| hello.ready) }
 }
 
 fn whole(at: StreamPartition) -> SeriesRange {

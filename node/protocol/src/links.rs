@@ -265,12 +265,13 @@ pub(crate) fn handle_follow(
     since_ms: u64,
     cx: &mut Context<'_>,
 ) {
-    let (kept, me) = (cx.network.is_kept(at), cx.network.me());
+    let kept = cx.network.is_kept(at);
     with(cx, |links, cx| {
-        let refusal = if !kept {
-            Refusal::new(Code::NotAssigned, format!("{at} is not assigned to {me}"))
+        if !kept {
+            not_assigned(peer, at, cx);
         } else if links.followers_len >= cx.config.followers_max && !links.is_follower(peer, at) {
-            Refusal::new(Code::LimitReached, "this broker has as many links as it takes")
+            let refusal = Refusal::new(Code::LimitReached, "this broker has as many links as it takes");
+            not_followed(peer, at, refusal, cx);
         } else {
             let followers = links.followers.entry(at).or_default();
             if !followers.contains_key(&peer) {
@@ -278,10 +279,8 @@ pub(crate) fn handle_follow(
             }
             // What was on its way is not waited for.
             followers.insert(peer, Follower { full, on_its_way: 0 });
-            return cx.tell(peer, PeerMessage::Followed { at, full });
-        };
-        let instead = cx.network.keepers(at).filter(|keeper| *keeper != me && *keeper != peer).collect();
-        cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead });
+            cx.tell(peer, PeerMessage::Followed { at, full });
+        }
     });
     if kept {
         let after = cx.now.up_ms.saturating_sub(i64::try_from(since_ms).unwrap_or(i64::MAX));
@@ -293,6 +292,17 @@ pub(crate) fn handle_follow(
             .collect();
         cx.tell(peer, PeerMessage::Heads { heads });
     }
+}
+
+fn not_assigned(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
+    let refusal = Refusal::new(Code::NotAssigned, format!("{at} is not assigned to {}", cx.network.me()));
+    not_followed(peer, at, refusal, cx);
+}
+
+fn not_followed(peer: Address, at: StreamPartition, refusal: Refusal, cx: &mut Context<'_>) {
+    let me = cx.network.me();
+    let instead = cx.network.keepers(at).filter(|keeper| *keeper != me && *keeper != peer).collect();
+    cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead });
 }
 
 /// Another broker has seen enough.
@@ -415,8 +425,17 @@ pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
     });
 }
 
-/// Time has passed: silent brokers are left, and partitions that nobody reads. Gives those that are left.
+/// Time has passed: silent brokers are left, and partitions that nobody reads; followers of what is not kept here any more
+/// are told so.
 pub(crate) fn handle_tick(cx: &mut Context<'_>) {
+    let over: Vec<_> = cx.links.followers.keys().copied().filter(|at| !cx.network.is_kept(*at)).collect();
+    for at in over {
+        let followers = cx.links.followers.remove(&at).unwrap_or_default();
+        cx.links.followers_len -= followers.len();
+        for peer in followers.into_keys() {
+            not_assigned(peer, at, cx);
+        }
+    }
     with(cx, |links, cx| {
         let now = cx.now.up_ms;
         links.following.retain(|at, following| {
@@ -430,7 +449,9 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
             }
             let silent = |link: &Link| {
                 let heard = cx.peers.heard_at(link.peer).max(link.asked_at);
-                now - heard >= cx.config.silence_ms
+                // One that does not keep the partition any more is told nothing new of it.
+                !cx.network.is_keeper(link.peer, *at)
+                    || now - heard >= cx.config.silence_ms
                     || (!link.stands && now - link.asked_at >= cx.config.silence_ms)
             };
             let silent: BTreeSet<Address> = [following.full, following.heads]

@@ -21,7 +21,7 @@ pub(crate) struct Network {
 #[derive(Clone, Debug)]
 struct Owners {
     brokers: Arc<[Address]>,
-    /// Those of the assignment before, if they were others. They go on until the new ones have what they have.
+    /// Those of the assignments before, if they were others. They go on until the new ones have what they have.
     before: Option<Arc<[Address]>>,
     /// When this broker was given the shard, milliseconds; `None` if it was not.
     since: Option<i64>,
@@ -71,7 +71,12 @@ impl Network {
                     before: if was.brokers == brokers {
                         was.before.clone()
                     } else {
-                        Some(was.brokers.clone())
+                        // IMPORTANT: those before them too, if they are not released yet: they may be the only ones to have all.
+                        let mut before = was.brokers.to_vec();
+                        let older = was.before.iter().flat_map(|older| older.iter());
+                        before.extend(older.filter(|broker| !was.brokers.contains(broker)));
+                        before.retain(|broker| assignment.members.contains_key(broker));
+                        Some(before.into())
                     },
                     since: if mine { was.since.or(Some(now)) } else { None },
                     brokers,
@@ -95,9 +100,11 @@ impl Network {
         }
     }
 
-    /// The other owners of each shard that is this broker's, with when it became so.
-    pub(crate) fn mine(&self) -> impl Iterator<Item = (&[Address], i64)> {
-        self.owners.values().filter_map(|owners| Some((&*owners.brokers, owners.since?)))
+    /// The shards that are this broker's: their owners, those before them who have not been released, and when it was given them.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&[Address], &[Address], i64)> {
+        self.owners.values().filter_map(|owners| {
+            Some((&*owners.brokers, owners.before.as_deref().unwrap_or_default(), owners.since?))
+        })
     }
 
     /// The assignment in force.
@@ -152,6 +159,12 @@ impl Network {
     /// Whether a broker keeps a partition, or did until the owners have taken over.
     pub(crate) fn is_keeper(&self, broker: Address, at: StreamPartition) -> bool {
         self.keepers(at).any(|keeper| keeper == broker)
+    }
+
+    /// The other brokers of the network.
+    pub(crate) fn others(&self) -> impl Iterator<Item = Address> {
+        let members = self.assignment.iter().flat_map(|assignment| assignment.members.keys());
+        members.copied().filter(|member| *member != self.me)
     }
 
     /// Whether a broker is one of the network.

@@ -31,8 +31,10 @@ pub struct Node {
     /// Who once could publish to a stream and cannot now; what was taken in then is repaired all the same.
     former: BTreeSet<(StreamId, Address)>,
     network: Network,
-    /// It has all that it is to keep.
+    /// It serves what it is to keep.
     ready: bool,
+    /// It has all that it is to keep; until then others are told that it is not ready, even if it serves what it has.
+    whole: bool,
     sessions: Sessions,
     ingest: Ingest,
     delivery: Delivery,
@@ -45,8 +47,9 @@ pub struct Node {
     answers: Answers,
     counters: Counters,
     next_read: u64,
-    /// Others were told that it is ready.
+    /// Readers here, and others, were told that it is ready.
     told_ready: bool,
+    told_whole: bool,
 }
 
 /// The parts that handle events, beside the [`Context`] that they share.
@@ -72,6 +75,7 @@ impl Node {
             former: BTreeSet::new(),
             network: Network::default(),
             ready: true,
+            whole: true,
             sessions: Sessions::default(),
             peers: Peers::default(),
             copies: Copies::default(),
@@ -83,6 +87,7 @@ impl Node {
             counters: Counters::default(),
             next_read: 0,
             told_ready: true,
+            told_whole: true,
         }
     }
 
@@ -115,7 +120,7 @@ impl Node {
         self.ingest.series_len()
     }
 
-    /// Whether it has all that it is to keep, as far as it knows.
+    /// Whether it serves what it is to keep: it has all of that, as far as it knows, or has looked for long enough.
     pub const fn is_ready(&self) -> bool {
         self.ready
     }
@@ -172,8 +177,8 @@ impl Node {
         } else if let InEvent::Tick = &event {
             self.look_whether_ready(now);
         }
-        let was_ready = self.told_ready;
-        self.told_ready = self.ready;
+        let was_ready = mem::replace(&mut self.told_ready, self.ready);
+        let was_whole = mem::replace(&mut self.told_whole, self.whole);
         let (mut parts, mut cx) = self.split(now, out);
         let cx = &mut cx;
         if let Some(stream) = changed {
@@ -183,6 +188,8 @@ impl Node {
         parts.settle(cx);
         if cx.ready && !was_ready {
             parts.delivery.handle_ready(cx);
+        }
+        if cx.whole && !was_whole {
             let peers: Vec<_> = cx.peers.up().collect();
             for peer in peers {
                 hello(peer, parts.log, cx);
@@ -201,26 +208,39 @@ impl Node {
 
     fn assign(&mut self, assignment: &Arc<Assignment>, now: Now) {
         self.network.assign(assignment.clone(), now.up_ms);
+        let given = self.network.given().any(|(.., since)| since == now.up_ms);
+        self.ready &= !given;
+        self.whole &= !given;
         let network = &self.network;
-        self.ready &= !network.mine().any(|(_, since)| since == now.up_ms);
         self.peers.retain(|peer| network.knows(peer));
     }
 
-    /// Whether for each shard somebody who keeps it too was compared with since this broker was given it.
+    /// Whether this broker has got, for each shard that it is to keep, what others have of it.
     fn look_whether_ready(&mut self, now: Now) {
-        if self.network.is_alone() || self.ready {
+        if self.network.is_alone() || (self.ready && self.whole) {
             return;
         }
-        let me = self.network.me();
-        self.ready = self.network.mine().all(|(owners, since)| {
-            let mut others = owners.iter().filter(|owner| **owner != me).peekable();
-            if others.peek().is_none() || now.up_ms - since >= self.config.ready_after_ms {
-                return true;
-            }
-            let done = |owner: &&Address| self.inventory.done(**owner).filter(|done| done.began_at >= since);
-            let with_ready = others.clone().any(|owner| done(&owner).is_some_and(|done| done.with_ready));
-            with_ready || others.all(|owner| done(&owner).is_some())
-        });
+        let up: Vec<_> = self.peers.up().collect();
+        let done = |peer: &Address, since| self.inventory.done(*peer).filter(|done| done.began_at >= since);
+        // From one that has all; or from everybody there is, as those who kept the shard before may not be known any more.
+        let has_all = |keepers: &[Address], owners: &[Address], since| {
+            keepers.iter().any(|keeper| done(keeper, since).is_some_and(|done| done.with_ready))
+                || owners
+                    .iter()
+                    .chain(&up)
+                    .all(|peer| done(peer, since).is_some_and(|done| done.with_knowing))
+        };
+        let (mut whole, mut ready) = (true, true);
+        for (owners, before, since) in self.network.given() {
+            let me = self.network.me();
+            let owners: Vec<_> = owners.iter().copied().filter(|owner| *owner != me).collect();
+            let keepers: Vec<_> = owners.iter().chain(before).copied().collect();
+            let has_all = keepers.is_empty() || has_all(&keepers, &owners, since);
+            whole &= has_all;
+            ready &= has_all || now.up_ms - since >= self.config.ready_after_ms;
+        }
+        self.whole |= whole;
+        self.ready |= ready;
     }
 
     fn split<'a>(&'a mut self, now: Now, out: &'a mut Vec<OutEvent>) -> (Parts<'a>, Context<'a>) {
@@ -232,6 +252,7 @@ impl Node {
             former: &self.former,
             network: &mut self.network,
             ready: self.ready,
+            whole: self.whole,
             sessions: &mut self.sessions,
             counters: &mut self.counters,
             peers: &mut self.peers,
@@ -378,7 +399,9 @@ impl Parts<'_> {
         known.heard_at = now;
         let Self { ingest, repair, inventory, answers, .. } = self;
         match message {
-            PeerMessage::Hello { log, epoch, ready } => known.hello = Some(Hello { log, epoch, ready }),
+            PeerMessage::Hello { log, epoch, ready } => {
+                known.hello = Some(Hello { log, epoch, ready });
+            }
             PeerMessage::Store { durable, batch } => {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);
             }
@@ -505,7 +528,7 @@ impl Parts<'_> {
         links::handle_tick(cx);
         let peers: Vec<_> = cx.peers.up().collect();
         let epoch = cx.network.epoch();
-        let (me, ready) = (cx.network.me(), cx.ready);
+        let (me, ready) = (cx.network.me(), cx.whole);
         let all = cx.peers.ready_since(epoch);
         cx.network.release(|broker| if broker == me { ready } else { all.contains(&broker) });
         for peer in peers {
@@ -525,7 +548,7 @@ const fn stream_of(change: &RegistryChange) -> Option<StreamId> {
 
 /// Tells a broker what this one is.
 fn hello(peer: Address, log: u64, cx: &mut Context<'_>) {
-    let (epoch, ready, now) = (cx.network.epoch(), cx.ready, cx.now.up_ms);
+    let (epoch, ready, now) = (cx.network.epoch(), cx.whole, cx.now.up_ms);
     if let Some(known) = cx.peers.find(peer) {
         known.greeted_at = now;
     }

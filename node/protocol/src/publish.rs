@@ -149,8 +149,10 @@ pub(crate) struct Context<'a> {
     pub(crate) copies: &'a mut Copies,
     pub(crate) links: &'a mut Links,
     pub(crate) changes: &'a mut Changes,
-    /// This broker has all that it is to keep.
+    /// This broker serves what it is to keep.
     pub(crate) ready: bool,
+    /// It has all of that.
+    pub(crate) whole: bool,
     pub(crate) next_read: &'a mut u64,
     pub(crate) now: Now,
     pub(crate) out: &'a mut Vec<OutEvent>,
@@ -199,6 +201,12 @@ impl Context<'_> {
         let had = origin.is_some_and(|origin| self.former.contains(&(at.stream, origin)))
             || self.former.contains(&(at.stream, Address::ZERO));
         if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Whether series may begin later here than elsewhere: as a reader of the partition this broker began them in the middle.
+    /// After a restart it does not know of which it did.
+    pub(crate) fn may_lack_past(&self, at: StreamPartition) -> bool {
+        !self.whole && self.network.is_mine(at)
     }
 
     /// Whether what others have of a partition fills up history here.

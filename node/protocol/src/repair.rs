@@ -64,6 +64,8 @@ struct Behind {
     /// Those that have only what comes after this sequence; what lies before has gone by age.
     trimmed: BTreeMap<Address, u64>,
     since: i64,
+    /// What came of it of late was asked for.
+    aged: bool,
     /// Somebody waits.
     urgent: bool,
     pull: Option<u64>,
@@ -224,7 +226,7 @@ impl Repair {
         let sources = BTreeSet::from([claim.peer]);
         let compared = claim.compared.then_some(claim.peer);
         // What is here may begin later than what is there.
-        if claim.compared && own.next_sequence > 0 && cx.fills_up(at) {
+        if claim.compared && own.next_sequence > 0 && cx.may_lack_past(at) {
             let read = cx.read_token();
             self.basing.insert(read, (series, claim));
             cx.out.push(OutEvent::ReadSeries {
@@ -353,7 +355,10 @@ impl Repair {
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(Past { next, until }) => (SeriesFrom::Sequence(next), until, Some(next), true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
-            Lack::Forward { until } if stale => {
+            // IMPORTANT: readers here are told what has come since they follow. Only what lies before is history.
+            Lack::Forward { until }
+                if stale || (unknown && cx.fills_up(at) && cx.links.is_following(at) && !behind.aged) =>
+            {
                 (SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms)), until, None, false)
             }
             Lack::Forward { until } => {
@@ -398,6 +403,13 @@ impl Repair {
         }
         pull.next = pull.next.map(|_| header.next_sequence());
         let (past, anchor) = (pull.past, pull.by_age && !pull.got);
+        if anchor
+            && header.sequence > 0
+            && cx.may_lack_past(pull.series.stream_partition)
+            && let Some(behind) = self.behind.get_mut(&pull.series)
+        {
+            behind.past = behind.past.or(Some(Past { next: 0, until: header.sequence }));
+        }
         let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
         if let Some(behind) = self.behind.get_mut(&pull.series)
             && let Some(Past { next, .. }) = behind.past.as_mut().filter(|_| past)
@@ -427,10 +439,16 @@ impl Repair {
         }
         let Some(pull) = self.pulls.remove(&number) else { return };
         let series = pull.series;
+        // IMPORTANT: one that does not have all that it is to keep may have begun the series in the middle. To leap there would
+        // leave a hole that is never looked for again; at the beginning of a series it is.
+        let believed = pull.past
+            || cx.peers.hello(peer).is_some_and(|hello| hello.ready)
+            || ingest.head(&series, cx) == Some(SeriesHead::START);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
+        behind.aged |= pull.by_age;
         match result {
-            Ok(end) if pull.beyond => {
+            Ok(end) if pull.beyond && believed => {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}
@@ -439,8 +457,13 @@ impl Repair {
                 let first = self.parked.get(&series).and_then(|parked| parked.first_key_value());
                 if let Some((sequence, _)) = first {
                     ingest.leap(series, *sequence);
+                    if cx.may_lack_past(series.stream_partition) {
+                        behind.past = behind.past.or(Some(Past { next: 0, until: *sequence }));
+                    }
                 }
             }
+            // All of it is history.
+            Ok(_) if pull.by_age && cx.fills_up(series.stream_partition) => {}
             // It said to have it.
             Ok(_) | Err(_) => {
                 behind.failed.insert(peer);

@@ -22,20 +22,26 @@
 mod broker;
 mod disk;
 mod faults;
+mod flood;
 mod hostile;
+mod machine;
 mod meter;
 mod network;
 mod publisher;
 mod random;
 mod reference;
 pub mod regions;
+mod sabotage;
 mod settings;
 mod subscriber;
 mod trace;
 mod world;
 
 pub use faults::{FaultKind, Faults};
+pub use flood::Flood;
 pub use hostile::{Hostile, HostileKind, Says};
+pub use machine::{Machine, Make, Seat, node};
 pub use meter::{MESSAGE_KINDS, MESSAGE_NAMES, Meter, Tally, kind_of, wire_bytes};
+pub use sabotage::Sabotage;
 pub use settings::{Mesh, Settings};
-pub use world::World;
+pub use world::{CHAIN, World};

@@ -10,7 +10,7 @@ use crate::{
 };
 use away::{Away, AwayReads, Seam, Seen};
 use mainstem_model::{
-    Batch, Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
+    Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
     limits::PARTITIONS_MAX,
 };
 use room::{Place, Room};
@@ -70,8 +70,8 @@ struct Subscription {
     live: bool,
     /// The last second of its right to read, as the rights stand.
     until: u64,
-    /// Began at a reader's own cursor.
-    resumed: bool,
+    /// Where it began.
+    start: ReadStart,
     mode: Mode,
     /// Bytes on their way to this subscriber.
     queue_bytes: usize,
@@ -166,7 +166,7 @@ impl Delivery {
                 filter,
                 live,
                 until,
-                resumed: matches!(start, ReadStart::Cursor(_)),
+                start,
                 mode: Mode::Starting,
                 queue_bytes: 0,
                 reading: None,
@@ -300,11 +300,11 @@ impl Delivery {
         match result {
             Ok(home) if leaves => self.send_away(key, Some(home), cx),
             // Nothing of the past was found, and what comes from now on is not asked for.
-            Ok(cursor @ Cursor::Arrival { .. }) if !subscription.live && !subscription.resumed => {
+            Ok(cursor @ Cursor::Arrival { .. }) if !subscription.live && !subscription.resumes() => {
                 self.end(key, Some(cursor), None, cx);
             }
             // Nothing of the past was found elsewhere.
-            Ok(Cursor::Arrival { .. }) if subscription.away.is_some() && !subscription.resumed => {
+            Ok(Cursor::Arrival { .. }) if subscription.away.is_some() && !subscription.resumes() => {
                 self.come_home(key, cx);
             }
             Ok(cursor) => {
@@ -357,10 +357,10 @@ impl Delivery {
                 self.room.take_back(key.0, bytes, cx);
                 continue;
             }
-            let seam = subscription.seam(&past.bytes, at_home);
+            let (seam, header) = subscription.seam(&past.bytes, cx);
             if seam != Seam::New {
                 self.room.take_back(key.0, bytes, cx);
-                again = (seam == Seam::Gap).then_some(past.cursor);
+                again = header.filter(|_| seam == Seam::Gap).map(|header| (past.cursor, header));
                 continue;
             }
             subscription.queue_bytes += bytes;
@@ -375,8 +375,8 @@ impl Delivery {
             };
             cx.out.push(OutEvent::Send { session: key.0, message });
         }
-        if let Some(home) = again {
-            self.go_again(key, home, cx);
+        if let Some((home, header)) = again {
+            self.go_again(key, home, &header, cx);
             return self.use_room(key.0, cx);
         }
         let left_history = matches!((before, page.next), (Cursor::History { .. }, Cursor::Arrival { .. }));
@@ -474,6 +474,7 @@ impl Delivery {
             let (at, filter) = (subscription.at, subscription.filter);
             let bytes_max = room.min(PAGE_BYTES_MAX);
             if let Some(peer) = subscription.away.as_ref().and_then(Away::peer) {
+                let filter = subscription.away.as_ref().map_or(filter, |away| away.filter(filter));
                 // A round trip for each page: as much as there is room reserved for.
                 let bytes_max = bytes_max.max(PAGE_BYTES_MAX.min(room::PAGE_ROOM) / 2);
                 self.read_away(read, peer, (at, cursor, filter), bytes_max, cx);
@@ -518,7 +519,7 @@ impl Delivery {
             }
             subscription.mode = Mode::Live { next: position + 1 };
             // IMPORTANT: only now that it goes out. Who lags reads it again.
-            subscription.seen.note(header);
+            subscription.seen.note(header, cx.now.up_ms, cx.config);
             subscription.queue_bytes += bytes;
             subscription.events += u64::from(header.count);
             count_delivery(cx, u64::from(header.count), bytes);
@@ -534,7 +535,7 @@ impl Delivery {
             readers.live.remove(key);
         }
         for (key, home) in again {
-            self.go_again(key, home, cx);
+            self.go_again(key, home, header, cx);
         }
         for key in lagging {
             self.read_on(key, cx);
@@ -660,23 +661,9 @@ impl Delivery {
 }
 
 impl Subscription {
-    /// What a batch is to a reader that is away, or was.
-    fn seam(&mut self, bytes: &[u8], at_home: bool) -> Seam {
-        if at_home && self.seen.is_empty() {
-            return Seam::New;
-        }
-        let Ok(header) = Batch::peek_header(bytes) else { return Seam::New };
-        match at_home {
-            true => {
-                let seam = self.seen.judge(&header);
-                if seam == Seam::New {
-                    self.seen.note(&header);
-                }
-                seam
-            }
-            false if self.seen.take(&header) => Seam::New,
-            false => Seam::Had,
-        }
+    /// Began at a reader's own cursor.
+    const fn resumes(&self) -> bool {
+        matches!(self.start, ReadStart::Cursor(_))
     }
 
     fn caught_up(&mut self, key: Key, cursor: Cursor) -> OutEvent {

@@ -46,6 +46,8 @@ pub struct HttpConfig {
     pub search_results_max: usize,
     /// Streams looked at for one page of `GET /streams`; at the bound the page ends early, with a cursor.
     pub search_scan_max: usize,
+    /// Brokers, shards and links, of each so many, in `GET /network`. What is more is counted and left out.
+    pub network_items_max: usize,
     /// The Streamr-shaped sockets wrap content as `{"content":…,"metadata":…}`.
     pub payload_metadata: bool,
     /// Idle time after which the Streamr-shaped sockets are pinged, milliseconds; after twice this they are closed.
@@ -77,6 +79,8 @@ impl Default for HttpConfig {
             history_readers_max: 64,
             search_results_max: 1_000,
             search_scan_max: 20_000,
+            // All brokers of the largest network that is thought of.
+            network_items_max: 1_000,
             payload_metadata: false,
             // Streamr's two 15 seconds.
             ping_interval_ms: 15_000,

@@ -41,6 +41,8 @@ const STATUSES: &[(Code, StatusCode)] = &[
     (Code::StoreUnavailable, StatusCode::SERVICE_UNAVAILABLE),
     (Code::DamagedHistory, StatusCode::SERVICE_UNAVAILABLE),
     (Code::ChainUnavailable, StatusCode::SERVICE_UNAVAILABLE),
+    (Code::TooFewCopies, StatusCode::SERVICE_UNAVAILABLE),
+    (Code::NotAssigned, StatusCode::SERVICE_UNAVAILABLE),
     (Code::NotFound, StatusCode::NOT_FOUND),
     (Code::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED),
     (Code::UnsupportedMediaType, StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -146,7 +148,12 @@ mod tests {
             let status = status_of(*code);
             let ours = matches!(
                 code,
-                Code::StoreUnavailable | Code::DamagedHistory | Code::ChainUnavailable | Code::ShuttingDown
+                Code::StoreUnavailable
+                    | Code::DamagedHistory
+                    | Code::ChainUnavailable
+                    | Code::ShuttingDown
+                    | Code::TooFewCopies
+                    | Code::NotAssigned
             );
             assert_eq!(status.is_server_error(), ours, "{code}");
         }

@@ -134,6 +134,7 @@ struct HttpLimits {
     history_readers_max: usize,
     search_results_max: usize,
     search_scan_max: usize,
+    network_items_max: usize,
     socket_publishes_max: usize,
 }
 
@@ -195,6 +196,7 @@ fn limits_of(api: &Api) -> Limits {
             history_readers_max: config.history_readers_max,
             search_results_max: config.search_results_max,
             search_scan_max: config.search_scan_max,
+            network_items_max: config.network_items_max,
             socket_publishes_max: config.socket_publishes_max,
         },
         publisher: serde_json::to_value(api.publisher.config()).unwrap_or_default(),

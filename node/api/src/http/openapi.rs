@@ -6,7 +6,7 @@ use super::{
     error::Problem,
     history, info,
     input::{NoParams, Params},
-    permissions, publish, resend, search, streams,
+    network, permissions, publish, resend, search, streams,
 };
 use axum::{
     http::{HeaderValue, header},
@@ -34,7 +34,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
     ),
     components(schemas(ErrorBody)),
     tags(
-        (name = "node", description = "The node and its limits"),
+        (name = "node", description = "The node, its limits and the network around it"),
         (name = "streams", description = "Find, create, change and remove streams"),
         (name = "permissions", description = "Who may do what"),
         (name = "publish", description = "Publish events"),
@@ -47,6 +47,7 @@ struct Base;
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(info::info))
+        .routes(routes!(network::network))
         .routes(routes!(search::search, streams::create))
         .routes(routes!(streams::get, streams::set_metadata, streams::remove, publish::publish))
         .routes(routes!(permissions::list, permissions::grant))

@@ -1,4 +1,4 @@
-use mainstem_api::{Input, Manage, ManageAction};
+use mainstem_api::{Input, Manage, ManageAction, NetworkSeen};
 use mainstem_crypto::keccak256;
 use mainstem_model::{Address, Code, Grant, Refusal, Registry, RegistryChange, StreamId, StreamRecord};
 use mainstem_protocol::{Config, InEvent, Node, Now, OutEvent, Page, PastBatch, ServerMessage, SessionId};
@@ -47,6 +47,10 @@ impl Driver {
                 }
                 Input::Event(event) => self.handle(event),
                 Input::Manage(manage) => self.manage(manage),
+                Input::Network(reply) => {
+                    let status = self.node.network_status(now());
+                    drop(reply.send(Arc::new(NetworkSeen { status, connections: BTreeMap::new() })));
+                }
             }
         }
     }
@@ -55,7 +59,7 @@ impl Driver {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut out = Vec::new();
-            self.node.handle(event, Now { unix_ms: super::now_ms(), up_ms: super::now_ms() }, &mut out);
+            self.node.handle(event, now(), &mut out);
             for out in out {
                 events.extend(self.perform(out));
             }
@@ -162,6 +166,10 @@ impl Driver {
         };
         let _ = reply.send(Ok(stream));
     }
+}
+
+fn now() -> Now {
+    Now { unix_ms: super::now_ms(), up_ms: super::now_ms() }
 }
 
 fn past(page: mainstem_store::Page) -> Page {

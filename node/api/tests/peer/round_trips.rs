@@ -1,7 +1,7 @@
 use crate::samples::*;
 use mainstem_api::peer::{FRAME_BYTES_MAX, Unsendable, decode, encode};
 use mainstem_model::{Address, Code, HeadsSummary, Refusal};
-use mainstem_protocol::{Lane, PeerMessage};
+use mainstem_protocol::{Lane, PeerBatch, PeerMessage};
 use std::collections::BTreeSet;
 
 #[test]
@@ -39,9 +39,10 @@ fn batches_stay_in_the_frames_memory() {
         let frame = frame(&message);
         let within = |bytes: &[u8]| frame.as_ptr_range().contains(&bytes.as_ptr());
         match taken(frame.clone()).unwrap().unwrap() {
-            PeerMessage::Store { batch, .. }
-            | PeerMessage::Feed { batch }
-            | PeerMessage::Pulled { batch, .. } => assert!(within(batch.bytes())),
+            PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => {
+                assert!(within(batch.bytes()));
+            }
+            PeerMessage::Pulled { batch, .. } => assert!(within(batch.bytes())),
             PeerMessage::Proof { first, second } => {
                 assert!(within(first.bytes()) && within(second.bytes()));
             }
@@ -107,7 +108,10 @@ fn the_longest_lists_are_told_and_one_more_is_not() {
 #[test]
 fn two_of_the_largest_batches_fit_a_frame_and_three_do_not() {
     let mut large = batches(3, 0, 1 << 20);
-    let proof = PeerMessage::Proof { first: large[0].clone(), second: large[1].clone() };
+    let proof = PeerMessage::Proof {
+        first: PeerBatch::Proven(large[0].clone()),
+        second: PeerBatch::Proven(large[1].clone()),
+    };
     assert!(frame(&proof).len() > 2 << 20);
     assert!(taken(frame(&proof)).unwrap().is_some());
     let over = PeerMessage::PageOf { read: 1, result: Ok(page(&large)) };

@@ -6,7 +6,7 @@ use mainstem_model::{
     Partition, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesId, SeriesKey, SeriesRange, SeriesWriter,
     Signer, StreamId, StreamPartition, VerifiedBatch, Verifier,
 };
-use mainstem_protocol::{Page, PastBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};
+use mainstem_protocol::{Page, PastBatch, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) const NETWORK: Network = Network { chain_id: 31337, registry: Address([1; 20]) };
@@ -104,7 +104,7 @@ pub(crate) fn messages() -> Vec<PeerMessage> {
         PeerMessage::Heads { heads: (0..3).map(head).collect() },
         pull(SeriesFrom::Sequence(9)),
         pull(SeriesFrom::Age(9)),
-        PeerMessage::Pulled { pull: 1 << 63, batch: batch.clone() },
+        PeerMessage::Pulled { pull: 1 << 63, batch: PeerBatch::Proven(batch.clone()) },
         PeerMessage::PullEnd { pull: 1, result: Ok(PullEnd { base: 5, more: true }) },
         PeerMessage::PullEnd { pull: 1, result: Err(refusal.clone()) },
         PeerMessage::Inventory { ask: 1, after: None },
@@ -120,7 +120,10 @@ pub(crate) fn messages() -> Vec<PeerMessage> {
             ask: 2,
             summary: HeadsSummary::Parts(vec![(range(1), digest(1)), (range(2), digest(2))]),
         },
-        PeerMessage::Proof { first: batch.clone(), second: second.clone() },
+        PeerMessage::Proof {
+            first: PeerBatch::Proven(batch.clone()),
+            second: PeerBatch::Proven(second.clone()),
+        },
         resolve(ReadStart::Now, filter),
         resolve(ReadStart::Last(1 << 40), narrow),
         resolve(ReadStart::From, narrow),

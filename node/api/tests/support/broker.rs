@@ -77,7 +77,7 @@ pub fn start_node(config: Config) -> (NodeHandle, Arc<AtomicUsize>) {
                 Input::Event(InEvent::SessionClosed { .. }) => {
                     count.fetch_sub(1, Ordering::Relaxed);
                 }
-                Input::Event(_) | Input::Manage(_) => {}
+                Input::Event(_) | Input::Manage(_) | Input::Network(_) => {}
             }
             if forward.send(input).await.is_err() {
                 return;

@@ -169,11 +169,11 @@ async fn node(context: &Context) -> Finding {
         );
     };
     let asking = async {
-        let (status, _) = http::get(base, "/healthz").await?;
+        let (status, why) = http::get(base, "/healthz").await?;
         if !status.is_success() {
-            return Err(
-                Failure::unavailable(format!("{base}/healthz answers {status}; see the node's log")).into()
-            );
+            let why = String::from_utf8_lossy(&why);
+            let why = why.lines().next().unwrap_or_default();
+            return Err(Failure::unavailable(format!("{base}/healthz answers {status}: {why}")).into());
         }
         let info = http::get_json(base, "/info").await?;
         let text =

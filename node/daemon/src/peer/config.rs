@@ -25,6 +25,11 @@ pub(crate) struct NetworkConfig {
     pub(crate) inputs_max: usize,
     /// Messages of one broker and lane that are being proven, at least 1. With more the lane waits.
     pub(crate) proofs_max: usize,
+    /// Seconds without a session with any other broker after which `/healthz` is degraded (503), where the network has
+    /// others: batches have one copy meanwhile. 0 is never.
+    pub(crate) no_peer_s_max: u64,
+    /// The same while this broker lacks some of what it is to keep.
+    pub(crate) unready_s_max: u64,
     /// Connections with other brokers. Only opened when there are any.
     pub(crate) overlay: mainstem_overlay::Config,
 }
@@ -60,6 +65,10 @@ impl Default for NetworkConfig {
             inputs_max: 1_024,
             // A few for each worker thread.
             proofs_max: 32,
+            // As long as for the chain.
+            no_peer_s_max: 60,
+            // Filling up takes a while after a long absence, and is no reason to turn clients away.
+            unready_s_max: 900,
             overlay: mainstem_overlay::Config::default(),
         }
     }

@@ -204,6 +204,19 @@ async fn what_no_honest_broker_sends_is_reported_in_its_turn_and_what_follows_st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_way_to_a_broker_is_told_and_how_long_it_is_dropped() {
+    let (mut first, second) = pair(&config(), &config()).await;
+    let way = first.peers.connections()[&second.address].clone();
+    assert_eq!((way.transport, way.dropped, way.endpoints), (Some("quic"), None, second.at.clone()));
+    first.peers.drop_peer(second.address, 600_000, "for this test");
+    assert!(matches!(first.next().await, InEvent::PeerDown { .. }));
+    let way = first.peers.connections()[&second.address].clone();
+    assert_eq!((way.transport, way.rtt), (None, None));
+    let left = way.dropped.unwrap();
+    assert!(left > Duration::from_secs(500) && left <= Duration::from_secs(600), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_broker_is_gone_for_its_time_and_then_comes_back() {
     let (mut first, mut second) = pair(&config(), &config()).await;
     let begun = Instant::now();

@@ -24,7 +24,12 @@ async fn network(node: &Node) -> Arc<NetworkView> {
 fn configured(folder: &Path, number: u16) -> Vec<String> {
     let text = fs::read_to_string(folder.join(format!("dev/broker-{number}/mainstem.toml"))).unwrap();
     let config: toml::Table = text.parse().unwrap();
-    config["network"]["endpoints"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().into()).collect()
+    config["registration"]["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap().into())
+        .collect()
 }
 
 fn profile(folder: &Path, number: u16) -> Value {
@@ -97,6 +102,57 @@ async fn a_network_that_starts_again_has_the_same_brokers_and_says_where_they_ar
     }
     assert_ne!(before.endpoints[&address], wanted, "the system gave the same port again");
     assert_eq!(before.assignment.members, after.assignment.members, "nobody joined twice");
+}
+
+/// What `mainstem network --json` prints.
+fn seen(folder: &Path) -> Value {
+    let output = Node::program().arg("--data-dir").arg(folder).args(["network", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Asks until the answer is good.
+fn soon(folder: &Path, what: &str, is_good: impl Fn(&Value) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let seen = seen(folder);
+        if is_good(&seen) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {seen}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_operator_sees_the_others_and_that_one_of_them_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let _node = Node::start_network(folder.path(), 3);
+    let [two, three] = [2, 3].map(|number| profile(folder.path(), number)["node"].clone());
+    let peer = |seen: &Value, address: &Value| {
+        let peers = seen["peers"].as_array().unwrap();
+        peers.iter().find(|peer| peer["address"] == *address).unwrap().clone()
+    };
+    let is_up = |seen: &Value, address: &Value| {
+        let peer = peer(seen, address);
+        peer["up"] == true && peer["transport"] == "quic" && peer["silentMs"].is_u64()
+    };
+    soon(folder.path(), "both are up", |seen| is_up(seen, &two) && is_up(seen, &three));
+    let now = seen(folder.path());
+    assert_eq!((&now["counts"]["peers"], &now["counts"]["peersUp"]), (&Value::from(2), &Value::from(2)));
+    assert_eq!(peer(&now, &two)["endpoints"], Value::from(configured(folder.path(), 2)));
+    let kept = now["kept"].as_array().unwrap();
+    assert!(!kept.is_empty() && kept.iter().all(|shard| shard["owners"].as_array().unwrap().len() == 3));
+
+    let pid = fs::read_to_string(folder.path().join("dev/broker-3/pid")).unwrap();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    soon(folder.path(), "the third is away", |seen| {
+        let third = peer(seen, &three);
+        third["up"] == false
+            && third["silentMs"].is_null()
+            && third["transport"].is_null()
+            && is_up(seen, &two)
+    });
 }
 
 #[test]

@@ -1,14 +1,17 @@
-use super::{disk::Disk, hostile::Hostile, settings::Settings};
-use crate::{InEvent, Node};
+use super::{disk::Disk, hostile::Hostile, machine::Machine};
+use crate::InEvent;
 use mainstem_model::{Address, Assignment};
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 /// One broker: the state machine under test and what stands around it.
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(crate) address: Address,
     /// Absent while its process does not run.
-    pub(crate) node: Option<Node>,
+    pub(crate) node: Option<Box<dyn Machine>>,
     pub(crate) disk: Disk,
     /// Number of its process: what was meant for an earlier one is not for this one.
     pub(crate) life: u32,
@@ -20,6 +23,8 @@ pub(crate) struct Broker {
     pub(crate) heard: usize,
     pub(crate) assignment: Option<Arc<Assignment>>,
     pub(crate) hostile: Option<Box<dyn Hostile>>,
+    /// With whom its process was told that it has sessions.
+    pub(crate) peers: BTreeSet<Address>,
 }
 
 impl Broker {
@@ -37,6 +42,7 @@ impl Broker {
             heard: 0,
             assignment: None,
             hostile,
+            peers: BTreeSet::new(),
         }
     }
 
@@ -48,10 +54,9 @@ impl Broker {
         self.node.is_some()
     }
 
-    pub(crate) fn start(&mut self, settings: &Settings) {
+    pub(crate) fn start(&mut self, machine: Box<dyn Machine>) {
         self.life += 1;
-        let node = Node::new(settings.node.clone(), self.disk.log.number).named(self.address);
-        self.node = Some(if self.disk.log.is_empty() { node.over_empty_log() } else { node });
+        self.node = Some(machine);
     }
 
     /// Its process ends.
@@ -59,5 +64,6 @@ impl Broker {
         self.life += 1;
         self.node = None;
         self.backlog = None;
+        self.peers.clear();
     }
 }

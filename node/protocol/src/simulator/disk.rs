@@ -199,6 +199,13 @@ impl Disk {
         self.log.leap(LEAP);
     }
 
+    /// Forgets the last batch that was written and not synced, as no disk should.
+    pub(crate) fn forget_last(&mut self) {
+        if let Some((_, Record::Batch(kept))) = self.unsynced.pop_back() {
+            self.log.forget(&kept);
+        }
+    }
+
     /// The power fails: what was not synced is gone from some point of the journal on. Gives the batches that were lost, and
     /// those that were not synced and are there.
     pub(crate) fn lose_power(&mut self, random: &mut Random) -> [Vec<Arc<VerifiedBatch>>; 2] {

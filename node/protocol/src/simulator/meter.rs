@@ -138,6 +138,8 @@ pub struct Meter {
     pub first_copies: u64,
     /// Deliveries to subscribers.
     pub deliveries: u64,
+    /// What was not as it must be.
+    pub violations: u64,
     had: BTreeMap<BatchId, BTreeMap<usize, u8>>,
 }
 

@@ -180,3 +180,56 @@ impl Sealed {
 const fn bit(broker: usize) -> u64 {
     if broker < FOLLOWED { 1 << broker } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::{CHAIN, publisher::seal};
+    use mainstem_crypto::SecretKey;
+    use mainstem_model::{Address, NewEvent, Partition, SeriesId, SeriesWriter, Signer, StreamId, Verifier};
+
+    fn one() -> (Reference, Arc<VerifiedBatch>) {
+        let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
+        let signer = Signer::wallet(SecretKey::from_bytes(&[3; 32]).unwrap());
+        let mut writer = SeriesWriter::new(CHAIN, at, signer, SeriesId(1));
+        let event = NewEvent::binary(1, vec![0; 9].into());
+        let batch = seal(&mut writer, &[event], &Verifier::new(CHAIN)).unwrap();
+        let mut reference = Reference::default();
+        reference.seal(batch.clone(), false);
+        (reference, batch)
+    }
+
+    fn is_required(reference: &Reference) -> bool {
+        reference.required().count() == 1
+    }
+
+    #[test]
+    fn a_batch_is_required_once_it_is_acked_as_stored_and_while_one_disk_holds_it() {
+        let (mut reference, batch) = one();
+        let id = batch.id();
+        reference.note_acked(id, AckLevel::Accepted.into());
+        assert!(!is_required(&reference), "it may go with the process");
+        reference.note_stored(id, 1);
+        reference.note_stored(id, 2);
+        assert_eq!(reference.note_acked(id, AckLevel::Stored.into()), 2);
+        assert_eq!(reference.note_acked(id, AckLevel::Durable.into()), 0, "no sync has returned");
+        reference.note_lost(&batch, 1);
+        assert!(is_required(&reference), "another has it");
+        reference.note_wiped(2);
+        assert!(!is_required(&reference), "nobody has it");
+        reference.note_stored(id, 3);
+        assert!(!is_required(&reference), "it came back by luck");
+        reference.note_acked(id, AckLevel::Stored.into());
+        assert!(is_required(&reference), "it was published again");
+    }
+
+    #[test]
+    fn a_delivered_batch_is_known_by_its_bytes_wherever_they_lie() {
+        let (reference, batch) = one();
+        let copy = Bytes::copy_from_slice(batch.bytes());
+        for bytes in [batch.bytes(), &copy] {
+            assert_eq!(reference.delivered(bytes).unwrap().batch.id(), batch.id());
+        }
+        assert!(reference.delivered(&copy.slice(1..)).is_none());
+    }
+}

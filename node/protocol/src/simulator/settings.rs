@@ -2,9 +2,10 @@ use super::{
     faults::{FaultKind, Faults},
     hostile::HostileKind,
     random::Random,
+    sabotage::Sabotage,
 };
 use crate::Config;
-use mainstem_model::limits::BATCH_BYTES_MAX;
+use mainstem_model::{Ack, AckLevel, limits::BATCH_BYTES_MAX};
 
 /// Which brokers have sessions with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,10 @@ pub struct Settings {
     pub publishers: usize,
     /// A publisher publishes about once in so many milliseconds.
     pub publish_every_ms: i64,
+    /// Publishers begin after so many milliseconds.
+    pub warm_up_ms: i64,
+    /// What publishers wait for; `None`: now this, now that.
+    pub ack: Option<Ack>,
     /// How many subscribe; the n-th at broker n when `subscribers_spread`, else anywhere.
     pub subscribers: usize,
     /// One subscriber a broker, all live from now on: a world to measure delivery in.
@@ -57,6 +62,10 @@ pub struct Settings {
     pub queue_bytes_max: i64,
     /// The brokers' bounds.
     pub node: Config,
+    /// Something that the checks are to find.
+    pub sabotage: Option<Sabotage>,
+    /// A violation ends the run; else it is counted, as for a machine that promises less.
+    pub strict: bool,
     /// Keep what happens as text: slow, for reading one seed.
     pub tracing: bool,
     /// Count copies, hops and bytes: see [`Meter`](super::Meter).
@@ -96,6 +105,8 @@ impl Settings {
             publishers: 1,
             subscribers: brokers,
             subscribers_spread: true,
+            warm_up_ms: 5_000,
+            ack: Some(AckLevel::Accepted.into()),
             mesh: Mesh::OnTell,
             metering: true,
             ..Self::quiet(seed)
@@ -120,7 +131,9 @@ impl Settings {
             shards: 8,
             partitions: 4,
             publishers: 6,
-            publish_every_ms: 600,
+            publish_every_ms: 900,
+            warm_up_ms: 0,
+            ack: None,
             subscribers: 10,
             subscribers_spread: false,
             faults: Faults::NONE,
@@ -133,6 +146,8 @@ impl Settings {
             bytes_per_ms: 12_500,
             queue_bytes_max: 8 << 20,
             node,
+            sabotage: None,
+            strict: true,
             tracing: false,
             metering: false,
         }

@@ -19,7 +19,7 @@ pub(crate) struct Subscriber {
     /// Bytes that its transport has not taken.
     pub(crate) queue_bytes: usize,
     /// When it was first told that it is live.
-    pub(crate) live_since: Option<i64>,
+    live_since: Option<i64>,
     ask: Subscribe,
     cursor: Option<Cursor>,
     /// The stretch of each series that it has.
@@ -81,6 +81,14 @@ impl Subscriber {
         self.told.clear();
         self.told_before.clear();
         self.live_since = None;
+    }
+
+    /// What is stored was told up to this cursor. Who got nothing goes on from here too.
+    pub(crate) const fn caught_up(&mut self, cursor: Cursor, live: bool, now: i64) {
+        self.cursor = Some(cursor);
+        if live && self.live_since.is_none() {
+            self.live_since = Some(now);
+        }
     }
 
     /// Takes a batch that was delivered.

@@ -1,8 +1,8 @@
 //! Reading the past of a partition that this broker does not keep: at one that does, until the reader stands where the own
 //! log goes on.
 
-use super::{Delivery, Key, Mode, Reading};
-use crate::{Misdeed, OutEvent, Page, PeerMessage, ReadToken, publish::Context};
+use super::{Delivery, Key, Mode, Reading, Subscription};
+use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, publish::Context};
 use mainstem_model::{
     Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };
@@ -28,8 +28,10 @@ pub(super) struct Away {
     failed: BTreeSet<Address>,
     /// Where the own log goes on.
     local: Option<Cursor>,
-    /// It has been away before: the past goes on from the last batch it got.
-    again: bool,
+    /// It has been away before: the past goes on from the last batch it got, at this time.
+    from: Option<i64>,
+    /// It goes for what it lacks of one series.
+    only: Option<SeriesKey>,
 }
 
 /// How far a reader has come in each series, so that nothing comes twice or is left out where two logs meet.
@@ -40,8 +42,13 @@ pub(super) struct Seen {
     /// Series read elsewhere of which the own log has not told anything new yet. While there are some, the reader may have to
     /// go away again.
     open: usize,
-    /// Least timestamp of the last batch.
-    last: i64,
+    /// When the reader last came home; `None` if it never was away, or all that follows is new.
+    home_at: Option<i64>,
+    /// It had nothing before it went: a series that it does not know it should have met there.
+    anew: bool,
+    /// Least timestamp of the last batch, and of all.
+    last: Option<i64>,
+    first: Option<i64>,
     /// How often the reader had to go away again.
     again: u32,
 }
@@ -50,6 +57,8 @@ pub(super) struct Seen {
 struct Told {
     until: u64,
     open: bool,
+    /// Least timestamp of its last batch.
+    at: i64,
 }
 
 /// What a batch is to a reader that has come home.
@@ -70,45 +79,79 @@ pub(super) struct AwayReads {
 }
 
 impl Seen {
-    pub(super) fn is_empty(&self) -> bool {
-        self.series.is_empty()
+    /// Nothing was read elsewhere, or all that follows is new.
+    pub(super) const fn is_over(&self) -> bool {
+        self.home_at.is_none()
     }
 
     /// What a batch of the own log is to the reader.
     pub(super) fn judge(&self, header: &Header) -> Seam {
+        if self.is_over() {
+            return Seam::New;
+        }
+        let may_go = self.again < AGAIN_MAX;
         match self.series.get(&SeriesKey::of(header)) {
-            Some(told) if header.next_sequence() <= told.until => Seam::Had,
-            Some(told) if told.open && header.sequence > told.until && self.again < AGAIN_MAX => Seam::Gap,
+            // Or a second branch.
+            Some(told) if header.sequence < told.until => Seam::Had,
+            Some(told) if told.open && header.sequence > told.until && may_go => Seam::Gap,
+            // Where the reader was it may not have been known yet.
+            None if self.anew && header.sequence > 0 && may_go => Seam::Gap,
             Some(_) | None => Seam::New,
         }
     }
 
     /// The reader was told a batch of the own log that was new to it.
-    pub(super) fn note(&mut self, header: &Header) {
-        if self.series.is_empty() {
-            return;
-        }
-        let told = Told { until: header.next_sequence(), open: false };
+    pub(super) fn note(&mut self, header: &Header, now: i64, config: &Config) {
+        let Some(home_at) = self.home_at else { return };
+        let told = Told { until: header.next_sequence(), open: false, at: header.timestamp_min };
         let before = self.series.insert(SeriesKey::of(header), told);
         self.open -= usize::from(before.is_some_and(|before| before.open));
-        if self.open == 0 {
-            // All that follows is new.
-            self.series.clear();
+        // What the other broker lacked it has got by comparing since.
+        if self.open == 0 && now - home_at >= config.compare_ms {
+            *self = Self::default();
         } else if self.is_full() {
             self.series.retain(|_, told| told.open);
             self.again = AGAIN_MAX;
         }
     }
 
-    /// Takes a batch that is read elsewhere; whether it is new.
-    pub(super) fn take(&mut self, header: &Header) -> bool {
-        self.last = self.last.max(header.timestamp_min);
-        let told = self.series.entry(SeriesKey::of(header)).or_insert(Told { until: 0, open: false });
+    /// The reader lacks what lies before a batch: since when.
+    fn lack(&mut self, header: &Header, filter: &ReadFilter, start: ReadStart) -> i64 {
+        self.again += 1;
+        let series = SeriesKey::of(header);
+        if let Some(told) = self.series.get(&series) {
+            return told.at;
+        }
+        // Once: there may be nothing of it that the reader asked for.
+        self.series.insert(series, Told { until: 0, open: false, at: i64::MIN });
+        match start {
+            ReadStart::From => filter.from,
+            ReadStart::Now | ReadStart::Last(_) | ReadStart::Cursor(_) => {
+                header.timestamp_min.min(self.first.unwrap_or(i64::MAX))
+            }
+        }
+    }
+
+    /// Takes a batch that is read elsewhere, maybe for one series `only`; whether it is new.
+    fn take(&mut self, header: &Header, only: Option<SeriesKey>) -> bool {
+        let series = SeriesKey::of(header);
+        if only.is_some_and(|only| only != series) {
+            return false;
+        }
+        self.last = self.last.max(Some(header.timestamp_min));
+        self.first = Some(self.first.map_or(header.timestamp_min, |first| first.min(header.timestamp_min)));
+        let told = self.series.entry(series).or_insert(Told { until: 0, open: false, at: i64::MIN });
+        // It is lacking here too.
+        if only.is_some() && told.until > 0 && header.sequence > told.until {
+            return false;
+        }
         if !mem::replace(&mut told.open, true) {
             self.open += 1;
         }
-        let new = header.next_sequence() > told.until;
-        told.until = header.next_sequence().max(told.until);
+        let new = header.sequence >= told.until;
+        if new {
+            *told = Told { until: header.next_sequence(), open: true, at: header.timestamp_min };
+        }
         new
     }
 
@@ -126,12 +169,28 @@ impl Away {
             ReadStart::Cursor(cursor) => cursor.log() == log,
             ReadStart::Last(_) | ReadStart::From => false,
         };
-        (!here).then(|| Self { start, peer: None, failed: BTreeSet::new(), local: None, again: false })
+        (!here).then(|| Self {
+            start,
+            peer: None,
+            failed: BTreeSet::new(),
+            local: None,
+            from: None,
+            only: None,
+        })
     }
 
     /// It goes on from a cursor that was given there before.
     pub(super) const fn began_earlier(&self) -> bool {
-        matches!(self.start, ReadStart::Cursor(_)) && !self.again
+        matches!(self.start, ReadStart::Cursor(_)) && self.from.is_none()
+    }
+
+    /// What is wanted of another broker.
+    pub(super) fn filter(&self, mut filter: ReadFilter) -> ReadFilter {
+        if let (Some(from), Some(only)) = (self.from, self.only) {
+            filter.from = filter.from.max(from);
+            filter.origin = Some(only.origin);
+        }
+        filter
     }
 
     pub(super) const fn peer(&self) -> Option<Address> {
@@ -139,35 +198,63 @@ impl Away {
     }
 }
 
+impl Subscription {
+    /// What a stored batch is to this reader, at home or away. One that is new will be had.
+    pub(super) fn seam(&mut self, bytes: &[u8], cx: &Context<'_>) -> (Seam, Option<Header>) {
+        let only = self.away.as_ref().map(|away| away.only);
+        if only.is_none() && self.seen.is_over() {
+            return (Seam::New, None);
+        }
+        let Ok(header) = Batch::peek_header(bytes) else { return (Seam::New, None) };
+        let seam = match only {
+            Some(only) if self.seen.take(&header, only) => Seam::New,
+            Some(_) => Seam::Had,
+            None => self.seen.judge(&header),
+        };
+        if only.is_none() && seam == Seam::New {
+            self.seen.note(&header, cx.now.up_ms, cx.config);
+        }
+        (seam, Some(header))
+    }
+}
+
 impl Delivery {
     /// The end of the own log is known: the reader goes to another broker for what lies before.
     pub(super) fn send_away(&mut self, key: Key, local: Option<Cursor>, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        let (at, mut filter, last) = (subscription.at, subscription.filter, subscription.seen.last);
+        let (at, again) = (subscription.at, subscription.seen.again);
         let Some(away) = &mut subscription.away else { return };
+        let mut filter = away.filter(subscription.filter);
         away.local = away.local.or(local);
         let mut start = away.start;
         // Cursors mean something to the broker that gave them only.
-        let only = match start {
-            _ if away.again => {
-                filter.from = filter.from.max(last);
+        let only = match (start, away.from) {
+            (_, Some(from)) => {
+                filter.from = filter.from.max(from);
                 start = ReadStart::From;
                 None
             }
-            ReadStart::Cursor(cursor) => Some(cursor.log()),
-            ReadStart::Now | ReadStart::Last(_) | ReadStart::From => None,
+            (ReadStart::Cursor(cursor), None) => Some(cursor.log()),
+            (ReadStart::Now | ReadStart::Last(_) | ReadStart::From, None) => None,
         };
         let fits = |peer: &Address| {
-            let ready = cx.peers.hello(*peer).filter(|hello| hello.ready);
-            !away.failed.contains(peer) && ready.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
+            let hello = cx.peers.hello(*peer);
+            !away.failed.contains(peer) && hello.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
         };
-        let parent = cx.links.parent(at).filter(fits);
-        let Some(peer) = parent.or_else(|| cx.network.sources(at).into_iter().find(fits)) else {
-            let refusal = if only.is_some() {
-                Refusal::new(
-                    Code::InvalidCursor,
-                    "the cursor is of a broker that is not there; read from a time on",
-                )
+        let ready = |peer: &Address| cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
+        let parent = cx.links.parent(at);
+        let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
+        let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
+        // One that does not have all is better than none.
+        if peers.iter().any(ready) {
+            peers.retain(ready);
+        }
+        // Each time at another one: what is lacking was lacking where the reader was before.
+        let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
+            // One that is not there may come back, as long as it is of the network.
+            let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
+            let refusal = if only.is_some() && all_there {
+                Refusal::new(Code::InvalidCursor, "the cursor is of no broker's store; read from a time on")
             } else {
                 Refusal::new(
                     Code::Overloaded,
@@ -301,17 +388,23 @@ impl Delivery {
         let Some(away) = &mut subscription.away else { return false };
         let Some(peer) = away.peer.take() else { return false };
         away.failed.insert(peer);
-        away.again |= !subscription.seen.is_empty();
+        let seen = &subscription.seen;
+        // In the order of arrival the past goes on anywhere.
+        let reached = if away.began_earlier() { seen.first } else { seen.last };
+        if away.only.is_none() {
+            away.from = reached.or(away.from);
+        }
         self.send_away(key, None, cx);
         true
     }
 
     /// The reader lacks something before the batch at `home`: goes for it again.
-    pub(super) fn go_again(&mut self, key: Key, home: Cursor, cx: &mut Context<'_>) {
+    pub(super) fn go_again(&mut self, key: Key, home: Cursor, lacking: &Header, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        subscription.seen.again += 1;
-        let (start, failed) = (ReadStart::From, BTreeSet::new());
-        subscription.away = Some(Away { start, peer: None, failed, local: Some(home), again: true });
+        let from = Some(subscription.seen.lack(lacking, &subscription.filter, subscription.start));
+        let (start, only) = (ReadStart::From, Some(SeriesKey::of(lacking)));
+        let failed = BTreeSet::new();
+        subscription.away = Some(Away { start, peer: None, failed, local: Some(home), from, only });
         self.send_away(key, None, cx);
     }
 
@@ -319,6 +412,8 @@ impl Delivery {
     pub(super) fn come_home(&mut self, key: Key, cx: &mut Context<'_>) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         let Some(cursor) = subscription.away.take().and_then(|away| away.local) else { return };
+        subscription.seen.home_at = Some(cx.now.up_ms);
+        subscription.seen.anew = !matches!(subscription.start, ReadStart::Cursor(_));
         subscription.mode = Mode::Reading { cursor };
         self.read_on(key, cx);
     }

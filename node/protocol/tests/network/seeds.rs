@@ -1,9 +1,9 @@
 use mainstem_crypto::SecretKey;
 use mainstem_model::Signer;
-use mainstem_protocol::simulator::{Settings, World};
+use mainstem_protocol::simulator::{Make, Settings, World, node};
 use std::time::Instant;
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
@@ -20,15 +20,19 @@ pub(crate) fn span_s(usual: u64) -> u64 {
     number("SPAN").unwrap_or(usual)
 }
 
-pub(crate) fn world(settings: Settings) -> World {
-    let tracing = std::env::var("TRACE").is_ok();
-    let key = |n: u8| Signer::wallet(SecretKey::from_bytes(&[n; 32]).unwrap());
-    World::new(Settings { tracing, ..settings }, key)
+pub(crate) fn key(number: u8) -> Signer {
+    Signer::wallet(SecretKey::from_bytes(&[number; 32]).unwrap())
 }
 
 /// Runs one seed to its end; what was violated, and the trace.
 pub(crate) fn run(settings: Settings, span_s: u64) -> (Result<(), String>, World) {
-    let mut world = world(settings);
+    run_of(node, settings, span_s)
+}
+
+/// As [`run`], of other machines.
+pub(crate) fn run_of(make: Make, settings: Settings, span_s: u64) -> (Result<(), String>, World) {
+    let tracing = std::env::var("TRACE").is_ok();
+    let mut world = World::of(make, Settings { tracing, ..settings }, key);
     world.run(span_s as i64 * 1_000);
     world.settle();
     (world.check(), world)
@@ -36,10 +40,15 @@ pub(crate) fn run(settings: Settings, span_s: u64) -> (Result<(), String>, World
 
 /// Runs seeds and panics at the first violation.
 pub(crate) fn check(count: u64, usual_span_s: u64, settings: impl Fn(u64) -> Settings) {
+    check_of(node, count, usual_span_s, settings);
+}
+
+/// As [`check`], of other machines.
+pub(crate) fn check_of(make: Make, count: u64, usual_span_s: u64, settings: impl Fn(u64) -> Settings) {
     let (seeds, span_s, began) = (seeds(count), span_s(usual_span_s), Instant::now());
     let (mut batches, mut required, mut steps) = (0, 0, 0);
     for seed in &seeds {
-        let (result, world) = run(settings(*seed), span_s);
+        let (result, world) = run_of(make, settings(*seed), span_s);
         if let Err(violation) = result {
             panic!("{violation}\n{}", world.report());
         }

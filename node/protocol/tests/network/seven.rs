@@ -1,10 +1,10 @@
 //! Seven brokers of which three carry each partition, and all that can go wrong.
 
 use crate::seeds::{check, run, seeds};
-use mainstem_protocol::simulator::Settings;
+use mainstem_protocol::simulator::{Sabotage, Settings};
 
 /// Seeds in a plain run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 50;
 
 #[test]
 fn seven_brokers_lose_double_and_reorder_nothing_whatever_happens_to_them() {
@@ -22,4 +22,21 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in seeds(5) {
         assert_eq!(trace(seed), trace(seed), "SEED={seed}");
     }
+}
+
+/// Seven brokers without clients: what is between them is under test.
+fn empty(seed: u64) -> Settings {
+    Settings { publishers: 0, subscribers: 0, ..Settings::swarm(seed) }
+}
+
+#[test]
+fn sessions_come_and_go_in_pairs_and_come_back_whatever_happens() {
+    check(40, 60, empty);
+}
+
+#[test]
+fn a_session_that_is_gone_and_not_told_of_is_found() {
+    let settings = |seed| Settings { sabotage: Some(Sabotage::LosePeerDown), ..empty(seed) };
+    let found = (0..10).find_map(|seed| run(settings(seed), 60).0.err());
+    println!("{}", found.expect("nothing was found"));
 }

@@ -1,8 +1,8 @@
 //! What must be so in the end, and what is told when it is not.
 
-use super::World;
+use super::{Mesh, World};
 use mainstem_model::{SeriesKey, StreamPartition};
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 impl World {
     /// Compares the world with the reference. To be called when it has settled.
@@ -16,6 +16,7 @@ impl World {
         self.check_publishers()?;
         self.check_replicas()?;
         self.check_subscribers()?;
+        self.check_sessions()?;
         self.check_idle()
     }
 
@@ -94,17 +95,39 @@ impl World {
         Ok(())
     }
 
+    /// Sessions between brokers have come back, and brokers know of those that are there and of no others.
+    fn check_sessions(&self) -> Result<(), String> {
+        for (n, broker) in self.brokers.iter().enumerate() {
+            let joined: BTreeSet<_> =
+                self.network.peers(n).iter().map(|peer| self.brokers[*peer].address).collect();
+            if joined != broker.peers {
+                return Err(format!("broker {n} believes in sessions with {:?}", broker.peers));
+            }
+            let meshed = self.settings.mesh == Mesh::Full && self.settings.replicas.is_some();
+            let apart = (0..n).find(|other| {
+                !self.network.are_joined(n, *other) && self.network.can_join(n, *other, self.now)
+            });
+            if let Some(other) = apart.filter(|_| meshed) {
+                return Err(format!("brokers {n} and {other} have not found each other again"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_idle(&self) -> Result<(), String> {
+        let mut open = vec![0; self.brokers.len()];
+        for (broker, _) in self.clients.values() {
+            open[*broker] += 1;
+        }
         for (n, broker) in self.brokers.iter().enumerate() {
             let Some(node) = &broker.node else { return Err(format!("broker {n} is not there")) };
             let counters = node.counters();
-            let open = self.clients.values().filter(|(at, _)| *at == n).count() as u64;
             let gauges = [counters.write_queue_bytes, counters.delivery_queue_bytes];
             if gauges != [0, 0] {
                 return Err(format!("broker {n} holds {gauges:?} bytes and has nothing to do"));
             }
-            if counters.sessions != open {
-                return Err(format!("broker {n} has {} sessions instead of {open}", counters.sessions));
+            if counters.sessions != open[n] {
+                return Err(format!("broker {n} has {} sessions instead of {}", counters.sessions, open[n]));
             }
         }
         Ok(())

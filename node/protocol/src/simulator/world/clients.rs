@@ -1,7 +1,10 @@
 //! Publishers and subscribers come, go, and hear answers.
 
 use super::{Client, Plan, START_MS, World};
-use crate::{InEvent, ServerMessage, SessionId, simulator::publisher::Turn};
+use crate::{
+    InEvent, ServerMessage, SessionId,
+    simulator::{publisher::Turn, sabotage::Sabotage},
+};
 use mainstem_model::{Ack, AckLevel, Address, Code, Refusal, VerifiedBatch};
 use std::sync::Arc;
 
@@ -103,7 +106,9 @@ impl World {
 
     fn send_batch(&mut self, n: usize, batch: Arc<VerifiedBatch>) {
         let Some(session) = self.publishers[n].session else { return };
-        let ack = if self.settling {
+        let ack = if let Some(ack) = self.settings.ack {
+            ack
+        } else if self.settling {
             Ack::new(AckLevel::Durable, self.publishers[n].copies_max.min(2))
         } else {
             self.publishers[n].draw_ack(&mut self.random)
@@ -218,11 +223,8 @@ impl World {
                     self.violate(format!("subscriber {n} at broker {broker} {what}"));
                 }
             }
-            ServerMessage::CaughtUp { more, .. } => {
-                let subscriber = &mut self.subscribers[n];
-                if !more && subscriber.live_since.is_none() {
-                    subscriber.live_since = Some(self.now);
-                }
+            ServerMessage::CaughtUp { cursor, more, .. } => {
+                self.subscribers[n].caught_up(cursor, !more, self.now);
             }
             ServerMessage::Ended { refusal: Some(refusal), .. } | ServerMessage::Refused { refusal, .. } => {
                 self.subscriber_refused(n, refusal);
@@ -258,7 +260,37 @@ impl World {
         self.subscriber_away(n, 500);
     }
 
+    /// What a broker tells a client has come.
     pub(super) fn receive(&mut self, session: SessionId, message: ServerMessage) {
+        let delivery = matches!(message, ServerMessage::Deliver { .. });
+        if self.settings.sabotage.is_none() || !delivery || !self.random.one_in(50) {
+            return self.hear_answer(session, message);
+        }
+        match (self.settings.sabotage, message) {
+            (Some(Sabotage::DropDelivery), ServerMessage::Deliver { subscription, batch, .. }) => {
+                if let Some((broker, _)) = self.clients.get(&session) {
+                    self.handle(*broker, InEvent::Flushed { session, subscription, bytes: batch.len() });
+                }
+            }
+            (Some(Sabotage::DoubleDelivery), message) => {
+                self.hear_answer(session, message.clone());
+                self.hear_answer(session, message);
+            }
+            (Some(Sabotage::SwapDeliveries), message) => self.plan(700, Plan::Client(session, message)),
+            (
+                Some(Sabotage::DeliverForged),
+                ServerMessage::Deliver { subscription, cursor, received_at, batch },
+            ) => {
+                let forged = self.reference.all().iter().find(|sealed| sealed.unlawful);
+                let batch = forged.map_or(batch, |sealed| sealed.batch.bytes().clone());
+                let message = ServerMessage::Deliver { subscription, cursor, received_at, batch };
+                self.hear_answer(session, message);
+            }
+            (_, message) => self.hear_answer(session, message),
+        }
+    }
+
+    fn hear_answer(&mut self, session: SessionId, message: ServerMessage) {
         match self.clients.get(&session) {
             Some((_, Client::Publisher(n))) => self.publisher_receives(*n, message),
             Some((_, Client::Subscriber(n))) => self.subscriber_receives(*n, message),

@@ -1,9 +1,12 @@
 //! What a broker asks for is done here, as a driver does it: the disk, its delays, the clock.
 
 use super::{Plan, START_MS, TICK_MS, World};
-use crate::{InEvent, Now, OutEvent};
+use crate::{
+    InEvent, Now, OutEvent,
+    simulator::{machine::Seat, sabotage::Sabotage},
+};
 use mainstem_model::limits::BATCH_BYTES_MAX;
-use std::{collections::VecDeque, mem};
+use std::mem;
 
 impl World {
     /// A broker's process begins.
@@ -11,8 +14,16 @@ impl World {
         if self.brokers[n].is_up() {
             return;
         }
+        let seat = Seat {
+            number: n,
+            brokers: &self.addresses,
+            config: &self.settings.node,
+            log: self.brokers[n].disk.log.number,
+            is_blank: self.brokers[n].disk.log.is_empty(),
+        };
+        let machine = (self.make)(&seat);
         let broker = &mut self.brokers[n];
-        broker.start(&self.settings);
+        broker.start(machine);
         let (heard, assignment, life) = (broker.heard, broker.assignment.clone(), broker.life);
         self.trace.step(self.now, n, "start", u64::from(life));
         for index in 0..heard {
@@ -32,12 +43,26 @@ impl World {
         if let Some(backlog) = &mut broker.backlog {
             return backlog.push_back(event);
         }
-        let Some(node) = broker.node.as_mut() else { return };
+        let lost = match self.settings.sabotage {
+            Some(Sabotage::LoseFlushed) => matches!(event, InEvent::Flushed { .. }),
+            Some(Sabotage::LosePeerDown) => n == 0 && matches!(event, InEvent::PeerDown { .. }),
+            _ => false,
+        };
+        let Some(node) = broker.node.as_mut().filter(|_| !lost) else { return };
+        match &event {
+            InEvent::PeerUp { peer } if !broker.peers.insert(*peer) => {
+                self.violations.push(format!("broker {n} was told twice that {peer} is there"));
+            }
+            InEvent::PeerDown { peer } if !broker.peers.remove(peer) => {
+                self.violations.push(format!("broker {n} was told that {peer} is gone, which was not there"));
+            }
+            _ => {}
+        }
         self.trace.take_in(self.now, n, &event);
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset, up_ms: self.now };
         node.handle(event, now, &mut out);
-        let (counters, config) = (node.counters(), node.config());
+        let (counters, config) = (node.counters(), &self.settings.node);
         let over = if counters.delivery_queue_bytes as usize > config.delivery_queue_bytes_max {
             Some(("deliveries", counters.delivery_queue_bytes))
         } else if counters.write_queue_bytes as usize > config.write_queue_bytes_max + BATCH_BYTES_MAX {
@@ -139,7 +164,7 @@ impl World {
 
     pub(super) fn synced(&mut self, n: usize, number: u64) {
         let synced = self.brokers[n].disk.synced(number);
-        if self.brokers[n].is_honest() {
+        if self.brokers[n].is_honest() && self.settings.sabotage != Some(Sabotage::SyncLate) {
             for batch in &synced.batches {
                 self.reference.note_synced(batch.id(), n);
             }
@@ -209,7 +234,7 @@ impl World {
 
     /// A paused broker goes on, with everything that it has not handled.
     pub(super) fn resume(&mut self, n: usize) {
-        for event in self.brokers[n].backlog.take().unwrap_or_else(VecDeque::new) {
+        for event in self.brokers[n].backlog.take().unwrap_or_default() {
             self.handle(n, event);
         }
     }

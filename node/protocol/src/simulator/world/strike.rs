@@ -1,7 +1,7 @@
 //! Faults strike.
 
 use super::{FAULT_MS_MAX, FaultKind, Plan, World, next_epoch};
-use crate::simulator::{disk::Disk, network::Pair};
+use crate::simulator::{disk::Disk, network::Pair, sabotage::Sabotage};
 use mainstem_model::{Address, Grant, RegistryChange};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -88,6 +88,9 @@ impl World {
     fn kill(&mut self, n: usize, lasts: i64) {
         if self.brokers[n].is_up() {
             self.brokers[n].disk.kill();
+            if self.settings.sabotage == Some(Sabotage::Forget) {
+                self.brokers[n].disk.forget_last();
+            }
             self.stop(n, false, lasts);
         }
     }
