@@ -50,7 +50,7 @@ impl QuicListener {
         workers: Workers,
     ) -> Result<Self, ApiError> {
         let listen = |source| ApiError::Listen { address: config.listen, source };
-        let endpoint = transport::endpoint(&config, identity)?;
+        let endpoint = transport::endpoint(&config, identity, handle.node())?;
         let address = endpoint.local_addr().map_err(listen)?;
         let audience = identity.audience();
         let connections = Arc::new(Connections { config, session, handle, workers, audience });

@@ -1,5 +1,6 @@
 use crate::ApiError;
-use mainstem_crypto::sha256;
+use ::ring::hmac;
+use mainstem_crypto::{Address, sha256};
 use rustls::{ServerConfig, crypto::ring, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
@@ -94,6 +95,17 @@ impl TlsIdentity {
     /// another one's hello on gets no sign-in for it. No `Host` or web origin has this form, so neither do WebSockets.
     pub fn audience(&self) -> String {
         format!("quic://{}", hex::encode(self.pin))
+    }
+
+    /// By what a node that has started again lets clients of before know that their connections are gone: the same as long as
+    /// this key is.
+    ///
+    /// IMPORTANT: another one for each node, though they have the same certificate: nobody can have the one close what is open
+    /// at the other.
+    pub(crate) fn reset_key(&self, node: Address) -> hmac::Key {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
+        let label = [b"mainstem/quic-reset/1", &node.as_bytes()[..]].concat();
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, &label).as_ref())
     }
 
     pub(crate) fn server_config(&self) -> Result<ServerConfig, ApiError> {

@@ -1,20 +1,28 @@
 use crate::{ApiError, QuicConfig, TlsIdentity, config::ms};
+use mainstem_crypto::Address;
 use quinn::{
-    AckFrequencyConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TransportConfig, VarInt, congestion::CubicConfig, crypto::rustls::QuicServerConfig,
+    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
+    MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt, congestion::CubicConfig,
+    crypto::rustls::QuicServerConfig,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use std::{io, net::UdpSocket, sync::Arc};
+use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 /// Opens the socket and puts QUIC on it.
-pub(super) fn endpoint(config: &QuicConfig, identity: &TlsIdentity) -> Result<Endpoint, ApiError> {
+pub(super) fn endpoint(
+    config: &QuicConfig,
+    identity: &TlsIdentity,
+    node: Address,
+) -> Result<Endpoint, ApiError> {
     let tls = |reason: String| ApiError::Tls { what: "key", reason };
     let crypto =
         QuicServerConfig::try_from(identity.server_config()?).map_err(|error| tls(error.to_string()))?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(Arc::new(transport(config)));
     server.max_incoming(256).incoming_buffer_size(64 << 10).incoming_buffer_size_total(4 << 20);
-    let mut endpoint = EndpointConfig::default();
+    // A client hears of a crash with the first packet that it sends afterwards, and not when it has waited in vain.
+    let mut endpoint = EndpointConfig::new(Arc::new(identity.reset_key(node)));
+    endpoint.cid_generator(|| Box::new(RandomIds));
     // In range by the clamp.
     endpoint.max_udp_payload_size(payload_max(config)).map_err(|error| tls(error.to_string()))?;
     socket(config)
@@ -42,6 +50,28 @@ fn transport(config: &QuicConfig) -> TransportConfig {
         .max_idle_timeout(IdleTimeout::try_from(ms(config.idle_ms)).ok())
         .keep_alive_interval(Some(ms(config.keep_alive_ms)));
     transport
+}
+
+/// Connection ids of which a later process takes any for one of an earlier: those that quinn makes by itself are passed over
+/// by every other endpoint without a word.
+struct RandomIds;
+
+impl RandomIds {
+    const BYTES: usize = 8;
+}
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&rand::random::<[u8; Self::BYTES]>())
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 fn payload_max(config: &QuicConfig) -> u16 {

@@ -1,7 +1,7 @@
 use crate::process::{Node, OWNER, READER, now_ms, public_stream};
-use mainstem_client::{Delivery, ResendOptions, ResendRange, Start, SubscribeOptions, Subscription};
+use mainstem_client::{Client, Delivery, ResendOptions, ResendRange, Start, SubscribeOptions, Subscription};
 use mainstem_model::NewEvent;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The numbers that the events carry, up to `until` of them.
 async fn numbers(events: &mut Subscription, until: usize) -> Vec<u64> {
@@ -55,6 +55,27 @@ async fn an_event_comes_live_and_from_history_and_every_start_gives_what_it_says
             assert_eq!(numbers(&mut rest, usize::MAX).await, (taken + 1..51).collect::<Vec<_>>());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_hears_from_a_node_that_was_killed_as_soon_as_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut node = Node::start_on(folder.path(), port);
+    let at = public_stream(&node.client(OWNER).await).await;
+    let mut config = node.config(READER);
+    // The node's own bound for silence, half a minute, holds for both.
+    config.transport.idle = Duration::from_secs(600);
+    config.transport.keep_alive = Duration::from_millis(200);
+    let reader = Client::connect(config).await.unwrap();
+    let mut live = reader.subscribe(SubscribeOptions::new(at)).await.unwrap();
+    node.kill();
+    node = Node::start_on(folder.path(), port);
+    let begun = Instant::now();
+    node.client(OWNER).await.publisher(at).unwrap().publish(event(1)).await.unwrap().await.unwrap();
+    assert_eq!(numbers(&mut live, 1).await, [1]);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "it waited {took:?} for a connection that was gone");
 }
 
 /// G9 of the threat list.
