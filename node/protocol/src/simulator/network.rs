@@ -60,7 +60,7 @@ pub(crate) struct Letter {
 #[derive(Debug)]
 pub(crate) enum Sent {
     /// It comes at this time, if the session lives.
-    Arrives(i64, Letter),
+    Arrives(i64, Box<Letter>),
     /// There is no session.
     Nowhere,
     /// More waits than may: the session is to end.
@@ -181,7 +181,7 @@ impl Network {
         }
         let arrives = (line.busy_until_us.div_euclid(1000) + takes).max(line.arrives).max(way.stalled_until);
         line.arrives = arrives;
-        Sent::Arrives(arrives, Letter { from, to, session, message })
+        Sent::Arrives(arrives, Box::new(Letter { from, to, session, message }))
     }
 
     /// A message has come: gives it to who has the session still. A cut way holds it.
@@ -258,7 +258,7 @@ mod tests {
             match self.network.send((from, 1 - from), message, now, &mut self.random) {
                 Sent::Arrives(at, letter) => {
                     self.sent += 1;
-                    self.under_way.insert((at, self.sent), letter);
+                    self.under_way.insert((at, self.sent), *letter);
                 }
                 Sent::Nowhere => {}
                 Sent::Full(_) => panic!("little was sent"),

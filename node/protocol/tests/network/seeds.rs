@@ -22,7 +22,7 @@ pub(crate) fn span_s(usual: u64) -> u64 {
 
 pub(crate) fn world(settings: Settings) -> World {
     let tracing = std::env::var("TRACE").is_ok();
-    let key = |n: u8| Signer::wallet(SecretKey::from_bytes(&[n; 32]).unwrap());
+    let key = |n: u8| Signer::wallet(SecretKey::from_bytes(&[n; 32]).expect("a small number is a key"));
     World::new(Settings { tracing, ..settings }, key)
 }
 
@@ -35,6 +35,7 @@ pub(crate) fn run(settings: Settings, span_s: u64) -> (Result<(), String>, World
 }
 
 /// Runs seeds and panics at the first violation.
+#[expect(clippy::print_stdout, reason = "how much was simulated, for who runs many seeds")]
 pub(crate) fn check(count: u64, usual_span_s: u64, settings: impl Fn(u64) -> Settings) {
     let (seeds, span_s, began) = (seeds(count), span_s(usual_span_s), Instant::now());
     let (mut batches, mut required, mut steps) = (0, 0, 0);

@@ -3,7 +3,7 @@
 use super::{Plan, START_MS, TICK_MS, World};
 use crate::{InEvent, Now, OutEvent};
 use mainstem_model::limits::BATCH_BYTES_MAX;
-use std::{collections::VecDeque, mem};
+use std::mem;
 
 impl World {
     /// A broker's process begins.
@@ -209,7 +209,7 @@ impl World {
 
     /// A paused broker goes on, with everything that it has not handled.
     pub(super) fn resume(&mut self, n: usize) {
-        for event in self.brokers[n].backlog.take().unwrap_or_else(VecDeque::new) {
+        for event in self.brokers[n].backlog.take().unwrap_or_default() {
             self.handle(n, event);
         }
     }

@@ -127,7 +127,7 @@ impl World {
             self.meter.sent(&message, wire_bytes(&message));
         }
         match self.network.send((n, there), message, self.now, &mut self.random) {
-            Sent::Arrives(at, letter) => self.plan_at(at, Plan::Arrive(Box::new(letter))),
+            Sent::Arrives(at, letter) => self.plan_at(at, Plan::Arrive(letter)),
             Sent::Nowhere if self.settings.mesh == Mesh::OnTell => self.redial(n, there),
             Sent::Nowhere => {}
             Sent::Full(session) => self.end(n, there, session),
