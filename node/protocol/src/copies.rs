@@ -129,6 +129,14 @@ impl Copies {
     }
 
     fn refused(&mut self, broker: Address, batch: BatchId, refusal: Refusal, cx: &mut Context<'_>) {
+        // It may not have seen yet what this broker sees of the chain; it is asked again.
+        let is_behind = matches!(
+            refusal.code,
+            Code::StreamNotFound | Code::InvalidPartition | Code::MissingPermission | Code::NotAssigned
+        );
+        if is_behind {
+            return;
+        }
         if let Some(pending) = self.pending.get_mut(&batch) {
             pending.refused.insert(broker, refusal);
             self.settle(batch, cx);

@@ -167,7 +167,8 @@ impl Repair {
         if self.parked.get(&key).is_some_and(BTreeMap::is_empty) {
             self.parked.remove(&key);
         }
-        self.fall_behind(key, Lack::Forward { until: sequence }, waits, sources, None, ingest, cx);
+        // A lane keeps its order, so what lies between does not come by itself.
+        self.fall_behind(key, Lack::Forward { until: sequence }, true, sources, None, ingest, cx);
     }
 
     /// Other brokers say how far series have come.
@@ -344,8 +345,11 @@ impl Repair {
                 && !behind.trimmed.contains_key(*source)
                 && cx.peers.is_up(**source)
         };
-        // Whoever has the fewest on their way.
-        let busy = |source: &Address| self.pulls.values().filter(|pull| pull.peer == *source).count();
+        // Whoever has the fewest on their way, of those that are heard.
+        let busy = |source: &Address| {
+            let silent = cx.now.up_ms.saturating_sub(cx.peers.heard_at(*source)) >= cx.config.silence_ms;
+            (silent, self.pulls.values().filter(|pull| pull.peer == *source).count())
+        };
         let source = behind.sources.iter().filter(usable).min_by_key(|source| busy(source)).copied();
         let Some(peer) = source else { return };
         let (at, mine) = (series.stream_partition, cx.network.is_mine(series.stream_partition));
@@ -587,12 +591,19 @@ impl Repair {
         let late: Vec<u64> = self
             .pulls
             .iter()
-            .filter(|(_, pull)| now - pull.heard_at >= cx.config.pull_wait_ms)
+            .filter(|(_, pull)| {
+                let silent = now.saturating_sub(cx.peers.heard_at(pull.peer)) >= cx.config.silence_ms;
+                let wait = if silent { cx.config.silence_ms } else { cx.config.pull_wait_ms };
+                now - pull.heard_at >= wait
+            })
             .map(|(number, _)| *number)
             .collect();
         for number in late {
             let Some(pull) = self.pulls.remove(&number) else { continue };
-            cx.blame(pull.peer, Misdeed::Late);
+            // One that is not heard at all is paused or gone, and does nothing wrong.
+            if now.saturating_sub(cx.peers.heard_at(pull.peer)) < cx.config.silence_ms {
+                cx.blame(pull.peer, Misdeed::Late);
+            }
             if let Some(behind) = self.behind.get_mut(&pull.series) {
                 behind.pull = None;
                 behind.failed.insert(pull.peer);

@@ -207,7 +207,9 @@ impl Delivery {
             return self.end(key, None, Some(Refusal::new(Code::InvalidCursor, why)), cx);
         }
         subscription.reading = Some(Reading::Start);
-        subscription.away = if mine { None } else { Away::of(start, self.log) };
+        // A cursor of another broker means nothing here, whoever keeps the partition.
+        let foreign = matches!(start, ReadStart::Cursor(cursor) if cursor.log() != self.log);
+        subscription.away = if mine && !foreign { None } else { Away::of(start, self.log) };
         if subscription.away.is_some() {
             return self.find_home(key, at, filter, cx);
         }
