@@ -142,7 +142,7 @@ impl Default for Config {
             behind_max: 50_000,
             claims_max: 10_000,
             // Longer than a batch takes by itself, much shorter than anybody waits.
-            repair_grace_ms: 300,
+            repair_grace_ms: 100,
             pulls_max: 32,
             pull_bytes: 512 << 10,
             pull_wait_ms: 5_000,

@@ -167,8 +167,7 @@ impl Repair {
         if self.parked.get(&key).is_some_and(BTreeMap::is_empty) {
             self.parked.remove(&key);
         }
-        // A lane keeps its order, so what lies between does not come by itself.
-        self.fall_behind(key, Lack::Forward { until: sequence }, true, sources, None, ingest, cx);
+        self.fall_behind(key, Lack::Forward { until: sequence }, waits, sources, None, ingest, cx);
     }
 
     /// Other brokers say how far series have come.
