@@ -18,7 +18,7 @@ export MAINSTEM_ANVIL="$PWD/contracts/node_modules/.bin/anvil"
 step "formatting" cargo fmt --all --check
 step "vectors are fresh" python3 conformance/vectors/generate.py --check
 step "contracts" contracts/tools/test.sh
-step "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
+step "lints" cargo clippy --workspace --all-targets --features mainstem/flamegraph --quiet -- -D warnings
 step "tests" cargo test --workspace --quiet
 if command -v cargo-deny >/dev/null; then
     step "dependencies" cargo deny --log-level error check bans licenses sources

@@ -64,8 +64,16 @@ impl Broker {
     pub(crate) async fn start_within() -> anyhow::Result<Self> {
         let folder = new_folder()?;
         let at = folder.clone();
-        let args =
-            crate::dev::DevArgs { quic_port: 0, http_port: 0, rpc_port: 0, config: None, reset: false };
+        let args = crate::dev::DevArgs {
+            brokers: None,
+            quic_port: 0,
+            http_port: 0,
+            peer_port: 0,
+            rpc_port: 0,
+            epoch_seconds: 5,
+            config: Some(at.join("bench.toml")),
+            reset: false,
+        };
         let task = tokio::spawn(async move { crate::dev::run(args, &at).await });
         Self { process: Process::Within(task), folder, profile: None }.wait().await
     }
