@@ -39,7 +39,6 @@ pub(crate) fn run_of(make: Make, settings: Settings, span_s: u64) -> (Result<(),
 }
 
 /// Runs seeds and panics at the first violation.
-#[expect(clippy::print_stdout, reason = "how much was simulated, for who runs many seeds")]
 pub(crate) fn check(count: u64, usual_span_s: u64, settings: impl Fn(u64) -> Settings) {
     check_of(node, count, usual_span_s, settings);
 }
