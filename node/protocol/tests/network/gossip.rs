@@ -161,6 +161,12 @@ impl Machine for Gossip {
             InEvent::PeerDown { peer } => {
                 self.peers.remove(&peer);
             }
+            // The broker within is alone, and keeps everything once.
+            InEvent::Publish { session, request, ack, batch } => {
+                let ack = ack.level.into();
+                self.pass(InEvent::Publish { session, request, ack, batch }, now, out);
+            }
+            InEvent::Assigned(_) => {}
             InEvent::Peer { message: PeerMessage::Store { batch, .. }, .. } => {
                 let place = (SeriesKey::of(batch.header()), batch.header().sequence);
                 if !self.ids.contains(&batch.id()) && self.waiting.insert(place, batch).is_none() {
