@@ -1,7 +1,7 @@
 //! What other brokers ask of this one's store, while the store reads it.
 
 use crate::{
-    OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, publish::Context,
+    OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, context::Context,
 };
 use mainstem_model::{
     Address, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,

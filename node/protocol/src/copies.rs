@@ -1,6 +1,6 @@
 //! Batches that are to be kept by several brokers: sent to each, counted as they answer.
 
-use crate::{OutEvent, PeerMessage, ServerMessage, SessionId, publish::Context};
+use crate::{OutEvent, PeerMessage, ServerMessage, SessionId, context::Context};
 use mainstem_model::{Ack, AckLevel, Address, BatchId, Code, Refusal, SeriesKey, VerifiedBatch};
 use std::{collections::BTreeMap, sync::Arc};
 

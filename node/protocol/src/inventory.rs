@@ -1,9 +1,7 @@
 //! Comparing all that two brokers keep: by partition, then by ever smaller ranges of series, down to the heads that differ.
 
 use crate::{
-    OutEvent, PeerMessage, ReadToken, answers, links,
-    publish::{Context, Ingest},
-    repair::Repair,
+    OutEvent, PeerMessage, ReadToken, answers, context::Context, links, publish::Ingest, repair::Repair,
 };
 use mainstem_model::{
     Address, HeadsDigest, HeadsSummary, Origin, Refusal, SeriesId, SeriesRange, StreamPartition,

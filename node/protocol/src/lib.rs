@@ -9,6 +9,7 @@
 mod answers;
 mod changes;
 mod config;
+mod context;
 mod copies;
 mod counters;
 mod event;
@@ -16,6 +17,7 @@ mod inventory;
 mod links;
 mod network;
 mod node;
+mod offer;
 mod peer;
 mod peers;
 mod publish;

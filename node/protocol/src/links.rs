@@ -2,8 +2,8 @@
 //! that what the one leaves out is seen.
 
 use crate::{
-    LastArrival, LinkStatus, Misdeed, OutEvent, PeerMessage, ReadToken,
-    publish::{Context, StoredBatch},
+    LastArrival, LinkStatus, Misdeed, OutEvent, PeerMessage, ReadToken, context::Context,
+    publish::StoredBatch,
 };
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! The other brokers: who is there, what each has on its way, and how it behaves.
 
-use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, publish::Context};
+use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, context::Context};
 use mainstem_model::{Address, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
 

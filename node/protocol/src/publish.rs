@@ -1,68 +1,24 @@
 //! Taking batches in: rights, clock, order within the series, the journal, acks.
 
+mod checks;
+
 use crate::{
-    Config, Counters, Now, OutEvent, PeerMessage, ReadToken, ServerMessage, SessionId, WriteToken,
-    changes::Changes,
-    copies::{self, Copies, CopyWaiter},
-    links::Links,
-    network::Network,
-    peers::Peers,
+    Config, OutEvent, PeerMessage, ReadToken, ServerMessage, SessionId, WriteToken,
+    context::Context,
+    copies::{self, CopyWaiter},
+    offer::{Offer, Outcomes, Source},
     series::{Recent, SeriesCache, SeriesState},
-    session::Sessions,
 };
 use bytes::Bytes;
+use checks::{check_future, check_revoked, check_time, gap};
 use mainstem_model::{
-    Ack, AckLevel, Address, Batch, BatchId, Code, Equivocation, Header, Refusal, Registry, Right, SeriesHead,
-    SeriesKey, SeriesVerdict, StreamId, StreamPartition, VerifiedBatch,
+    AckLevel, Address, Batch, BatchId, Code, Equivocation, Refusal, Right, SeriesHead, SeriesKey,
+    SeriesVerdict, VerifiedBatch,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Proofs of other brokers that are on their way to the store at once; others come again.
 const PROOFS_AT_ONCE: usize = 64;
-
-/// A batch, and who brought it.
-#[derive(Clone, Debug)]
-pub(crate) struct Offer {
-    pub(crate) source: Source,
-    pub(crate) batch: Arc<VerifiedBatch>,
-}
-
-/// Who brought a batch.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A client that waits for an ack.
-    Client { session: SessionId, request: u64, ack: Ack },
-    /// A broker that asks to keep it, and waits to hear of that.
-    Store { peer: Address, durable: bool },
-    /// A link.
-    Feed { peer: Address },
-    /// Repair. `past`: it fills up history. `anchor`: its series may begin here, or go on, with it: what lies before is from before this broker asked.
-    Repair { peer: Address, past: bool, anchor: bool },
-}
-
-impl Source {
-    /// The broker that brought it.
-    const fn peer(&self) -> Option<Address> {
-        match self {
-            Self::Client { .. } => None,
-            Self::Store { peer, .. } | Self::Feed { peer } | Self::Repair { peer, .. } => Some(*peer),
-        }
-    }
-}
-
-/// What taking in a batch leads to beyond this broker's own log.
-#[derive(Debug, Default)]
-pub(crate) struct Outcomes {
-    /// Batches whose series lacks what lies before them, and the sequence that it stands at.
-    pub(crate) gaps: Vec<(Offer, u64)>,
-    /// Batches that go on from another one than is here: of which series, where it stands, and who sent it.
-    pub(crate) forks: Vec<(SeriesKey, u64, Address)>,
-    /// Proofs that were just kept here: both batches.
-    pub(crate) proofs: Vec<(SeriesKey, Bytes, Bytes)>,
-}
 
 /// Batches on their way from a session to the journal.
 #[derive(Debug)]
@@ -135,84 +91,6 @@ pub(crate) struct StoredBatch {
     pub(crate) received_at: i64,
     /// It fills up history: readers are not told of it.
     pub(crate) past: bool,
-}
-
-/// What ingest needs of the rest of the node while it handles one event.
-pub(crate) struct Context<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) registry: &'a Registry,
-    pub(crate) sessions: &'a mut Sessions,
-    pub(crate) counters: &'a mut Counters,
-    pub(crate) former: &'a BTreeSet<(StreamId, Address)>,
-    pub(crate) network: &'a mut Network,
-    pub(crate) peers: &'a mut Peers,
-    pub(crate) copies: &'a mut Copies,
-    pub(crate) links: &'a mut Links,
-    pub(crate) changes: &'a mut Changes,
-    /// This broker serves what it is to keep.
-    pub(crate) ready: bool,
-    /// It has all of that.
-    pub(crate) whole: bool,
-    pub(crate) next_read: &'a mut u64,
-    pub(crate) now: Now,
-    pub(crate) out: &'a mut Vec<OutEvent>,
-}
-
-impl Context<'_> {
-    pub(crate) fn refuse(&mut self, session: SessionId, request: u64, refusal: Refusal) {
-        self.counters.count_refusal(refusal.code);
-        self.out.push(OutEvent::Send { session, message: ServerMessage::Refused { request, refusal } });
-    }
-
-    pub(crate) fn read_token(&mut self) -> ReadToken {
-        *self.next_read += 1;
-        ReadToken(*self.next_read)
-    }
-
-    pub(crate) fn release(&mut self, session: SessionId, bytes: usize) {
-        if let Some(session) = self.sessions.find(session) {
-            session.publish_bytes = session.publish_bytes.saturating_sub(bytes);
-        }
-    }
-
-    /// Refuses a batch that was admitted.
-    pub(crate) fn refuse_offer(&mut self, offer: &Offer, refusal: Refusal) {
-        match offer.source {
-            Source::Client { session, request, .. } => {
-                self.release(session, offer.batch.bytes().len());
-                self.refuse(session, request, refusal);
-            }
-            Source::Store { peer, .. } => {
-                *self.counters.offers_refused.entry(refusal.code).or_default() += 1;
-                let (series, batch) = (SeriesKey::of(offer.batch.header()), offer.batch.id());
-                self.tell(peer, PeerMessage::NotHeld { series, batch, refusal });
-            }
-            Source::Feed { .. } | Source::Repair { .. } => {
-                *self.counters.offers_refused.entry(refusal.code).or_default() += 1;
-            }
-        }
-    }
-
-    /// Whether an origin may publish or once could.
-    pub(crate) fn check_past(&self, at: StreamPartition, origin: Option<Address>) -> Result<(), Refusal> {
-        let Err(refusal) = self.registry.check(at, origin, Right::Publish, self.now.unix_s()) else {
-            return Ok(());
-        };
-        let had = origin.is_some_and(|origin| self.former.contains(&(at.stream, origin)))
-            || self.former.contains(&(at.stream, Address::ZERO));
-        if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
-    }
-
-    /// Whether series may begin later here than elsewhere: as a reader of the partition this broker began them in the middle.
-    /// After a restart it does not know of which it did.
-    pub(crate) fn may_lack_past(&self, at: StreamPartition) -> bool {
-        !self.whole && self.network.is_mine(at)
-    }
-
-    /// Whether what others have of a partition fills up history here.
-    pub(crate) fn fills_up(&self, at: StreamPartition) -> bool {
-        !self.ready && self.network.is_mine(at) && self.network.is_new(at)
-    }
 }
 
 impl Ingest {
@@ -814,54 +692,4 @@ fn send_ack(
 ) {
     let message = ServerMessage::Ack { request, batch: batch.id(), ack: level.into(), duplicate };
     cx.out.push(OutEvent::Send { session, message });
-}
-
-fn gap(message: String) -> Refusal {
-    Refusal::new(Code::SeriesGap, message)
-}
-
-fn check_revoked(batch: &VerifiedBatch, registry: &Registry) -> Result<(), Refusal> {
-    let Some((digest, _)) = batch.delegation_used() else { return Ok(()) };
-    let revoked = batch.header().origin.address().is_some_and(|wallet| registry.is_revoked(wallet, digest));
-    if revoked {
-        return Err(Refusal::new(Code::InvalidDelegation, "the wallet has revoked this delegation on chain"));
-    }
-    Ok(())
-}
-
-/// Whether a batch that is not here yet may be taken in at this time.
-fn check_time(batch: &VerifiedBatch, config: &Config, now: Now) -> Result<(), Refusal> {
-    if batch.delegation_used().is_some_and(|(_, expiry)| now.unix_s() > expiry) {
-        return Err(Refusal::new(
-            Code::InvalidDelegation,
-            "the delegation has expired; let the wallet sign another",
-        ));
-    }
-    check_clock(batch.header(), config, now)
-}
-
-/// Whether a batch claims to be from a time to come: no honest broker has taken that in.
-fn check_future(header: &Header, config: &Config, now: Now) -> Result<(), Refusal> {
-    // Twice: once for the clock of who took it in.
-    let latest = now.unix_ms.saturating_add(config.timestamp_window_ms.saturating_mul(2));
-    if header.timestamp_max <= latest {
-        return Ok(());
-    }
-    let why = format!("the events' timestamp {} is in the future of {}", header.timestamp_max, now.unix_ms);
-    Err(Refusal::new(Code::InvalidTimestamp, why))
-}
-
-fn check_clock(header: &Header, config: &Config, now: Now) -> Result<(), Refusal> {
-    let window = config.timestamp_window_ms;
-    let (earliest, latest) = (now.unix_ms.saturating_sub(window), now.unix_ms.saturating_add(window));
-    if header.timestamp_min >= earliest && header.timestamp_max <= latest {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::InvalidTimestamp,
-        format!(
-            "the events' timestamps {} to {} are more than {window} ms from the broker's clock, {}; set the clock",
-            header.timestamp_min, header.timestamp_max, now.unix_ms
-        ),
-    ))
 }

@@ -1,8 +1,11 @@
 //! What other brokers have and this one lacks: noticed by heads, brought by pulls, and what came too early until then.
 
 use crate::{
-    Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, links,
-    publish::{Context, Ingest, Offer, Source},
+    Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage,
+    context::Context,
+    links,
+    offer::{Offer, Source},
+    publish::Ingest,
 };
 use bytes::Bytes;
 use mainstem_model::{Address, Code, Refusal, SeriesHead, SeriesKey, VerifiedBatch};

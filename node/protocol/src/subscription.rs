@@ -2,11 +2,11 @@
 
 mod away;
 mod room;
+mod start;
 
 use crate::{
-    OutEvent, Page, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId, links,
-    publish::{Context, StoredBatch},
-    session::limit,
+    OutEvent, Page, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId, context::Context, links,
+    publish::StoredBatch, session::limit,
 };
 use away::{Away, AwayReads, Seam, Seen};
 use mainstem_model::{
@@ -14,6 +14,7 @@ use mainstem_model::{
     limits::PARTITIONS_MAX,
 };
 use room::{Place, Room};
+use start::check_start;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -678,33 +679,6 @@ impl Subscription {
         };
         OutEvent::Send { session: key.0, message }
     }
-}
-
-fn check_start(start: ReadStart, filter: &ReadFilter, live: bool, last_max: u64) -> Result<(), Refusal> {
-    if matches!(start, ReadStart::Last(n) if n > last_max) {
-        return Err(Refusal::new(
-            Code::InvalidArgument,
-            format!(
-                "the last n events can be asked for up to n = {last_max}; ask for a range of time instead"
-            ),
-        ));
-    }
-    if matches!(start, ReadStart::Last(_)) && (filter.from, filter.to) != (i64::MIN, i64::MAX) {
-        return Err(Refusal::new(
-            Code::InvalidArgument,
-            "ask for the last n events or for a range of time, not for both",
-        ));
-    }
-    if live && filter.to != i64::MAX {
-        return Err(Refusal::new(
-            Code::InvalidArgument,
-            "a range has an end and cannot go on live; ask with live = false, or from a time on",
-        ));
-    }
-    if filter.from > filter.to {
-        return Err(Refusal::new(Code::InvalidArgument, "the range ends before it begins"));
-    }
-    Ok(())
 }
 
 fn count_delivery(cx: &mut Context<'_>, events: u64, bytes: usize) {

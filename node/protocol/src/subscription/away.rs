@@ -2,7 +2,7 @@
 //! log goes on.
 
 use super::{Delivery, Key, Mode, Reading, Subscription};
-use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, publish::Context};
+use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, context::Context};
 use mainstem_model::{
     Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
 };

@@ -1,7 +1,7 @@
 //! Room for batches on their way to subscribers: one bound for the node, one for each session, first come, first served.
 
 use super::Key;
-use crate::{Config, SessionId, SubscriptionId, publish::Context};
+use crate::{Config, SessionId, SubscriptionId, context::Context};
 use mainstem_model::{Code, Refusal, limits::BATCH_BYTES_MAX};
 use std::collections::BTreeMap;
 
