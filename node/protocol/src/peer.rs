@@ -9,8 +9,8 @@ use mainstem_model::{
 };
 use std::sync::Arc;
 
-/// A message from one broker to another. The shell keeps the order of what is sent on one [`Lane`] while a session lasts, and
-/// loses nothing of it but with the session.
+/// A message from one broker to another. The shell keeps the order of what is sent on one [`Lane`] while a session lasts. It
+/// may lose any of them, with the session or where a queue is full: whoever waits for an answer asks again.
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
     /// First in every session, and again when it changes. `log` is the number of the sender's store; `ready`: it has all that it
