@@ -130,6 +130,18 @@ impl DiskLog {
         self.poisoned.get().map_or(Ok(()), |why| Err(StoreError::Poisoned(why.clone())))
     }
 
+    /// fjall refused a write.
+    fn refused(&self, error: fjall::Error) -> StoreError {
+        match error {
+            // It does not say why. Bytes are on the disk or not, then it names the error; so what is left is its merging.
+            fjall::Error::Poisoned => self.poison(
+                "its background work has stopped, most likely at a damaged table file; if that happens again after a restart, \
+                 move the store's folder away and let the other replicas fill an empty one",
+            ),
+            error => self.poison(error),
+        }
+    }
+
     /// A failed write or fsync: from here on nothing is acknowledged.
     fn poison(&self, error: impl fmt::Display) -> StoreError {
         let why = self.poisoned.get_or_init(|| {

@@ -65,7 +65,7 @@ impl DiskLog {
         let seqno_min = self.tables.database.seqno();
         let group = Group { number, next_batch: state.next_number, seqno_min };
         rows.insert(&self.tables.meta, tables::GROUP, group.encode());
-        rows.durability(Some(PersistMode::Buffer)).commit().map_err(|error| self.poison(error))?;
+        rows.durability(Some(PersistMode::Buffer)).commit().map_err(|error| self.refused(error))?;
         state.group = number;
         self.written.store(number, Ordering::Release);
         Ok(())

@@ -104,7 +104,7 @@ impl DiskLog {
         syncer.sync().map_err(|error| self.poison(error))?;
         // A failure that fjall saw first, when it wrote out a table or began the next journal.
         let mode = fjall::PersistMode::Buffer;
-        self.tables.database.persist(mode).map_err(|error| self.poison(error))?;
+        self.tables.database.persist(mode).map_err(|error| self.refused(error))?;
         syncer.synced = written;
         // Without it damage would go unnoticed; what was asked for holds nevertheless.
         if let Err(error) = syncer.mark.write(written) {
