@@ -139,13 +139,9 @@ impl Reader {
     }
 
     pub(crate) fn proof(&self, read: ReadToken, series: SeriesKey) {
-        self.run(&self.repairs, move |log| {
-            let of_series = |(first, _): &(Bytes, Bytes)| {
-                Batch::peek_header(first).is_ok_and(|header| SeriesKey::of(&header) == series)
-            };
-            let proofs = log.equivocations(series.stream_partition);
-            let result = proofs.map(|proofs| proofs.into_iter().find(of_series));
-            InEvent::ProofRead { read, result: result.map_err(refusal) }
+        self.run(&self.repairs, move |log| InEvent::ProofRead {
+            read,
+            result: log.equivocation(&series).map_err(refusal),
         });
     }
 

@@ -36,8 +36,8 @@ pub struct Config {
     /// How far a new batch's timestamps may be from the broker's clock, either way, milliseconds. Outside:
     /// `INVALID_TIMESTAMP`. A batch that is here already is acked whatever its age.
     pub timestamp_window_ms: i64,
-    /// Proofs of two batches for one place that are kept of one origin in one partition. Further ones are refused with
-    /// `EQUIVOCATION` too, but not kept, and their series are not frozen.
+    /// Proofs of two batches for one place that are kept of one origin in one partition. With one more, an older one goes; its
+    /// series stays frozen.
     pub proofs_per_origin_max: usize,
     /// Series whose heads are remembered; others are read from the store when they are next published to.
     pub series_cache_max: usize,

@@ -75,8 +75,8 @@ pub enum InEvent {
     /// These writes are in the journal, at these arrival positions of their partitions; `u64::MAX` for those that are `past`,
     /// which have none. In the order of `Append`.
     Stored { writes: Vec<(WriteToken, u64)> },
-    /// Answer to [`OutEvent::Freeze`]: whether the proof is kept.
-    Frozen { write: WriteToken, result: Result<bool, Refusal> },
+    /// Answer to [`OutEvent::Freeze`]: the proof is kept, and the series is frozen.
+    Frozen { write: WriteToken, result: Result<(), Refusal> },
     /// fsync returned for these writes.
     Durable { writes: Vec<WriteToken> },
     /// The store has failed for good: these writes, and all later ones, are lost.
@@ -125,7 +125,8 @@ pub enum OutEvent {
     ReadHead { series: SeriesKey },
     /// Read the stored batch that holds event `sequence` of a series.
     ReadBatch { read: ReadToken, series: SeriesKey, sequence: u64 },
-    /// Keep the proof, durably, and mark the series frozen, unless so many proofs of this origin are kept for this partition.
+    /// Keep the proof, durably, and mark the series frozen. When so many others of this origin are kept for this partition, one
+    /// of those goes, and its series stays frozen.
     Freeze { write: WriteToken, proof: Box<Equivocation>, kept_max: usize },
     /// Find the cursor for a start.
     ResolveStart { read: ReadToken, at: StreamPartition, start: ReadStart, filter: ReadFilter },

@@ -554,7 +554,7 @@ impl Ingest {
     pub(crate) fn handle_frozen(
         &mut self,
         write: WriteToken,
-        result: Result<bool, Refusal>,
+        result: Result<(), Refusal>,
         cx: &mut Context<'_>,
     ) {
         let Some(Freezing { offer, proof, series: key, first, bytes }) = self.freezing.remove(&write) else {
@@ -562,20 +562,14 @@ impl Ingest {
         };
         self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
         // One whose proof could not be written stays frozen as long as it is remembered.
-        let kept = *result.as_ref().unwrap_or(&false);
-        if let Some(state) = self.series.find(&key) {
-            state.head.frozen = kept || result.is_err();
-        }
-        if kept {
+        if result.is_ok() {
             self.outcomes.proofs.push((key, proof.0, proof.1));
         }
         let Some(offer) = offer else { return };
-        let what = if kept {
-            "both are kept as proof and the series is frozen"
-        } else {
-            "no further proof is kept of its origin"
-        };
-        let message = format!("series {} has batch {first} at this place; {what}", key.series);
+        let message = format!(
+            "series {} has batch {first} at this place; both are kept as proof and the series is frozen",
+            key.series
+        );
         cx.refuse_offer(&offer, Refusal::new(Code::Equivocation, message));
     }
 

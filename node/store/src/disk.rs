@@ -315,12 +315,12 @@ impl EventLog for DiskLog {
         self.read_page(at, cursor, filter, batches_max, bytes_max)
     }
 
-    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError> {
+    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError> {
         self.keep_proof(proof, kept_max)
     }
 
-    fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        self.tables.read_proofs(at)
+    fn equivocation(&self, series: &SeriesKey) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        self.tables.proof(series)
     }
 
     fn trim(

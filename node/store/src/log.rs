@@ -248,17 +248,17 @@ pub trait EventLog: Send + Sync + Debug {
     ) -> Result<Page, StoreError>;
 
     /// Keeps the proof of an equivocation, durably, and marks its series frozen for ever. The first proof of a series stays.
-    /// `false`: as many as `kept_max` proofs of this origin are kept for this partition already; nothing was written.
+    /// When `kept_max` others of this origin are kept for this partition, one of them goes; its series stays frozen.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
-    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError>;
+    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError>;
 
-    /// The proofs kept for a partition: both batches of each, as signed.
+    /// The proof for which a series is frozen, if it is kept: both batches, as signed.
     ///
     /// # Errors
     /// A damaged row.
-    fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+    fn equivocation(&self, series: &SeriesKey) -> Result<Option<(Bytes, Bytes)>, StoreError>;
 
     /// Removes at most `max` batches whose greatest timestamp is before `before` (milliseconds), with every index row of
     /// theirs, in the order of history from `from` on. Heads and proofs stay. A damaged index is read around, slowly.

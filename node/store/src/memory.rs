@@ -27,7 +27,8 @@ pub struct MemoryLog {
 struct State {
     partitions: BTreeMap<StreamPartition, Kept>,
     heads: BTreeMap<SeriesKey, SeriesHead>,
-    proofs: BTreeMap<SeriesKey, (Bytes, Bytes)>,
+    /// Of frozen series, as far as they are kept.
+    proofs: BTreeMap<SeriesKey, Option<(Bytes, Bytes)>>,
 }
 
 impl MemoryLog {
@@ -274,24 +275,25 @@ impl EventLog for MemoryLog {
         Ok(Page { batches, next, at_end, damaged: Vec::new() })
     }
 
-    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError> {
+    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError> {
         let mut state = self.state();
         let series = proof.series();
-        if !state.proofs.contains_key(&series)
-            && state.proofs.range(series.of_same_origin()).count() >= kept_max
-        {
-            return Ok(false);
+        if state.proofs.contains_key(&series) {
+            return Ok(());
+        }
+        let mut others: Vec<_> =
+            state.proofs.range_mut(series.of_same_origin()).filter(|(_, proof)| proof.is_some()).collect();
+        let gone = (others.len() + 1).saturating_sub(kept_max.max(1));
+        for (_, proof) in others.iter_mut().take(gone) {
+            **proof = None;
         }
         state.heads.entry(series).or_insert(SeriesHead::START).frozen = true;
-        let kept = || (proof.first.bytes().clone(), proof.second.bytes().clone());
-        state.proofs.entry(series).or_insert_with(kept);
-        Ok(true)
+        state.proofs.insert(series, Some((proof.first.bytes().clone(), proof.second.bytes().clone())));
+        Ok(())
     }
 
-    fn equivocations(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let state = self.state();
-        let proofs = state.proofs.iter().filter(|(series, _)| series.stream_partition == at);
-        Ok(proofs.map(|(_, proof)| proof.clone()).collect())
+    fn equivocation(&self, series: &SeriesKey) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        Ok(self.state().proofs.get(series).cloned().flatten())
     }
 
     fn trim(

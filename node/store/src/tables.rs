@@ -7,7 +7,7 @@
 //! | `history` | stream 20, partition 2, [`BatchKey`] 58 | [`Place`] |
 //! | `series` | stream 20, partition 2, origin 34, series 8, sequence of the first event 8 | [`Place`] |
 //! | `heads` | stream 20, partition 2, origin 34, series 8 | next sequence 8, last batch id 32, timestamp 8, frozen 1 |
-//! | `proofs` | as `heads` | length of the first batch 4, first batch, second batch |
+//! | `proofs` | as `heads` | length of the first batch 4, first batch, second batch; all empty when the proof is no longer kept |
 //! | `partitions` | stream 20, partition 2 | [`Totals`]: next position, batches, events, bytes; 8 each |
 //! | `meta` | `group` | [`Group`]: number of the last write, next batch number, least sequence number of it in fjall; 8 each |
 //!
@@ -275,17 +275,19 @@ pub(crate) fn decode_head(key: &[u8], row: &[u8]) -> Result<SeriesHead, StoreErr
     })
 }
 
-pub(crate) fn encode_proof(key: &[u8], first: &[u8], second: &[u8]) -> Vec<u8> {
+/// The proof for which a series is frozen, if it is kept.
+pub(crate) fn encode_proof(key: &[u8], proof: Option<(&[u8], &[u8])>) -> Vec<u8> {
+    let (first, second) = proof.unwrap_or_default();
     // A batch is bounded far below 4 GiB.
     seal(key, [&(first.len() as u32).to_be_bytes()[..], first, second].concat())
 }
 
-pub(crate) fn decode_proof(key: &[u8], row: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+pub(crate) fn decode_proof(key: &[u8], row: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
     let body = open_any(key, row, PROOFS)?;
     let read = || {
         let (length, rest) = body.split_first_chunk::<4>()?;
         let (first, second) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        Some((first.to_vec(), second.to_vec()))
+        Some((!first.is_empty()).then(|| (first.to_vec(), second.to_vec())))
     };
     read().ok_or_else(|| damaged(PROOFS))
 }

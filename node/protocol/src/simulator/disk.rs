@@ -6,7 +6,7 @@ use super::random::Random;
 use crate::WriteToken;
 use log::Kept;
 pub(crate) use log::Log;
-use mainstem_model::{Equivocation, Refusal, SeriesKey, StreamPartition, VerifiedBatch};
+use mainstem_model::{Equivocation, Origin, SeriesKey, StreamPartition, VerifiedBatch};
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
@@ -30,7 +30,7 @@ pub(crate) struct Disk {
     unsynced: VecDeque<(u64, Record)>,
     /// Who waits for a sync, by the number it must reach.
     waiting: Vec<(u64, Wait)>,
-    proofs: BTreeMap<(StreamPartition, mainstem_model::Origin), usize>,
+    proofs: BTreeMap<(StreamPartition, Origin), VecDeque<SeriesKey>>,
     /// When the last completion comes: they come in order.
     pub(crate) completes_at: i64,
     pub(crate) slow_until: i64,
@@ -58,7 +58,7 @@ enum Record {
 #[derive(Debug)]
 enum Wait {
     Durable(WriteToken),
-    Frozen(WriteToken, bool),
+    Frozen(WriteToken),
 }
 
 /// What one pass of the writer did.
@@ -76,7 +76,7 @@ pub(crate) struct Written {
 #[derive(Debug, Default)]
 pub(crate) struct Synced {
     pub(crate) durable: Vec<WriteToken>,
-    pub(crate) frozen: Vec<(WriteToken, Result<bool, Refusal>)>,
+    pub(crate) frozen: Vec<WriteToken>,
     pub(crate) batches: Vec<Arc<VerifiedBatch>>,
 }
 
@@ -143,16 +143,18 @@ impl Disk {
                 }
                 What::Proof { proof, kept_max } => {
                     let series = proof.series();
-                    let proofs = self.proofs.entry((series.stream_partition, series.origin)).or_default();
-                    let known = self.log.proof(&series).is_some();
-                    let kept = known || *proofs < kept_max;
-                    if kept && !known {
-                        *proofs += 1;
-                        let both = (proof.first.bytes().clone(), proof.second.bytes().clone());
-                        self.log.freeze(&series, Some(both));
+                    if !self.log.is_frozen(&series) {
+                        let proofs = self.proofs.entry((series.stream_partition, series.origin)).or_default();
+                        proofs.push_back(series);
+                        if proofs.len() > kept_max
+                            && let Some(gone) = proofs.pop_front()
+                        {
+                            self.log.forget_proof(&gone);
+                        }
+                        self.log.freeze(&series, (proof.first.bytes().clone(), proof.second.bytes().clone()));
                         self.unsynced.push_back((number, Record::Frozen(series)));
                     }
-                    self.waiting.push((number, Wait::Frozen(write, kept)));
+                    self.waiting.push((number, Wait::Frozen(write)));
                 }
             }
         }
@@ -180,7 +182,7 @@ impl Disk {
         for (_, wait) in ready {
             match wait {
                 Wait::Durable(write) => done.durable.push(write),
-                Wait::Frozen(write, kept) => done.frozen.push((write, Ok(kept))),
+                Wait::Frozen(write) => done.frozen.push(write),
             }
         }
         done
@@ -220,9 +222,9 @@ impl Disk {
                 }
                 Record::Frozen(series) => {
                     if let Some(proofs) = self.proofs.get_mut(&(series.stream_partition, series.origin)) {
-                        *proofs -= 1;
+                        proofs.retain(|other| *other != series);
                     }
-                    self.log.freeze(&series, None);
+                    self.log.thaw(&series);
                 }
             }
         }

@@ -87,19 +87,9 @@ fn an_equivocation_fills_the_window_until_its_proof_is_kept() {
     let batch = desk.seal(&mut series(2), "the next");
     assert_eq!(refused(&desk.publish(SESSION, &batch)), Some(Code::Overloaded));
 
-    let out = desk.handle(InEvent::Frozen { write, result: Ok(true) });
+    let out = desk.handle(InEvent::Frozen { write, result: Ok(()) });
     assert_eq!(refused(&out), Some(Code::Equivocation));
     assert_eq!(desk.node.counters().write_queue_bytes, 0);
     let batch = desk.seal(&mut series(1), "of the frozen series");
     assert_eq!(refused(&desk.publish(SESSION, &batch)), Some(Code::SeriesFrozen));
-
-    // One too many: refused, and nothing else.
-    let out = fork(&mut desk, 3);
-    let [OutEvent::Freeze { write, .. }] = out[..] else { panic!("{out:?}") };
-    let out = desk.handle(InEvent::Frozen { write, result: Ok(false) });
-    assert_eq!(refused(&out), Some(Code::Equivocation));
-    let mut writer = series(3);
-    desk.seal(&mut writer, "one");
-    let next = desk.seal(&mut writer, "two");
-    appended(&desk.publish(SESSION, &next));
 }

@@ -9,7 +9,7 @@ use crate::{
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 use mainstem_model::{BatchKey, Equivocation, SeriesHead, SeriesKey, StreamPartition};
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     sync::{MutexGuard, PoisonError, atomic::Ordering},
 };
 
@@ -22,19 +22,19 @@ pub(super) struct State {
     group: u64,
     next_number: u64,
     totals: BTreeMap<StreamPartition, Totals>,
-    frozen: BTreeSet<SeriesKey>,
+    /// Frozen series, and whether the proof is kept.
+    frozen: BTreeMap<SeriesKey, bool>,
 }
 
 impl State {
     pub(super) fn load(tables: &Tables) -> Result<Self, StoreError> {
         let group = tables.group()?;
-        let mut frozen = BTreeSet::new();
+        let mut frozen = BTreeMap::new();
         let mut proofs = tables.proofs.iter();
-        while let Some(row) = guarded(|| proofs.next().map(fjall::Guard::key).transpose())? {
-            let series = tables::read_head_key(&row);
-            frozen.insert(
-                series.ok_or_else(|| StoreError::Damaged("a key of table proofs is no series".into()))?,
-            );
+        while let Some((key, row)) = guarded(|| proofs.next().map(fjall::Guard::into_inner).transpose())? {
+            let series = tables::read_head_key(&key)
+                .ok_or_else(|| StoreError::Damaged("a key of table proofs is no series".into()))?;
+            frozen.insert(series, row.len() > tables::encode_proof(&key, None).len());
         }
         Ok(Self { group: group.number, next_number: group.next_batch, totals: BTreeMap::new(), frozen })
     }
@@ -141,7 +141,7 @@ impl DiskLog {
             total.bytes += u64::from(place.length);
             positions.push(place.position);
             let series = SeriesKey::of(header);
-            let frozen = state.frozen.contains(&series);
+            let frozen = state.frozen.contains_key(&series);
             let reached = || heads.get(&series).map(|head| head.next_sequence);
             if !past || known.is_ahead(&series, header, reached()) {
                 heads.insert(series, SeriesHead { frozen, ..SeriesHead::after(batch) });
@@ -187,27 +187,34 @@ impl DiskLog {
         rows.insert(&self.tables.series, key, row);
     }
 
-    pub(super) fn keep_proof(&self, proof: &Equivocation, kept_max: usize) -> Result<bool, StoreError> {
+    pub(super) fn keep_proof(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError> {
         let series = proof.series();
         {
             let mut state = self.begin()?;
-            if state.frozen.contains(&series) {
-                return Ok(true);
+            if state.frozen.contains_key(&series) {
+                return Ok(());
             }
-            if state.frozen.range(series.of_same_origin()).count() >= kept_max {
-                return Ok(false);
-            }
+            let kept = state.frozen.range(series.of_same_origin()).filter(|(_, kept)| **kept);
+            let kept: Vec<_> = kept.map(|(series, _)| *series).collect();
+            // IMPORTANT: the new one stays: other brokers may not have heard of it. A series' id is drawn at random, so it is
+            // left to chance which of the others goes.
+            let gone = kept.iter().take((kept.len() + 1).saturating_sub(kept_max.max(1)));
             let head = self.read_head(&series)?.unwrap_or(SeriesHead::START);
             let key = tables::head_key(&series);
             let mut rows = self.tables.database.batch();
-            let row = tables::encode_proof(&key, proof.first.bytes(), proof.second.bytes());
+            let row = tables::encode_proof(&key, Some((proof.first.bytes(), proof.second.bytes())));
             rows.insert(&self.tables.proofs, key.clone(), row);
+            for series in gone.clone() {
+                let key = tables::head_key(series);
+                let row = tables::encode_proof(&key, None);
+                rows.insert(&self.tables.proofs, key, row);
+            }
             let row = tables::encode_head(&key, &SeriesHead { frozen: true, ..head });
             rows.insert(&self.tables.heads, key, row);
             self.commit(&mut state, rows)?;
-            state.frozen.insert(series);
+            state.frozen.insert(series, true);
+            state.frozen.extend(gone.map(|series| (*series, false)));
         }
-        self.sync_journal()?;
-        Ok(true)
+        self.sync_journal()
     }
 }

@@ -30,13 +30,19 @@ impl Tables {
         })
     }
 
-    pub(super) fn read_proofs(&self, at: StreamPartition) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let rows = self.proofs.prefix(tables::partition_key(at));
-        rows.map(|row| {
+    pub(super) fn proof(&self, series: &SeriesKey) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        let key = tables::head_key(series);
+        let Some(row) = guarded(|| self.proofs.get(&key))? else { return Ok(None) };
+        let proof = tables::decode_proof(&key, &row)?;
+        Ok(proof.map(|(first, second)| (first.into(), second.into())))
+    }
+
+    /// Reads every proof of a partition.
+    pub(super) fn check_proofs(&self, at: StreamPartition) -> Result<(), StoreError> {
+        self.proofs.prefix(tables::partition_key(at)).try_for_each(|row| {
             let (key, row) = guarded(|| row.into_inner())?;
-            tables::decode_proof(&key, &row).map(|(first, second)| (first.into(), second.into()))
+            tables::decode_proof(&key, &row).map(drop)
         })
-        .collect()
     }
 }
 

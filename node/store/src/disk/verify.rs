@@ -28,7 +28,7 @@ impl DiskLog {
                 verified.faults.push(format!("{at}, table arrivals: {why}"));
             }
             self.verify_past(at, &mut verified, progress)?;
-            if let Err(error) = self.tables.read_proofs(at) {
+            if let Err(error) = self.tables.check_proofs(at) {
                 verified.faults.push(format!("{at}: {error}"));
             }
         }

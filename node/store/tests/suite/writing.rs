@@ -53,10 +53,10 @@ fn a_frozen_series_says_so_and_its_proof_is_kept() {
             first: mainstem_model::Batch::clone(verified(&first)),
             second: mainstem_model::Batch::clone(verified(&second)),
         };
-        assert!(subject.log.freeze(&proof, 1).unwrap(), "{}", subject.name);
+        subject.log.freeze(&proof, 1).unwrap();
         assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
-        let kept = subject.log.equivocations(place(0)).unwrap();
-        assert_eq!(kept, [(first.batch.bytes().clone(), second.batch.bytes().clone())]);
+        let kept = subject.log.equivocation(&honest.key()).unwrap();
+        assert_eq!(kept, Some((first.batch.bytes().clone(), second.batch.bytes().clone())));
         // Not even a batch that was on its way thaws it.
         subject.log.append(&[honest.batch(&[3])]).unwrap();
         assert!(subject.log.series_head(&honest.key()).unwrap().unwrap().frozen, "{}", subject.name);
@@ -73,14 +73,21 @@ fn no_more_proofs_of_one_origin_are_kept_than_asked_for() {
             };
             Equivocation { first: batch(1), second: batch(2) }
         };
-        assert!(subject.log.freeze(&proof(1, 1), 2).unwrap(), "{}", subject.name);
-        assert!(subject.log.freeze(&proof(1, 2), 2).unwrap());
-        assert!(!subject.log.freeze(&proof(1, 3), 2).unwrap());
-        assert!(subject.log.freeze(&proof(1, 2), 2).unwrap(), "it is kept already");
-        assert!(subject.log.freeze(&proof(2, 3), 2).unwrap(), "another origin has proofs of its own");
-        assert_eq!(subject.log.equivocations(place(0)).unwrap().len(), 3);
-        let head = subject.log.series_head(&proof(1, 3).series()).unwrap();
-        assert!(head.is_none_or(|head| !head.frozen), "{}", subject.name);
+        let kept = || {
+            let of = |publisher, series| {
+                let series = proof(publisher, series).series();
+                assert!(subject.log.series_head(&series).unwrap().unwrap().frozen, "{}", subject.name);
+                subject.log.equivocation(&series).unwrap().is_some()
+            };
+            [of(1, 1), of(1, 2), of(1, 3), of(2, 3)]
+        };
+        for (publisher, series) in [(1, 1), (1, 2), (2, 3), (1, 2), (1, 3)] {
+            subject.log.freeze(&proof(publisher, series), 2).unwrap();
+        }
+        // The newest stays, and another origin has proofs of its own.
+        assert_eq!(kept(), [false, true, true, true], "{}", subject.name);
+        subject.log.freeze(&proof(1, 1), 2).unwrap();
+        assert_eq!(kept(), [false, true, true, true], "a frozen series is not thawed to be frozen again");
     }
 }
 

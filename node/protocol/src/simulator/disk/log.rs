@@ -29,7 +29,8 @@ struct PartitionLog {
 #[derive(Debug, Default)]
 struct SeriesLog {
     batches: BTreeMap<u64, Arc<Kept>>,
-    /// Both batches, as signed, of a series that is frozen.
+    frozen: bool,
+    /// Both batches, as signed, for which it is frozen, if they are kept.
     proof: Option<(Bytes, Bytes)>,
 }
 
@@ -57,7 +58,7 @@ impl SeriesLog {
     fn head(&self) -> SeriesHead {
         let last = self.batches.values().next_back();
         let head = last.map_or(SeriesHead::START, |kept| SeriesHead::after(&kept.batch));
-        SeriesHead { frozen: self.proof.is_some(), ..head }
+        SeriesHead { frozen: self.frozen, ..head }
     }
 
     /// The batch that holds an event number.
@@ -98,16 +99,36 @@ impl Log {
         partition.history.remove(&BatchKey::of(header));
         if let Some(series) = partition.series.get_mut(&(header.origin, header.series)) {
             series.batches.remove(&header.sequence);
-            if series.batches.is_empty() && series.proof.is_none() {
+            if series.batches.is_empty() && !series.frozen {
                 partition.series.remove(&(header.origin, header.series));
             }
         }
     }
 
-    /// Freezes a series or undoes that.
-    pub(crate) fn freeze(&mut self, series: &SeriesKey, proof: Option<(Bytes, Bytes)>) {
+    pub(crate) fn freeze(&mut self, series: &SeriesKey, proof: (Bytes, Bytes)) {
+        let log = self.series_mut(series);
+        log.frozen = true;
+        log.proof = Some(proof);
+    }
+
+    pub(crate) fn thaw(&mut self, series: &SeriesKey) {
+        let log = self.series_mut(series);
+        log.frozen = false;
+        log.proof = None;
+    }
+
+    /// Forgets the proof of a series, which stays frozen.
+    pub(crate) fn forget_proof(&mut self, series: &SeriesKey) {
+        self.series_mut(series).proof = None;
+    }
+
+    pub(crate) fn is_frozen(&self, series: &SeriesKey) -> bool {
+        self.series(series).is_some_and(|series| series.frozen)
+    }
+
+    fn series_mut(&mut self, series: &SeriesKey) -> &mut SeriesLog {
         let partition = self.partitions.entry(series.stream_partition).or_default();
-        partition.series.entry((series.origin, series.series)).or_default().proof = proof;
+        partition.series.entry((series.origin, series.series)).or_default()
     }
 
     /// What arrived last.
@@ -158,8 +179,7 @@ impl Log {
     pub(crate) fn ids(&self, at: StreamPartition) -> BTreeSet<(SeriesKey, u64, BatchId)> {
         let partition = self.partitions.get(&at);
         let series = partition.into_iter().flat_map(|partition| &partition.series);
-        let batches =
-            series.filter(|(_, series)| series.proof.is_none()).flat_map(|(_, series)| &series.batches);
+        let batches = series.filter(|(_, series)| !series.frozen).flat_map(|(_, series)| &series.batches);
         batches
             .map(|(sequence, kept)| (SeriesKey::of(kept.batch.header()), *sequence, kept.batch.id()))
             .collect()

@@ -172,8 +172,8 @@ impl World {
         if !synced.durable.is_empty() {
             self.handle(n, InEvent::Durable { writes: synced.durable });
         }
-        for (write, result) in synced.frozen {
-            self.handle(n, InEvent::Frozen { write, result });
+        for write in synced.frozen {
+            self.handle(n, InEvent::Frozen { write, result: Ok(()) });
         }
     }
 

@@ -59,6 +59,12 @@ impl World {
             return self.plan(later, Plan::Hangup { here: there, there: here, session });
         }
         let peer = self.brokers[there].address;
+        let broker = &self.brokers[here];
+        // The end of the session before is about to be told, at this very time.
+        let ending = self.network.session(here, there).is_none() && broker.peers.contains(&peer);
+        if ending && broker.backlog.is_none() {
+            return self.plan(0, Plan::Up { here, there, session, last });
+        }
         if self.network.open(here, there, session).is_some() {
             self.handle(here, InEvent::PeerDown { peer });
         }
