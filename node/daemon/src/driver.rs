@@ -235,7 +235,7 @@ impl Driver {
             OutEvent::Sync { write } => self.writer.sync(write.0),
             OutEvent::ReadHead { series } => self.reader.head(series),
             OutEvent::ReadBatch { read, series, sequence } => self.reader.batch(read, series, sequence),
-            OutEvent::Freeze { write, proof, kept_max } => self.reader.freeze(write, proof, kept_max),
+            OutEvent::Freeze { write, proof, bytes_max } => self.reader.freeze(write, proof, bytes_max),
             OutEvent::ResolveStart { read, at, start, filter } => self.reader.start(read, at, start, filter),
             OutEvent::ReadPage { read, at, cursor, filter, bytes_max } => {
                 self.reader.page(read, at, cursor, filter, bytes_max);

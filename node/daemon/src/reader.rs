@@ -101,9 +101,9 @@ impl Reader {
         });
     }
 
-    pub(crate) fn freeze(&self, write: WriteToken, proof: Box<Equivocation>, kept_max: usize) {
+    pub(crate) fn freeze(&self, write: WriteToken, proof: Box<Equivocation>, bytes_max: usize) {
         self.run(&self.heads, move |log| {
-            let result = log.freeze(&proof, kept_max);
+            let result = log.freeze(&proof, bytes_max);
             if let Err(error) = &result {
                 tracing::error!(%error, series = ?proof.series(), "the proof of an equivocation was not kept");
             }

@@ -36,9 +36,9 @@ pub struct Config {
     /// How far a new batch's timestamps may be from the broker's clock, either way, milliseconds. Outside:
     /// `INVALID_TIMESTAMP`. A batch that is here already is acked whatever its age.
     pub timestamp_window_ms: i64,
-    /// Proofs of two batches for one place that are kept of one origin in one partition. With one more, an older one goes; its
-    /// series stays frozen.
-    pub proofs_per_origin_max: usize,
+    /// Bytes of proofs of two batches for one place that are kept of one origin in one partition; the newest is always kept.
+    /// When others go their series stay frozen, but a broker that comes anew does not hear of that.
+    pub proof_bytes_per_origin_max: usize,
     /// Series whose heads are remembered; others are read from the store when they are next published to.
     pub series_cache_max: usize,
     /// Bytes of batches on their way to one other broker that is to keep them. What comes above is not sent; that broker gets it
@@ -120,7 +120,7 @@ impl Default for Config {
             // DESIGN: ±5 minutes live.
             timestamp_window_ms: 5 * 60_000,
             // One shows that an origin cannot be trusted; a few show whether it goes on.
-            proofs_per_origin_max: 16,
+            proof_bytes_per_origin_max: 16 << 20,
             series_cache_max: 100_000,
             // 20 ms at 200 MB/s.
             replica_window_bytes: 4 << 20,

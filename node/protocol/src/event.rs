@@ -125,9 +125,9 @@ pub enum OutEvent {
     ReadHead { series: SeriesKey },
     /// Read the stored batch that holds event `sequence` of a series.
     ReadBatch { read: ReadToken, series: SeriesKey, sequence: u64 },
-    /// Keep the proof, durably, and mark the series frozen. When so many others of this origin are kept for this partition, one
-    /// of those goes, and its series stays frozen.
-    Freeze { write: WriteToken, proof: Box<Equivocation>, kept_max: usize },
+    /// Keep the proof, durably, and mark the series frozen. Of one origin so many bytes are kept for a
+    /// partition; others go then, and their series stay frozen.
+    Freeze { write: WriteToken, proof: Box<Equivocation>, bytes_max: usize },
     /// Find the cursor for a start.
     ResolveStart { read: ReadToken, at: StreamPartition, start: ReadStart, filter: ReadFilter },
     /// Read stored batches from a cursor on.

@@ -546,8 +546,8 @@ impl Ingest {
         self.queue_bytes += bytes;
         self.freezing
             .insert(write, Freezing { offer, proof: both, series: key, first: proof.first.id(), bytes });
-        let kept_max = cx.config.proofs_per_origin_max;
-        cx.out.push(OutEvent::Freeze { write, proof: Box::new(proof), kept_max });
+        let bytes_max = cx.config.proof_bytes_per_origin_max;
+        cx.out.push(OutEvent::Freeze { write, proof: Box::new(proof), bytes_max });
     }
 
     /// The proof of an equivocation lies in the store, or will not.

@@ -315,8 +315,8 @@ impl EventLog for DiskLog {
         self.read_page(at, cursor, filter, batches_max, bytes_max)
     }
 
-    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError> {
-        self.keep_proof(proof, kept_max)
+    fn freeze(&self, proof: &Equivocation, bytes_max: usize) -> Result<(), StoreError> {
+        self.keep_proof(proof, bytes_max)
     }
 
     fn equivocation(&self, series: &SeriesKey) -> Result<Option<(Bytes, Bytes)>, StoreError> {

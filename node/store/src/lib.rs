@@ -9,6 +9,7 @@ mod disk;
 mod error;
 mod log;
 mod memory;
+mod proofs;
 mod record;
 mod summary;
 mod tables;

@@ -248,11 +248,11 @@ pub trait EventLog: Send + Sync + Debug {
     ) -> Result<Page, StoreError>;
 
     /// Keeps the proof of an equivocation, durably, and marks its series frozen for ever. The first proof of a series stays.
-    /// When `kept_max` others of this origin are kept for this partition, one of them goes; its series stays frozen.
+    /// Of one origin so many bytes of proofs are kept for a partition; others go then, and their series stay frozen.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
-    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError>;
+    fn freeze(&self, proof: &Equivocation, bytes_max: usize) -> Result<(), StoreError>;
 
     /// The proof for which a series is frozen, if it is kept: both batches, as signed.
     ///

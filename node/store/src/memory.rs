@@ -2,7 +2,7 @@ mod kept;
 
 use crate::{
     Append, EventLog, LastArrival, NO_POSITION, Page, PartitionStats, SeriesPage, SeriesStart, StoreError,
-    StoredBatch, Trimmed, Verified, summary::Parts,
+    StoredBatch, Trimmed, Verified, proofs, summary::Parts,
 };
 use bytes::Bytes;
 use kept::{Kept, Row};
@@ -275,17 +275,17 @@ impl EventLog for MemoryLog {
         Ok(Page { batches, next, at_end, damaged: Vec::new() })
     }
 
-    fn freeze(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError> {
+    fn freeze(&self, proof: &Equivocation, bytes_max: usize) -> Result<(), StoreError> {
         let mut state = self.state();
         let series = proof.series();
         if state.proofs.contains_key(&series) {
             return Ok(());
         }
-        let mut others: Vec<_> =
-            state.proofs.range_mut(series.of_same_origin()).filter(|(_, proof)| proof.is_some()).collect();
-        let gone = (others.len() + 1).saturating_sub(kept_max.max(1));
-        for (_, proof) in others.iter_mut().take(gone) {
-            **proof = None;
+        let bytes = |proof: &Option<(Bytes, Bytes)>| proof.as_ref().map_or(0, |(a, b)| a.len() + b.len());
+        let kept = state.proofs.range(series.of_same_origin()).map(|(series, proof)| (*series, bytes(proof)));
+        let new = proof.first.bytes().len() + proof.second.bytes().len();
+        for series in proofs::too_much(kept.collect(), new, bytes_max) {
+            state.proofs.insert(series, None);
         }
         state.heads.entry(series).or_insert(SeriesHead::START).frozen = true;
         state.proofs.insert(series, Some((proof.first.bytes().clone(), proof.second.bytes().clone())));

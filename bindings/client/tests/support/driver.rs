@@ -174,8 +174,8 @@ impl Driver {
                 let found = self.store.batch_at(&series, sequence).map_err(refusal);
                 vec![InEvent::BatchRead { read, result: found.map(|found| found.map(|batch| batch.bytes)) }]
             }
-            OutEvent::Freeze { write, proof, kept_max } => {
-                let result = self.store.freeze(&proof, kept_max).map_err(refusal);
+            OutEvent::Freeze { write, proof, bytes_max } => {
+                let result = self.store.freeze(&proof, bytes_max).map_err(refusal);
                 vec![InEvent::Frozen { write, result }]
             }
             OutEvent::ResolveStart { read, at, start, filter } => {

@@ -30,7 +30,7 @@ pub(crate) struct Disk {
     unsynced: VecDeque<(u64, Record)>,
     /// Who waits for a sync, by the number it must reach.
     waiting: Vec<(u64, Wait)>,
-    proofs: BTreeMap<(StreamPartition, Origin), VecDeque<SeriesKey>>,
+    proofs: BTreeMap<(StreamPartition, Origin), VecDeque<(SeriesKey, usize)>>,
     /// When the last completion comes: they come in order.
     pub(crate) completes_at: i64,
     pub(crate) slow_until: i64,
@@ -46,7 +46,7 @@ struct Queued {
 #[derive(Debug)]
 enum What {
     Batch { batch: Arc<VerifiedBatch>, received_at: i64, past: bool },
-    Proof { proof: Box<Equivocation>, kept_max: usize },
+    Proof { proof: Box<Equivocation>, bytes_max: usize },
 }
 
 #[derive(Debug)]
@@ -113,8 +113,8 @@ impl Disk {
     }
 
     /// As [`Disk::append`].
-    pub(crate) fn freeze(&mut self, write: WriteToken, proof: Box<Equivocation>, kept_max: usize) -> bool {
-        self.ask(write, What::Proof { proof, kept_max });
+    pub(crate) fn freeze(&mut self, write: WriteToken, proof: Box<Equivocation>, bytes_max: usize) -> bool {
+        self.ask(write, What::Proof { proof, bytes_max });
         self.queue.len() == 1
     }
 
@@ -141,13 +141,15 @@ impl Disk {
                     done.batches.push(batch);
                     self.unsynced.push_back((number, Record::Batch(kept)));
                 }
-                What::Proof { proof, kept_max } => {
+                What::Proof { proof, bytes_max } => {
                     let series = proof.series();
                     if !self.log.is_frozen(&series) {
                         let proofs = self.proofs.entry((series.stream_partition, series.origin)).or_default();
-                        proofs.push_back(series);
-                        if proofs.len() > kept_max
-                            && let Some(gone) = proofs.pop_front()
+                        let bytes = proof.first.bytes().len() + proof.second.bytes().len();
+                        proofs.push_back((series, bytes));
+                        while proofs.iter().map(|(_, bytes)| bytes).sum::<usize>() > bytes_max
+                            && proofs.len() > 1
+                            && let Some((gone, _)) = proofs.pop_front()
                         {
                             self.log.forget_proof(&gone);
                         }
@@ -222,7 +224,7 @@ impl Disk {
                 }
                 Record::Frozen(series) => {
                     if let Some(proofs) = self.proofs.get_mut(&(series.stream_partition, series.origin)) {
-                        proofs.retain(|other| *other != series);
+                        proofs.retain(|(other, _)| *other != series);
                     }
                     self.log.thaw(&series);
                 }

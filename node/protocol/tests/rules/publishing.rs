@@ -82,7 +82,7 @@ fn an_equivocation_fills_the_window_until_its_proof_is_kept() {
         desk.handle(InEvent::BatchRead { read, result: Ok(Some(first.bytes().clone())) })
     };
     let out = fork(&mut desk, 1);
-    let [OutEvent::Freeze { write, kept_max: 16, .. }] = out[..] else { panic!("{out:?}") };
+    let [OutEvent::Freeze { write, bytes_max: 16_777_216, .. }] = out[..] else { panic!("{out:?}") };
     assert!(desk.node.counters().write_queue_bytes > 0);
     let batch = desk.seal(&mut series(2), "the next");
     assert_eq!(refused(&desk.publish(SESSION, &batch)), Some(Code::Overloaded));

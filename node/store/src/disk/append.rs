@@ -2,7 +2,7 @@
 
 use super::{DiskLog, Tables, guarded};
 use crate::{
-    Append, NO_POSITION, StoreError,
+    Append, NO_POSITION, StoreError, proofs,
     record::Record,
     tables::{self, Group, Place, Totals},
 };
@@ -22,8 +22,8 @@ pub(super) struct State {
     group: u64,
     next_number: u64,
     totals: BTreeMap<StreamPartition, Totals>,
-    /// Frozen series, and whether the proof is kept.
-    frozen: BTreeMap<SeriesKey, bool>,
+    /// Frozen series, and the bytes of the proof that is kept.
+    frozen: BTreeMap<SeriesKey, usize>,
 }
 
 impl State {
@@ -34,7 +34,7 @@ impl State {
         while let Some((key, row)) = guarded(|| proofs.next().map(fjall::Guard::into_inner).transpose())? {
             let series = tables::read_head_key(&key)
                 .ok_or_else(|| StoreError::Damaged("a key of table proofs is no series".into()))?;
-            frozen.insert(series, row.len() > tables::encode_proof(&key, None).len());
+            frozen.insert(series, row.len().saturating_sub(tables::encode_proof(&key, None).len()));
         }
         Ok(Self { group: group.number, next_number: group.next_batch, totals: BTreeMap::new(), frozen })
     }
@@ -187,24 +187,22 @@ impl DiskLog {
         rows.insert(&self.tables.series, key, row);
     }
 
-    pub(super) fn keep_proof(&self, proof: &Equivocation, kept_max: usize) -> Result<(), StoreError> {
+    pub(super) fn keep_proof(&self, proof: &Equivocation, bytes_max: usize) -> Result<(), StoreError> {
         let series = proof.series();
         {
             let mut state = self.begin()?;
             if state.frozen.contains_key(&series) {
                 return Ok(());
             }
-            let kept = state.frozen.range(series.of_same_origin()).filter(|(_, kept)| **kept);
-            let kept: Vec<_> = kept.map(|(series, _)| *series).collect();
-            // IMPORTANT: the new one stays: other brokers may not have heard of it. A series' id is drawn at random, so it is
-            // left to chance which of the others goes.
-            let gone = kept.iter().take((kept.len() + 1).saturating_sub(kept_max.max(1)));
+            let bytes = proof.first.bytes().len() + proof.second.bytes().len();
+            let kept = state.frozen.range(series.of_same_origin()).map(|(series, bytes)| (*series, *bytes));
+            let gone = proofs::too_much(kept.collect(), bytes, bytes_max);
             let head = self.read_head(&series)?.unwrap_or(SeriesHead::START);
             let key = tables::head_key(&series);
             let mut rows = self.tables.database.batch();
             let row = tables::encode_proof(&key, Some((proof.first.bytes(), proof.second.bytes())));
             rows.insert(&self.tables.proofs, key.clone(), row);
-            for series in gone.clone() {
+            for series in &gone {
                 let key = tables::head_key(series);
                 let row = tables::encode_proof(&key, None);
                 rows.insert(&self.tables.proofs, key, row);
@@ -212,8 +210,8 @@ impl DiskLog {
             let row = tables::encode_head(&key, &SeriesHead { frozen: true, ..head });
             rows.insert(&self.tables.heads, key, row);
             self.commit(&mut state, rows)?;
-            state.frozen.insert(series, true);
-            state.frozen.extend(gone.map(|series| (*series, false)));
+            state.frozen.insert(series, bytes);
+            state.frozen.extend(gone.into_iter().map(|series| (series, 0)));
         }
         self.sync_journal()
     }

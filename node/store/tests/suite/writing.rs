@@ -64,7 +64,7 @@ fn a_frozen_series_says_so_and_its_proof_is_kept() {
 }
 
 #[test]
-fn no_more_proofs_of_one_origin_are_kept_than_asked_for() {
+fn no_more_bytes_of_proofs_of_one_origin_are_kept_than_asked_for() {
     for subject in subjects() {
         let proof = |publisher: u8, series: u64| {
             let batch = |time| {
@@ -81,12 +81,18 @@ fn no_more_proofs_of_one_origin_are_kept_than_asked_for() {
             };
             [of(1, 1), of(1, 2), of(1, 3), of(2, 3)]
         };
-        for (publisher, series) in [(1, 1), (1, 2), (2, 3), (1, 2), (1, 3)] {
-            subject.log.freeze(&proof(publisher, series), 2).unwrap();
+        let both = proof(1, 1);
+        let bytes_max = 2 * (both.first.bytes().len() + both.second.bytes().len());
+        for (publisher, series) in [(1, 1), (1, 2), (2, 3), (1, 2)] {
+            subject.log.freeze(&proof(publisher, series), bytes_max).unwrap();
+        }
+        subject.log.freeze(&proof(1, 3), bytes_max).unwrap();
+        for (publisher, series) in [(1, 3), (1, 2)] {
+            subject.log.freeze(&proof(publisher, series), 1).unwrap();
         }
         // The newest stays, and another origin has proofs of its own.
         assert_eq!(kept(), [false, true, true, true], "{}", subject.name);
-        subject.log.freeze(&proof(1, 1), 2).unwrap();
+        subject.log.freeze(&proof(1, 1), bytes_max).unwrap();
         assert_eq!(kept(), [false, true, true, true], "a frozen series is not thawed to be frozen again");
     }
 }

@@ -89,8 +89,8 @@ impl World {
                     self.plan_io(n, Plan::WriteOut(n, life));
                 }
             }
-            OutEvent::Freeze { write, proof, kept_max } => {
-                if disk.freeze(write, proof, kept_max) {
+            OutEvent::Freeze { write, proof, bytes_max } => {
+                if disk.freeze(write, proof, bytes_max) {
                     self.plan_io(n, Plan::WriteOut(n, life));
                 }
             }
