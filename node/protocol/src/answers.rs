@@ -16,10 +16,15 @@ pub(crate) const HEADS_TOLD: usize = 64;
 /// Parts that a range with more of them is divided into.
 pub(crate) const RANGE_PARTS: usize = 16;
 
+/// How often a broker that has all it is to keep is told of what lies here of that and is not to.
+const STRAY_ROUNDS: u8 = 3;
+
 /// Questions of others that the store works on.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     reads: BTreeMap<ReadToken, (Address, Question)>,
+    /// How often each has been told everything, since the last assignment.
+    rounds: BTreeMap<Address, u8>,
 }
 
 #[derive(Debug)]
@@ -42,6 +47,11 @@ impl Answers {
         let read = cx.read_token();
         self.reads.insert(read, (peer, question));
         Some(read)
+    }
+
+    /// Partitions have gone to other brokers.
+    pub(crate) fn handle_assigned(&mut self) {
+        self.rounds.clear();
     }
 
     /// A session is over: nobody waits for its answers any more.
@@ -71,6 +81,10 @@ impl Answers {
         after: Option<StreamPartition>,
         cx: &mut Context<'_>,
     ) {
+        if after.is_none() && cx.peers.hello(peer).is_some_and(|hello| hello.ready) {
+            let rounds = self.rounds.entry(peer).or_default();
+            *rounds = rounds.saturating_add(1);
+        }
         if let Some(read) = self.ask(peer, Question::List { ask }, cx) {
             cx.out.push(OutEvent::ListPartitions { read, after, max: INVENTORY_PART });
         }
@@ -141,6 +155,9 @@ impl Answers {
     }
 
     /// The partitions here are known: those that both keep are digested.
+    ///
+    /// IMPORTANT: and those that only the other is to keep. What was stored here while this broker kept them, and nowhere else,
+    /// is lost to readers unless an owner asks for it; and that this broker kept them once it has forgotten after a restart.
     pub(crate) fn handle_partitions(
         &mut self,
         read: ReadToken,
@@ -152,7 +169,8 @@ impl Answers {
         let more = listed.len() >= INVENTORY_PART;
         let last = listed.last().copied();
         let network = &*cx.network;
-        let both = |at: &StreamPartition| network.is_kept(*at) && network.is_keeper(peer, *at);
+        let strays = self.rounds.get(&peer).is_none_or(|rounds| *rounds <= STRAY_ROUNDS);
+        let both = |at: &StreamPartition| network.is_keeper(peer, *at) && (strays || network.is_kept(*at));
         let partitions: Vec<_> = listed.into_iter().filter(both).collect();
         if partitions.is_empty() && more {
             // IMPORTANT: the other asks on behind the last one it was told, so it must be told one.

@@ -222,7 +222,7 @@ impl Inventory {
     }
 
     /// Time has passed. Comparisons end, are given up, and begin again.
-    pub(crate) fn handle_tick(&mut self, repair: &Repair, cx: &mut Context<'_>) {
+    pub(crate) fn handle_tick(&mut self, repair: &mut Repair, cx: &mut Context<'_>) {
         let now = cx.now.up_ms;
         let mut again = Vec::new();
         for (peer, comparison) in &mut self.with {
@@ -233,7 +233,10 @@ impl Inventory {
                 let with_knowing = comparison.other.is_some_and(|first| first.knows);
                 let with_ready = comparison.other.is_some_and(|first| first.ready) && other.ready;
                 let (epoch, began_at) = (comparison.epoch, comparison.begun_at);
-                comparison.done = Some(Done { epoch, began_at, with_knowing, with_ready });
+                // IMPORTANT: what could not be got is lacking still, and the next comparison shows it again.
+                if !repair.has_given_up(*peer) {
+                    comparison.done = Some(Done { epoch, began_at, with_knowing, with_ready });
+                }
             }
             // It has more to tell than then.
             let other = look_at(*peer, comparison.epoch, cx);

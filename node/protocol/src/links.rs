@@ -27,8 +27,8 @@ struct Following {
     left: BTreeMap<Address, i64>,
     /// Nobody here reads it any more, since then.
     idle_since: Option<i64>,
-    /// When a link last stood.
-    stood_at: Option<i64>,
+    /// Until when nothing was missed for certain: both links stood and were heard, so that what the one lacked the other told.
+    sound_at: i64,
     /// What of the partition was here before; `None` until the store has told.
     before: Option<Before>,
     /// The store is asked for that.
@@ -55,6 +55,7 @@ struct Link {
     peer: Address,
     /// The other has said yes.
     stands: bool,
+    stands_since: i64,
     asked_at: i64,
 }
 
@@ -64,6 +65,29 @@ struct Follower {
     full: bool,
     /// Bytes told and not taken in yet.
     on_its_way: usize,
+}
+
+impl Following {
+    /// How far back what has changed is asked for.
+    fn since_ms(&self, now: i64) -> u64 {
+        /// For what was on its way then.
+        const BEFORE_MS: i64 = 2_000;
+        u64::try_from(now - self.sound_at + BEFORE_MS).unwrap_or(0)
+    }
+
+    fn look_whether_sound(&mut self, at: StreamPartition, cx: &Context<'_>) {
+        // What has changed before comes right behind the answer.
+        let heard = |link: Option<Link>| {
+            let link = link.filter(|link| link.stands)?;
+            Some(cx.peers.heard_at(link.peer)).filter(|heard| *heard > link.stands_since)
+        };
+        match (heard(self.full), heard(self.heads)) {
+            (Some(full), Some(heads)) => self.sound_at = self.sound_at.max(full.min(heads)),
+            // Nobody else keeps it.
+            (Some(full), None) if cx.network.sources(at).len() < 2 => self.sound_at = self.sound_at.max(full),
+            _ => {}
+        }
+    }
 }
 
 impl Links {
@@ -143,7 +167,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             heads: None,
             left: BTreeMap::new(),
             idle_since: None,
-            stood_at: None,
+            sound_at: since,
         });
         following.idle_since = None;
         choose(at, following, cx);
@@ -226,10 +250,9 @@ fn choose(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) 
                 None => continue,
             },
         };
-        let since_ms =
-            u64::try_from(now - following.stood_at.unwrap_or(now)).unwrap_or(0).saturating_add(2_000);
+        let since_ms = following.since_ms(now);
         cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
-        let link = Some(Link { peer, stands: false, asked_at: now });
+        let link = Some(Link { peer, stands: false, stands_since: now, asked_at: now });
         if full {
             following.full = link;
         } else {
@@ -249,7 +272,7 @@ fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut
         cx.counters.links_moved += 1;
         // The other one is known to live: it tells batches from now on.
         if let Some(heads) = following.heads.take() {
-            let since_ms = 2_000;
+            let since_ms = following.since_ms(cx.now.up_ms);
             cx.tell(heads.peer, PeerMessage::Follow { at, full: true, since_ms });
             following.full = Some(heads);
         }
@@ -328,8 +351,9 @@ pub(crate) fn handle_followed(peer: Address, at: StreamPartition, full: bool, cx
     let link = if full { &mut following.full } else { &mut following.heads };
     match link {
         Some(link) if link.peer == peer => {
-            link.stands = true;
-            following.stood_at = Some(now);
+            if !link.stands {
+                (link.stands, link.stands_since) = (true, now);
+            }
             full
         }
         _ => false,
@@ -463,6 +487,7 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
             for peer in silent {
                 leave(*at, following, peer, cx);
             }
+            following.look_whether_sound(*at, cx);
             choose(*at, following, cx);
             true
         });

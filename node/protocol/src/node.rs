@@ -366,6 +366,7 @@ impl Parts<'_> {
                 cx.blame(peer, misdeed);
             }
             InEvent::Assigned(_) => {
+                answers.handle_assigned();
                 let peers: Vec<_> = cx.peers.up().collect();
                 for peer in peers {
                     hello(peer, self.log, cx);

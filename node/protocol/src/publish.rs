@@ -139,7 +139,7 @@ impl Ingest {
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.push(offer);
         } else if self.series.find(&key).is_some() {
-            self.place(offer, cx);
+            self.place(offer, None, cx);
         } else {
             self.waiting.insert(key, vec![offer]);
             cx.out.push(OutEvent::ReadHead { series: key });
@@ -217,7 +217,7 @@ impl Ingest {
                     self.keep_proof(None, proof, cx);
                 }
                 for offer in waiting {
-                    self.place(offer, cx);
+                    self.place(offer, None, cx);
                 }
             }
             Err(refusal) => {
@@ -228,8 +228,9 @@ impl Ingest {
         }
     }
 
-    /// Puts a batch at its place in its series, which is known.
-    pub(crate) fn place(&mut self, offer: Offer, cx: &mut Context<'_>) {
+    /// Puts a batch at its place in its series, which is known. `leap`: what lies between the head and this sequence is gone
+    /// everywhere, so the series may go on there.
+    pub(crate) fn place(&mut self, offer: Offer, leap: Option<u64>, cx: &mut Context<'_>) {
         let header = offer.batch.header();
         let key = SeriesKey::of(header);
         let Some(state) = self.series.find(&key) else {
@@ -247,18 +248,17 @@ impl Ingest {
             );
             return cx.refuse_offer(&offer, refusal);
         }
-        let (head, leap) = (state.head, state.leap);
+        let head = state.head;
+        let goes_on =
+            leap == Some(header.sequence) || matches!(offer.source, Source::Repair { anchor: true, .. });
         match head.judge(header) {
             SeriesVerdict::Next => self.take_next(offer, cx),
             SeriesVerdict::Past if matches!(offer.source, Source::Repair { past: true, .. }) => {
                 self.append(offer, true, cx);
             }
             SeriesVerdict::Past => self.compare(offer, cx),
-            SeriesVerdict::Gap if matches!(offer.source, Source::Repair { anchor: true, .. }) => {
-                self.take_next(offer, cx);
-            }
-            SeriesVerdict::Gap if leap == Some(header.sequence) && header.timestamp_min >= head.timestamp => {
-                self.take_next(offer, cx);
+            SeriesVerdict::Gap if goes_on && header.timestamp_min >= head.timestamp => {
+                self.take_next(offer, cx)
             }
             SeriesVerdict::Gap => self.outcomes.gaps.push((offer, head.next_sequence)),
             SeriesVerdict::Backdated => {
@@ -316,7 +316,6 @@ impl Ingest {
             && state.head.next_sequence <= batch.header().sequence
         {
             remembered = true;
-            state.leap = None;
             state.head = SeriesHead::after(&batch);
             state.remember(Recent {
                 sequence: batch.header().sequence,
@@ -571,13 +570,6 @@ impl Ingest {
             key.series
         );
         cx.refuse_offer(&offer, Refusal::new(Code::Equivocation, message));
-    }
-
-    /// A series goes on at `base`: nobody has what lies before any more.
-    pub(crate) fn leap(&mut self, key: SeriesKey, base: u64) {
-        if let Some(state) = self.series.find(&key) {
-            state.leap = Some(base);
-        }
     }
 
     /// Writes reached the journal. Gives the batches for delivery, in order of their positions.

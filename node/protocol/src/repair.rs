@@ -1,5 +1,8 @@
 //! What other brokers have and this one lacks: noticed by heads, brought by pulls, and what came too early until then.
 
+mod parked;
+mod past;
+
 use crate::{
     Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage,
     context::Context,
@@ -8,9 +11,12 @@ use crate::{
     publish::Ingest,
 };
 use bytes::Bytes;
-use mainstem_model::{Address, Code, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
+use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
+use parked::Parked;
+use past::{Filled, Past};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
 
@@ -32,12 +38,8 @@ pub(crate) struct Repair {
     basing: BTreeMap<ReadToken, (SeriesKey, Claim)>,
     /// Proofs that are being read for others.
     proving: BTreeMap<ReadToken, Address>,
-}
-
-#[derive(Debug)]
-struct Parked {
-    offer: Offer,
-    since: i64,
+    /// Brokers whose comparison has shown something that could not be got.
+    given_up: BTreeSet<Address>,
 }
 
 /// What a broker says of a series.
@@ -76,13 +78,6 @@ struct Behind {
     compared: BTreeMap<Address, u64>,
 }
 
-/// A stretch of history to fill up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Past {
-    next: u64,
-    until: u64,
-}
-
 /// What is lacking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lack {
@@ -98,6 +93,11 @@ struct Pull {
     /// Sequence that the next batch should have, where that is known.
     next: Option<u64>,
     past: bool,
+    /// What came of what lies before: it is placed when it is known to reach to what is here.
+    stretch: Vec<Arc<VerifiedBatch>>,
+    stretch_bytes: usize,
+    /// It asks for what lies before.
+    fills: bool,
     /// It asks for what is not older than this broker's interest: the first batch may be any.
     by_age: bool,
     got: bool,
@@ -138,39 +138,9 @@ impl Repair {
             && !self.basing.values().any(|(_, claim)| claim.compared && claim.peer == peer)
     }
 
-    /// A batch lacks those before it. It is kept for a while, and they are asked for.
-    pub(crate) fn park(&mut self, offer: Offer, stands_at: u64, ingest: &mut Ingest, cx: &mut Context<'_>) {
-        let header = offer.batch.header();
-        let (key, sequence) = (SeriesKey::of(header), header.sequence);
-        let mut sources: BTreeSet<Address> = cx.network.sources(key.stream_partition).into_iter().collect();
-        if let Source::Store { peer, .. } | Source::Feed { peer } | Source::Repair { peer, .. } = offer.source
-        {
-            sources.insert(peer);
-        }
-        sources.retain(|source| cx.peers.is_up(*source));
-        if sources.is_empty() {
-            return cx.refuse_offer(&offer, Ingest::gap_of(&offer, stands_at));
-        }
-        if let Source::Repair { .. } = offer.source {
-            return;
-        }
-        let bytes = offer.batch.bytes().len();
-        let room = self.parked_bytes == 0 || self.parked_bytes + bytes <= cx.config.parked_bytes_max;
-        let waits = !matches!(offer.source, Source::Feed { .. });
-        let series = self.parked.entry(key).or_default();
-        if series.contains_key(&sequence) || !room {
-            if waits {
-                let refusal = Refusal::new(Code::Overloaded, "this broker is behind; try again in a moment");
-                cx.refuse_offer(&offer, refusal);
-            }
-        } else {
-            series.insert(sequence, Parked { offer, since: cx.now.up_ms });
-            self.parked_bytes += bytes;
-        }
-        if self.parked.get(&key).is_some_and(BTreeMap::is_empty) {
-            self.parked.remove(&key);
-        }
-        self.fall_behind(key, Lack::Forward { until: sequence }, waits, sources, None, ingest, cx);
+    /// Whether something that comparing with a broker has shown could not be got. Tells so once.
+    pub(crate) fn has_given_up(&mut self, peer: Address) -> bool {
+        self.given_up.remove(&peer)
     }
 
     /// Other brokers say how far series have come.
@@ -265,7 +235,7 @@ impl Repair {
                 cx.network.sources(series.stream_partition).into_iter().collect();
             sources.insert(claim.peer);
             let compared = Some(claim.peer);
-            let lack = Lack::Past(Past { next: 0, until: page.base });
+            let lack = Lack::Past(Past::before(page.base));
             self.fall_behind(series, lack, false, sources, compared, ingest, cx);
         }
         true
@@ -314,7 +284,11 @@ impl Repair {
         let behind = self.behind.entry(series).or_insert_with(|| Behind { since, ..Behind::default() });
         match lack {
             Lack::Forward { until } => behind.until = behind.until.max(until),
-            Lack::Past(past) => behind.past = behind.past.or(Some(past)),
+            // What is here begins where the store says.
+            Lack::Past(past) => {
+                let other = behind.past.is_none_or(|before| before.until != past.until);
+                behind.past = if other { Some(past) } else { behind.past };
+            }
             Lack::Conflict { until } => behind.conflict = Some(until),
         }
         behind.urgent |= urgent;
@@ -324,7 +298,8 @@ impl Repair {
         behind.sources.extend(sources);
         if let Some(peer) = compared {
             let until = match lack {
-                Lack::Forward { until } | Lack::Conflict { until } | Lack::Past(Past { until, .. }) => until,
+                Lack::Forward { until } | Lack::Conflict { until } => until,
+                Lack::Past(past) => past.until,
             };
             behind.compared.insert(peer, until);
         }
@@ -359,7 +334,7 @@ impl Repair {
         // What came before this broker asked for the partition is of no interest.
         let stale = !mine && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
         let (from, until, next, past) = match behind.lack() {
-            Lack::Past(Past { next, until }) => (SeriesFrom::Sequence(next), until, Some(next), true),
+            Lack::Past(past) => (SeriesFrom::Sequence(past.from()), past.until, None, true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
             // IMPORTANT: readers here are told what has come since they follow. Only what lies before is history.
             Lack::Forward { until }
@@ -377,8 +352,11 @@ impl Repair {
         let (pull, heard_at) = (self.next_pull, cx.now.up_ms);
         behind.pull = Some(pull);
         let by_age = matches!(from, SeriesFrom::Age(_));
-        self.pulls
-            .insert(pull, Pull { series, peer, next, past, by_age, got: false, beyond: false, heard_at });
+        let fills = matches!(behind.lack(), Lack::Past(_));
+        let (stretch, stretch_bytes, got, beyond) = (Vec::new(), 0, false, false);
+        let asked =
+            Pull { series, peer, next, past, stretch, stretch_bytes, fills, by_age, got, beyond, heard_at };
+        self.pulls.insert(pull, asked);
         let bytes_max = cx.config.pull_bytes as u64;
         cx.tell(peer, PeerMessage::Pull { pull, series, from, until, bytes_max });
     }
@@ -401,6 +379,16 @@ impl Repair {
             return cx.blame(peer, Misdeed::Unasked);
         }
         pull.heard_at = cx.now.up_ms;
+        if pull.fills {
+            // One that is larger than an answer comes alone.
+            let bytes = batch.bytes().len();
+            if pull.stretch_bytes > 0 && pull.stretch_bytes + bytes > 2 * cx.config.pull_bytes {
+                return cx.blame(peer, Misdeed::Unasked);
+            }
+            pull.stretch_bytes += bytes;
+            pull.stretch.push(batch);
+            return;
+        }
         if pull.next.is_some_and(|next| header.sequence > next) && !pull.got {
             pull.beyond = true;
         }
@@ -409,26 +397,26 @@ impl Repair {
         }
         pull.next = pull.next.map(|_| header.next_sequence());
         let (past, anchor) = (pull.past, pull.by_age && !pull.got);
+        let leap = self.behind.get(&pull.series).and_then(|behind| behind.leap);
+        let leaps = leap == Some(header.sequence);
         if anchor
             && header.sequence > 0
             && cx.may_lack_past(pull.series.stream_partition)
             && let Some(behind) = self.behind.get_mut(&pull.series)
         {
-            behind.past = behind.past.or(Some(Past { next: 0, until: header.sequence }));
+            behind.past = behind.past.or(Some(Past::before(header.sequence)));
         }
         let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
-        if let Some(behind) = self.behind.get_mut(&pull.series)
-            && let Some(Past { next, .. }) = behind.past.as_mut().filter(|_| past)
-        {
-            *next = header.next_sequence();
-        }
         pull.got = true;
         let (at, since) = (pull.series.stream_partition, behind_since);
         // Late for something that was on its way: the link leaves it out.
         if since.is_some_and(|since| cx.now.up_ms - since >= cx.config.withheld_ms) {
             links::withheld(at, peer, cx);
         }
-        ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor }, batch }, cx);
+        ingest.handle_offer(
+            Offer { source: Source::Repair { peer, past, anchor: anchor || leaps }, batch },
+            cx,
+        );
     }
 
     /// A pull is over.
@@ -443,15 +431,22 @@ impl Repair {
         if self.pulls.get(&number).is_none_or(|pull| pull.peer != peer) {
             return;
         }
-        let Some(pull) = self.pulls.remove(&number) else { return };
+        let Some(mut pull) = self.pulls.remove(&number) else { return };
         let series = pull.series;
+        if pull.fills {
+            let stretch = mem::take(&mut pull.stretch);
+            self.fill(series, peer, &stretch, result, ingest, cx);
+            return self.finish(series, ingest, cx);
+        }
         // IMPORTANT: who only follows the partition, or does not have all that it is to keep, may have begun the series in the
         // middle. To leap there would leave a hole that is never looked for again; while this broker fills up, it is.
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
         let begins = pull.past || (looks_again && ingest.head(&series, cx) == Some(SeriesHead::START));
         let is_ready = cx.peers.hello(peer).is_some_and(|hello| hello.ready);
-        let believed = cx.network.is_keeper(peer, at) && (is_ready || begins);
+        // IMPORTANT: that there is nothing is no news from one that does not keep it, as who only passes a batch on does not.
+        let keeps = cx.network.is_keeper(peer, at);
+        let believed = keeps && (is_ready || begins);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         behind.aged |= pull.by_age;
@@ -461,17 +456,17 @@ impl Repair {
             }
             Ok(_) if pull.got => {}
             // There was nothing before what came by the link.
-            Ok(_) if pull.by_age && self.parked.contains_key(&series) => {
+            Ok(_) if pull.by_age && keeps && self.parked.contains_key(&series) => {
                 let first = self.parked.get(&series).and_then(|parked| parked.first_key_value());
                 if let Some((sequence, _)) = first {
-                    ingest.leap(series, *sequence);
+                    behind.leap = Some(*sequence);
                     if cx.may_lack_past(series.stream_partition) {
-                        behind.past = behind.past.or(Some(Past { next: 0, until: *sequence }));
+                        behind.past = behind.past.or(Some(Past::before(*sequence)));
                     }
                 }
             }
             // All of it is history.
-            Ok(_) if pull.by_age && cx.fills_up(series.stream_partition) => {}
+            Ok(_) if pull.by_age && keeps && cx.fills_up(series.stream_partition) => {}
             // It said to have it.
             Ok(_) | Err(_) => {
                 behind.failed.insert(peer);
@@ -480,8 +475,42 @@ impl Repair {
         if matches!(behind.lack(), Lack::Conflict { .. }) {
             behind.conflict = None;
         }
-        behind.past = behind.past.filter(|past| past.next < past.until);
         self.finish(series, ingest, cx);
+    }
+
+    /// A stretch of what lies before has come, or not.
+    fn fill(
+        &mut self,
+        series: SeriesKey,
+        peer: Address,
+        stretch: &[Arc<VerifiedBatch>],
+        result: Result<PullEnd, Refusal>,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(behind) = self.behind.get_mut(&series) else { return };
+        behind.pull = None;
+        let Some(past) = &mut behind.past else { return };
+        let filled = result.as_ref().map_or(Filled::Nothing, |end| past.take(stretch, end.more));
+        match (filled, result) {
+            (Filled::TooMuch, _) => {}
+            (Filled::Stretch, _) => {
+                for batch in stretch.iter().rev() {
+                    let source = Source::Repair { peer, past: true, anchor: false };
+                    ingest.handle_offer(Offer { source, batch: batch.clone() }, cx);
+                }
+            }
+            // It begins no earlier.
+            (Filled::Nothing, Ok(end))
+                if end.base >= past.until && cx.network.is_keeper(peer, series.stream_partition) =>
+            {
+                behind.trimmed.insert(peer, end.base);
+            }
+            (Filled::Nothing, _) => {
+                behind.failed.insert(peer);
+            }
+        }
+        behind.past = behind.past.filter(|past| !past.is_filled());
     }
 
     /// Looks whether a series has what it lacked; else asks on, or gives up.
@@ -496,10 +525,11 @@ impl Repair {
         let hopeless =
             behind.sources.iter().all(|source| behind.failed.contains(source) || !cx.peers.is_up(*source));
         if own.frozen || whole || (hopeless && behind.pull.is_none()) {
-            if let Some(behind) = self.behind.remove(&series)
-                && let Some(pull) = behind.pull
-            {
-                self.pulls.remove(&pull);
+            if let Some(behind) = self.behind.remove(&series) {
+                self.given_up.extend(behind.compared.keys().filter(|_| !own.frozen && !whole));
+                if let Some(pull) = behind.pull {
+                    self.pulls.remove(&pull);
+                }
             }
             return self.refuse_parked(series, own.next_sequence, cx);
         }
@@ -507,58 +537,29 @@ impl Repair {
             behind.trimmed.contains_key(source) || behind.failed.contains(source) || !cx.peers.is_up(*source)
         });
         if all_trimmed && behind.pull.is_none() {
-            self.pull_trimmed(series, ingest, cx);
+            self.pull_trimmed(series, cx);
         }
         self.start(series, ingest, cx);
     }
 
     /// Nobody has what comes next any more: goes on with the first that is kept.
-    fn pull_trimmed(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
+    fn pull_trimmed(&mut self, series: SeriesKey, cx: &Context<'_>) {
         let Some(behind) = self.behind.get_mut(&series) else { return };
         let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer));
         let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else { return };
         let base = *base;
-        if let Some(past) = &mut behind.past {
-            past.next = base;
-            behind.past = behind.past.filter(|past| past.next < past.until);
+        if behind.past.is_some() {
+            // It has gone everywhere.
+            behind.past = None;
         } else {
             behind.leap = Some(base);
-            ingest.leap(series, base);
         }
         behind.trimmed.clear();
     }
 
-    /// Places what was parked and fits now.
-    fn unpark(&mut self, series: SeriesKey, own: SeriesHead, ingest: &mut Ingest, cx: &mut Context<'_>) {
-        let mut own = own;
-        while let Some(parked) = self.parked.get_mut(&series) {
-            let Some(first) = parked.first_entry() else { break };
-            if *first.key() > own.next_sequence && !own.frozen {
-                break;
-            }
-            let parked = first.remove();
-            self.parked_bytes -= parked.offer.batch.bytes().len();
-            ingest.place(parked.offer, cx);
-            match ingest.head(&series, cx) {
-                Some(head) => own = head,
-                None => break,
-            }
-        }
-        if self.parked.get(&series).is_some_and(BTreeMap::is_empty) {
-            self.parked.remove(&series);
-        }
-    }
-
-    fn refuse_parked(&mut self, series: SeriesKey, stands_at: u64, cx: &mut Context<'_>) {
-        for parked in self.parked.remove(&series).unwrap_or_default().into_values() {
-            self.parked_bytes -= parked.offer.batch.bytes().len();
-            let refusal = Ingest::gap_of(&parked.offer, stands_at);
-            cx.refuse_offer(&parked.offer, refusal);
-        }
-    }
-
     /// A session with a broker is over, and with it what it was asked for.
     pub(crate) fn handle_down(&mut self, peer: Address, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        self.given_up.remove(&peer);
         for claims in self.claims.values_mut() {
             claims.retain(|claim| claim.peer != peer);
         }
@@ -620,17 +621,6 @@ impl Repair {
         for series in waiting {
             self.finish(series, ingest, cx);
         }
-        let before = now - cx.config.parked_ms;
-        let old: Vec<SeriesKey> = self
-            .parked
-            .iter()
-            .filter(|(_, parked)| parked.values().any(|parked| parked.since <= before))
-            .map(|(series, _)| *series)
-            .collect();
-        for series in old {
-            if let Some(own) = ingest.head(&series, cx) {
-                self.refuse_parked(series, own.next_sequence, cx);
-            }
-        }
+        self.end_parked(ingest, cx);
     }
 }

@@ -17,8 +17,6 @@ pub(crate) struct SeriesState {
     recent: VecDeque<Recent>,
     /// Its batches that are not in the journal yet.
     pub(crate) in_flight: usize,
-    /// What lies between the head and this sequence is gone everywhere: the series may go on there.
-    pub(crate) leap: Option<u64>,
 }
 
 /// A batch taken in not long ago.
@@ -32,7 +30,7 @@ pub(crate) struct Recent {
 
 impl SeriesState {
     pub(crate) const fn new(head: SeriesHead) -> Self {
-        Self { head, recent: VecDeque::new(), in_flight: 0, leap: None }
+        Self { head, recent: VecDeque::new(), in_flight: 0 }
     }
 
     /// A batch of it sets out for the journal.

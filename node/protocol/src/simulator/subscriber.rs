@@ -1,10 +1,11 @@
-use super::reference::Reference;
-use super::reference::Sealed;
+use super::reference::{Reference, Sealed};
 use crate::{SessionId, Subscribe, SubscriptionId};
-use mainstem_model::{Address, BatchId, Cursor, ReadStart, SeriesKey};
-use std::collections::BTreeMap;
+use bytes::Bytes;
+use mainstem_model::{Address, BatchId, Cursor, Header, ReadFilter, ReadStart, SeriesKey};
+use std::collections::{BTreeMap, VecDeque};
 
-/// A subscriber that goes on from its cursor after each disconnect, always at the same broker.
+/// A subscriber as the client is: it goes on from its cursor after each disconnect, always at the same broker, and when a
+/// series leaves something out behind that it asks for what is missing.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     pub(crate) who: Address,
@@ -27,6 +28,8 @@ pub(crate) struct Subscriber {
     /// Up to where it was told each series out of each log: in this session, and in those before.
     told: BTreeMap<(SeriesKey, u64), u64>,
     told_before: BTreeMap<(SeriesKey, u64), u64>,
+    /// What it asks for beside, and what waits for that.
+    pub(crate) filling: Option<Filling>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,37 @@ struct Stretch {
     first: u64,
     next: u64,
     last: BatchId,
+    /// Least timestamp of the last batch.
+    timestamp: i64,
+}
+
+/// What is missing of a series, while it is asked for.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    pub(crate) request: u64,
+    pub(crate) subscription: Option<SubscriptionId>,
+    series: SeriesKey,
+    /// What is missing lies before this sequence.
+    until: u64,
+    /// What came meanwhile, in order; the first is what leaves something out.
+    pub(crate) held: VecDeque<Held>,
+}
+
+/// What came while something else was asked for.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Batch(Bytes, Cursor),
+    /// Whether it was told that it is live.
+    CaughtUp(Cursor, bool),
+}
+
+/// What a delivered batch is to its subscriber.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It fits.
+    Fits,
+    /// Something before it is missing that this reading gives.
+    Missing(Subscribe),
 }
 
 impl Subscriber {
@@ -53,6 +87,7 @@ impl Subscriber {
             has: BTreeMap::new(),
             told: BTreeMap::new(),
             told_before: BTreeMap::new(),
+            filling: None,
         }
     }
 
@@ -71,6 +106,7 @@ impl Subscriber {
         }
         self.subscription = None;
         self.queue_bytes = 0;
+        self.filling = None;
         self.session.take()
     }
 
@@ -100,7 +136,7 @@ impl Subscriber {
         sealed: &Sealed,
         cursor: Cursor,
         reference: &Reference,
-    ) -> Result<(), String> {
+    ) -> Result<Taken, String> {
         let header = sealed.batch.header();
         let (key, id) = (SeriesKey::of(header), sealed.batch.id());
         let about = || format!("series {}, sequence {}, {id:?}", key.series, header.sequence);
@@ -110,27 +146,30 @@ impl Subscriber {
         if key.stream_partition != self.ask.at || !self.ask.filter.wants(header) {
             return Err(format!("was given what it had not asked for: {}", about()));
         }
-        self.cursor = Some(cursor.with_skip(header.count));
         // A cursor names a place in one log. Who comes back while it crosses from one log to another may be told again what it
         // had out of the other: nothing but the reader knows of that any more.
         let mut logs = self.told_before.range((key, 0)..=(key, u64::MAX));
         let crossed = logs.any(|((_, log), until)| *log != cursor.log() && header.sequence < *until);
+        if let Some(missing) = self.missing_before(header) {
+            return Ok(Taken::Missing(missing));
+        }
+        self.cursor = Some(cursor.with_skip(header.count));
         self.told.insert((key, cursor.log()), header.next_sequence());
-        let new = Stretch { first: header.sequence, next: header.next_sequence(), last: id };
+        let new = Stretch::of(header, id);
         let Some(stretch) = self.has.get_mut(&key) else {
             self.has.insert(key, new);
-            return Ok(());
+            return Ok(Taken::Fits);
         };
         if reference.is_forked(&key) && reference.is_torn(&key) {
             // Its first branch was lost, so the second may have taken its place.
             *stretch = Stretch { first: stretch.first, ..new };
-            return Ok(());
+            return Ok(Taken::Fits);
         }
         if header.sequence < stretch.next {
             // Where the series had begun at its broker was lost too: it begins there anew, and maybe earlier than before.
             let begins_anew = reference.is_torn(&key) && header.next_sequence() <= stretch.first;
             if sealed.may_come_again() || begins_anew || crossed {
-                return Ok(());
+                return Ok(Taken::Fits);
             }
             return Err(format!("was given twice, or a second branch, up to {}: {}", stretch.next, about()));
         }
@@ -141,7 +180,43 @@ impl Subscriber {
             return Err(format!("does not go on from what was given before: {}", about()));
         }
         *stretch = Stretch { first: stretch.first, ..new };
-        Ok(())
+        Ok(Taken::Fits)
+    }
+
+    /// What to ask for when a batch leaves something out. Only behind a cursor that crosses from one log to another: nothing
+    /// but the reader knows then what it had out of which.
+    fn missing_before(&self, header: &Header) -> Option<Subscribe> {
+        let stretch = self.has.get(&SeriesKey::of(header))?;
+        if header.sequence <= stretch.next || self.told_before.is_empty() || self.filling.is_some() {
+            return None;
+        }
+        let (from, to) = (stretch.timestamp, header.timestamp_min.max(stretch.timestamp));
+        let filter = ReadFilter { origin: Some(header.origin), from, to };
+        Some(Subscribe { start: ReadStart::From, filter, live: false, ..self.ask.clone() })
+    }
+
+    /// It asks for what a batch leaves out.
+    pub(crate) fn fill(&mut self, request: u64, sealed: &Sealed, cursor: Cursor) {
+        let header = sealed.batch.header();
+        let held = VecDeque::from([Held::Batch(sealed.batch.bytes().clone(), cursor)]);
+        let (series, until) = (SeriesKey::of(header), header.sequence);
+        self.filling = Some(Filling { request, subscription: None, series, until, held });
+    }
+
+    /// Takes a batch that was asked for beside; most of them are not what is missing.
+    pub(crate) fn take_missing(&mut self, sealed: &Sealed) {
+        let header = sealed.batch.header();
+        let key = SeriesKey::of(header);
+        let wanted = |filling: &Filling| filling.series == key && header.sequence < filling.until;
+        if !self.filling.as_ref().is_some_and(wanted) {
+            return;
+        }
+        if let Some(stretch) = self.has.get_mut(&key)
+            && header.sequence == stretch.next
+            && header.previous == stretch.last
+        {
+            *stretch = Stretch { first: stretch.first, ..Stretch::of(header, sealed.batch.id()) };
+        }
     }
 
     /// Something that it must have got and has not.
@@ -167,5 +242,12 @@ impl Subscriber {
             }
         }
         None
+    }
+}
+
+impl Stretch {
+    fn of(header: &Header, last: BatchId) -> Self {
+        let (first, next) = (header.sequence, header.next_sequence());
+        Self { first, next, last, timestamp: header.timestamp_min }
     }
 }

@@ -7,7 +7,9 @@ use crate::{
     tables::{self, Place},
 };
 use bytes::Bytes;
-use mainstem_model::{BatchKey, Cursor, ReadFilter, ReadStart, SeriesKey, StreamPartition, limits::BATCH_SPAN_MS_MAX};
+use mainstem_model::{
+    BatchKey, Cursor, ReadFilter, ReadStart, SeriesKey, StreamPartition, limits::BATCH_SPAN_MS_MAX,
+};
 use std::collections::BTreeMap;
 
 /// Rows looked at for one page, whatever the filter leaves out.

@@ -2,10 +2,15 @@
 
 use super::{Client, Plan, START_MS, World};
 use crate::{
-    InEvent, ServerMessage, SessionId,
-    simulator::{publisher::Turn, sabotage::Sabotage},
+    InEvent, ServerMessage, SessionId, SubscriptionId,
+    simulator::{
+        publisher::Turn,
+        sabotage::Sabotage,
+        subscriber::{Held, Taken},
+    },
 };
-use mainstem_model::{Ack, AckLevel, Address, Code, Refusal, VerifiedBatch};
+use bytes::Bytes;
+use mainstem_model::{Ack, AckLevel, Address, Code, Cursor, Refusal, VerifiedBatch};
 use std::sync::Arc;
 
 /// A publisher that waits so long for an ack tries another broker, milliseconds.
@@ -198,33 +203,47 @@ impl World {
 
     fn subscriber_receives(&mut self, n: usize, message: ServerMessage) {
         match message {
-            ServerMessage::Subscribed { subscription, .. } => {
-                self.subscribers[n].subscription = Some(subscription);
+            ServerMessage::Subscribed { request, subscription } => {
+                let subscriber = &mut self.subscribers[n];
+                match &mut subscriber.filling {
+                    Some(filling) if filling.request == request => filling.subscription = Some(subscription),
+                    _ => subscriber.subscription = Some(subscription),
+                }
+            }
+            ServerMessage::Deliver { subscription, batch, .. } if self.is_filling(n, subscription) => {
+                if let Some(sealed) = self.reference.delivered(&batch) {
+                    self.subscribers[n].take_missing(sealed);
+                }
+                let broker = self.subscribers[n].broker;
+                let (life, bytes) = (self.brokers[broker].life, batch.len());
+                if let Some(session) = self.subscribers[n].session {
+                    let flushed = InEvent::Flushed { session, subscription, bytes };
+                    self.plan(0, Plan::Node(broker, life, flushed));
+                }
+            }
+            ServerMessage::CaughtUp { subscription, .. } if self.is_filling(n, subscription) => {}
+            ServerMessage::Ended { subscription, refusal: None, .. } if self.is_filling(n, subscription) => {
+                let held = self.subscribers[n].filling.take().map(|filling| filling.held);
+                for (index, held) in held.unwrap_or_default().into_iter().enumerate() {
+                    match held {
+                        Held::Batch(batch, cursor) => self.subscriber_takes(n, batch, cursor, index > 0),
+                        Held::CaughtUp(cursor, live) => self.subscriber_caught_up(n, cursor, live),
+                    }
+                }
             }
             ServerMessage::Deliver { subscription, cursor, batch, .. } => {
                 if self.subscribers[n].subscription != Some(subscription) {
                     return self.violate(format!("subscriber {n} has no subscription {subscription:?}"));
                 }
-                let Some(sealed) = self.reference.delivered(&batch) else {
-                    return self.violate(format!("subscriber {n} was given what nobody sealed"));
-                };
                 let subscriber = &mut self.subscribers[n];
-                if self.settings.metering {
-                    let delay = self.now - sealed.sent_at.unwrap_or(self.now);
-                    self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
-                }
                 subscriber.queue_bytes += batch.len();
-                let taken = subscriber.take(sealed, cursor, &self.reference);
                 if !subscriber.stalled {
                     self.flush(n, batch.len());
                 }
-                if let Err(what) = taken {
-                    let broker = self.subscribers[n].broker;
-                    self.violate(format!("subscriber {n} at broker {broker} {what}"));
-                }
+                self.subscriber_takes(n, batch, cursor, true);
             }
             ServerMessage::CaughtUp { cursor, more, .. } => {
-                self.subscribers[n].caught_up(cursor, !more, self.now);
+                self.subscriber_caught_up(n, cursor, !more);
             }
             ServerMessage::Ended { refusal: Some(refusal), .. } | ServerMessage::Refused { refusal, .. } => {
                 self.subscriber_refused(n, refusal);
@@ -234,6 +253,51 @@ impl World {
             | ServerMessage::Ack { .. }
             | ServerMessage::Unsubscribed { .. }) => {
                 self.violate(format!("subscriber {n} was told {other:?}"));
+            }
+        }
+    }
+
+    fn is_filling(&self, n: usize, subscription: SubscriptionId) -> bool {
+        self.subscribers[n].filling.as_ref().is_some_and(|it| it.subscription == Some(subscription))
+    }
+
+    fn subscriber_caught_up(&mut self, n: usize, cursor: Cursor, live: bool) {
+        match &mut self.subscribers[n].filling {
+            Some(filling) => filling.held.push_back(Held::CaughtUp(cursor, live)),
+            None => self.subscribers[n].caught_up(cursor, live, self.now),
+        }
+    }
+
+    /// A batch has come to a subscriber. `fills`: it may ask for what is missing before it.
+    fn subscriber_takes(&mut self, n: usize, batch: Bytes, cursor: Cursor, fills: bool) {
+        let Some(sealed) = self.reference.delivered(&batch) else {
+            return self.violate(format!("subscriber {n} was given what nobody sealed"));
+        };
+        let subscriber = &mut self.subscribers[n];
+        if let Some(filling) = &mut subscriber.filling {
+            return filling.held.push_back(Held::Batch(batch, cursor));
+        }
+        if self.settings.metering {
+            let delay = self.now - sealed.sent_at.unwrap_or(self.now);
+            self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
+        }
+        match subscriber.take(sealed, cursor, &self.reference) {
+            Ok(Taken::Fits) => {}
+            Ok(Taken::Missing(subscribe)) if fills => {
+                self.last_request += 1;
+                subscriber.fill(self.last_request, sealed, cursor);
+                let (broker, request) = (subscriber.broker, self.last_request);
+                let Some(session) = subscriber.session else { return };
+                let life = self.brokers[broker].life;
+                self.plan(0, Plan::Node(broker, life, InEvent::Subscribe { session, request, subscribe }));
+            }
+            Ok(Taken::Missing(_)) => {
+                let (broker, id) = (subscriber.broker, sealed.batch.id());
+                self.violate(format!("subscriber {n} at broker {broker} never got what lies before {id:?}"));
+            }
+            Err(what) => {
+                let broker = self.subscribers[n].broker;
+                self.violate(format!("subscriber {n} at broker {broker} {what}"));
             }
         }
     }
