@@ -9,10 +9,8 @@ use crate::{
     config::ReaderConfig,
     driver::{Internal, now},
 };
-use bytes::Bytes;
 use mainstem_model::{
-    Batch, Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,
-    StreamPartition,
+    Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange, StreamPartition,
 };
 use mainstem_protocol::{
     InEvent, LastArrival, Page, PastBatch, ReadToken, SeriesFrom, SeriesPage, WriteToken,
@@ -147,9 +145,10 @@ impl Reader {
 
     pub(crate) fn last(&self, read: ReadToken, at: StreamPartition) {
         self.run(&self.pages, move |log| {
-            let last = log.last(at);
-            let last = last
-                .map(|last| last.map(|last| LastArrival { end: last.end, received_at: last.received_at }));
+            let last = log.last(at).and_then(|last| {
+                let received_at = last.map_or(i64::MIN, |last| last.received_at);
+                Ok(LastArrival { end: log.end(at)?, received_at })
+            });
             InEvent::LastRead { read, result: last.map_err(refusal) }
         });
     }

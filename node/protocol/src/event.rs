@@ -101,8 +101,8 @@ pub enum InEvent {
     SeriesRead { read: ReadToken, result: Result<SeriesPage, Refusal> },
     /// Answer to [`OutEvent::ReadProof`]: both batches, as signed.
     ProofRead { read: ReadToken, result: Result<Option<(Bytes, Bytes)>, Refusal> },
-    /// Answer to [`OutEvent::ReadLast`]; `None` when nothing ever was kept.
-    LastRead { read: ReadToken, result: Result<Option<LastArrival>, Refusal> },
+    /// Answer to [`OutEvent::ReadLast`].
+    LastRead { read: ReadToken, result: Result<LastArrival, Refusal> },
     /// Answer to [`OutEvent::ListPartitions`].
     PartitionsListed { read: ReadToken, result: Result<Vec<StreamPartition>, Refusal> },
     /// Answer to [`OutEvent::DigestHeads`]: one for each, in order.
@@ -182,9 +182,9 @@ pub struct PastBatch {
 /// Where a partition's log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastArrival {
-    /// Arrival position of the next batch.
+    /// Arrival position of the next batch. Since the store was opened it is above every position that was given before.
     pub end: u64,
-    /// When the last one was taken in, milliseconds since 1970; `i64::MIN` when it is not kept any more.
+    /// When the last one was taken in, milliseconds since 1970; `i64::MIN` when there is none, or it is not kept any more.
     pub received_at: i64,
 }
 

@@ -14,6 +14,28 @@ pub(crate) struct Links {
     following: BTreeMap<StreamPartition, Following>,
     followers: BTreeMap<StreamPartition, BTreeMap<Address, Follower>>,
     followers_len: usize,
+    followed: Followed,
+}
+
+/// Partitions that were followed in the life of this process.
+#[derive(Debug, Default)]
+struct Followed {
+    known: BTreeSet<StreamPartition>,
+    /// There were more than are remembered.
+    more: bool,
+}
+
+impl Followed {
+    /// Partitions that are remembered; with more all count as followed.
+    const MAX: usize = 100_000;
+
+    /// Notes a partition; whether it is the first time for certain.
+    fn note(&mut self, at: StreamPartition) -> bool {
+        if self.known.len() >= Self::MAX {
+            (self.known, self.more) = (BTreeSet::new(), true);
+        }
+        self.known.insert(at) && !self.more
+    }
 }
 
 /// A partition that is followed at others.
@@ -27,6 +49,8 @@ struct Following {
     left: BTreeMap<Address, i64>,
     /// Nobody here reads it any more, since then.
     idle_since: Option<i64>,
+    /// It is the first time in the life of this process.
+    first: bool,
     /// Until when nothing was missed for certain: both links stood and were heard, so that what the one lacked the other told.
     sound_at: i64,
     /// What of the partition was here before; `None` until the store has told.
@@ -42,6 +66,8 @@ enum Before {
     Fresh {
         /// Where the own log ended: older cursors lead nowhere.
         end: u64,
+        /// It was not followed before in the life of this process, so that a cursor to the end is of this following.
+        first: bool,
     },
     /// Something not old: it is gone on with, so that readers who come back miss nothing.
     Resumed {
@@ -129,7 +155,7 @@ impl Links {
     /// Whether a reader can go on from a position of the own log.
     pub(crate) fn goes_on_from(&self, at: StreamPartition, position: u64) -> bool {
         match self.following.get(&at).and_then(|following| following.before) {
-            Some(Before::Fresh { end }) => position >= end,
+            Some(Before::Fresh { end, first }) => position > end || (first && position == end),
             Some(Before::Resumed { .. }) | None => true,
         }
     }
@@ -167,6 +193,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             heads: None,
             left: BTreeMap::new(),
             idle_since: None,
+            first: links.followed.note(at),
             sound_at: since,
         });
         following.idle_since = None;
@@ -183,20 +210,19 @@ fn ask_last(at: StreamPartition, cx: &mut Context<'_>) -> ReadToken {
 /// The store has told what was here before. Gives the partition, and whom it can be compared with if it is gone on with.
 pub(crate) fn handle_last(
     read: ReadToken,
-    result: Result<Option<LastArrival>, Refusal>,
+    result: Result<LastArrival, Refusal>,
     cx: &mut Context<'_>,
 ) -> Option<StreamPartition> {
     let (at, following) = cx.links.following.iter_mut().find(|(_, following)| following.asked == read)?;
-    following.before = Some(match result {
-        Ok(Some(last)) => {
-            let age = cx.now.unix_ms.saturating_sub(last.received_at).max(0);
-            if age <= cx.config.link_resume_ms {
-                Before::Resumed { age }
-            } else {
-                Before::Fresh { end: last.end }
-            }
-        }
-        Ok(None) | Err(_) => Before::Fresh { end: 0 },
+    let (end, age) = match result {
+        Ok(last) => (last.end, cx.now.unix_ms.saturating_sub(last.received_at).max(0)),
+        // No cursor is believed then.
+        Err(_) => (u64::MAX, i64::MAX),
+    };
+    following.before = Some(if age <= cx.config.link_resume_ms {
+        Before::Resumed { age }
+    } else {
+        Before::Fresh { end, first: following.first }
     });
     Some(*at)
 }

@@ -340,7 +340,11 @@ impl Repair {
             Lack::Forward { until }
                 if stale || (unknown && cx.fills_up(at) && cx.links.is_following(at) && !behind.aged) =>
             {
-                (SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms)), until, None, false)
+                // IMPORTANT: up to what came by the link and has to wait, that included. One that knows nothing of that is behind
+                // itself, and that it has nothing before is no news.
+                let parked = self.parked.get(&series).and_then(|parked| parked.first_key_value());
+                let parked = parked.map_or(0, |(_, parked)| parked.next_sequence());
+                (SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms)), until.max(parked), None, false)
             }
             Lack::Forward { until } => {
                 let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
@@ -442,9 +446,8 @@ impl Repair {
         // middle. To leap there would leave a hole that is never looked for again; while this broker fills up, it is.
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
-        let begins = pull.past || (looks_again && ingest.head(&series, cx) == Some(SeriesHead::START));
+        let begins = looks_again && ingest.head(&series, cx) == Some(SeriesHead::START);
         let is_ready = cx.peers.hello(peer).is_some_and(|hello| hello.ready);
-        // IMPORTANT: that there is nothing is no news from one that does not keep it, as who only passes a batch on does not.
         let keeps = cx.network.is_keeper(peer, at);
         let believed = keeps && (is_ready || begins);
         let Some(behind) = self.behind.get_mut(&series) else { return };
@@ -455,16 +458,6 @@ impl Repair {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}
-            // There was nothing before what came by the link.
-            Ok(_) if pull.by_age && keeps && self.parked.contains_key(&series) => {
-                let first = self.parked.get(&series).and_then(|parked| parked.first_key_value());
-                if let Some((sequence, _)) = first {
-                    behind.leap = Some(*sequence);
-                    if cx.may_lack_past(series.stream_partition) {
-                        behind.past = behind.past.or(Some(Past::before(*sequence)));
-                    }
-                }
-            }
             // All of it is history.
             Ok(_) if pull.by_age && keeps && cx.fills_up(series.stream_partition) => {}
             // It said to have it.
@@ -537,16 +530,25 @@ impl Repair {
             behind.trimmed.contains_key(source) || behind.failed.contains(source) || !cx.peers.is_up(*source)
         });
         if all_trimmed && behind.pull.is_none() {
-            self.pull_trimmed(series, cx);
+            self.pull_trimmed(series, own, cx);
         }
         self.start(series, ingest, cx);
     }
 
     /// Nobody has what comes next any more: goes on with the first that is kept.
-    fn pull_trimmed(&mut self, series: SeriesKey, cx: &Context<'_>) {
+    fn pull_trimmed(&mut self, series: SeriesKey, own: SeriesHead, cx: &Context<'_>) {
         let Some(behind) = self.behind.get_mut(&series) else { return };
-        let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer));
-        let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else { return };
+        // IMPORTANT: one that does not have all itself may have begun in the middle. It is believed of where a series begins that
+        // is new here, as what lies before that is looked for again; inside a series nobody would.
+        let at = series.stream_partition;
+        let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
+        let begins = looks_again && own == SeriesHead::START && behind.past.is_none();
+        let knows = |peer: &Address| begins || cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
+        let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer) && knows(peer));
+        let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else {
+            behind.failed.extend(mem::take(&mut behind.trimmed).into_keys());
+            return;
+        };
         let base = *base;
         if behind.past.is_some() {
             // It has gone everywhere.

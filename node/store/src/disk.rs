@@ -132,14 +132,14 @@ impl DiskLog {
 
     /// fjall refused a write.
     fn refused(&self, error: fjall::Error) -> StoreError {
-        match error {
-            // It does not say why. Bytes are on the disk or not, then it names the error; so what is left is its merging.
-            fjall::Error::Poisoned => self.poison(
+        if matches!(error, fjall::Error::Poisoned) {
+            // It does not say why. A write or an fsync that fails is named; so what is left is its merging.
+            return self.poison(
                 "its background work has stopped, most likely at a damaged table file; if that happens again after a restart, \
                  move the store's folder away and let the other replicas fill an empty one",
-            ),
-            error => self.poison(error),
+            );
         }
+        self.poison(error)
     }
 
     /// A failed write or fsync: from here on nothing is acknowledged.

@@ -275,6 +275,9 @@ pub(crate) fn decode_head(key: &[u8], row: &[u8]) -> Result<SeriesHead, StoreErr
     })
 }
 
+/// Both batches of a proof.
+type Proof = (Vec<u8>, Vec<u8>);
+
 /// The proof for which a series is frozen, if it is kept.
 pub(crate) fn encode_proof(key: &[u8], proof: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let (first, second) = proof.unwrap_or_default();
@@ -282,7 +285,7 @@ pub(crate) fn encode_proof(key: &[u8], proof: Option<(&[u8], &[u8])>) -> Vec<u8>
     seal(key, [&(first.len() as u32).to_be_bytes()[..], first, second].concat())
 }
 
-pub(crate) fn decode_proof(key: &[u8], row: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(crate) fn decode_proof(key: &[u8], row: &[u8]) -> Result<Option<Proof>, StoreError> {
     let body = open_any(key, row, PROOFS)?;
     let read = || {
         let (length, rest) = body.split_first_chunk::<4>()?;

@@ -15,6 +15,13 @@ pub(super) struct Parked {
     since: i64,
 }
 
+impl Parked {
+    /// Sequence of the event behind its last one.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.offer.batch.header().next_sequence()
+    }
+}
+
 impl Repair {
     /// A batch lacks those before it. It is kept for a while, and they are asked for.
     pub(crate) fn park(&mut self, offer: Offer, stands_at: u64, ingest: &mut Ingest, cx: &mut Context<'_>) {

@@ -1,7 +1,7 @@
 use super::reference::{Reference, Sealed};
 use crate::{SessionId, Subscribe, SubscriptionId};
 use bytes::Bytes;
-use mainstem_model::{Address, BatchId, Cursor, Header, ReadFilter, ReadStart, SeriesKey};
+use mainstem_model::{Address, BatchId, Cursor, Header, ReadFilter, ReadStart, SeriesKey, StreamPartition};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A subscriber as the client is: it goes on from its cursor after each disconnect, always at the same broker, and when a
@@ -53,6 +53,9 @@ pub(crate) struct Filling {
     pub(crate) held: VecDeque<Held>,
 }
 
+/// Stands for what was asked for beside, whatever log that came out of.
+const NO_LOG: u64 = u64::MAX;
+
 /// What came while something else was asked for.
 #[derive(Debug)]
 pub(crate) enum Held {
@@ -98,6 +101,10 @@ impl Subscriber {
         }
     }
 
+    pub(crate) const fn at(&self) -> StreamPartition {
+        self.ask.at
+    }
+
     pub(crate) fn close(&mut self) -> Option<SessionId> {
         self.told_before.append(&mut self.told);
         if self.cursor.is_none() {
@@ -127,7 +134,7 @@ impl Subscriber {
         }
     }
 
-    /// Takes a batch that was delivered.
+    /// Takes a batch that was delivered; `home` is the number of its broker's log.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -135,6 +142,7 @@ impl Subscriber {
         &mut self,
         sealed: &Sealed,
         cursor: Cursor,
+        home: u64,
         reference: &Reference,
     ) -> Result<Taken, String> {
         let header = sealed.batch.header();
@@ -147,9 +155,11 @@ impl Subscriber {
             return Err(format!("was given what it had not asked for: {}", about()));
         }
         // A cursor names a place in one log. Who comes back while it crosses from one log to another may be told again what it
-        // had out of the other: nothing but the reader knows of that any more.
+        // had out of the other, or had out of that one before it was read there again: nothing but the reader knows any more.
         let mut logs = self.told_before.range((key, 0)..=(key, u64::MAX));
-        let crossed = logs.any(|((_, log), until)| *log != cursor.log() && header.sequence < *until);
+        let away = cursor.log() != home;
+        let crossed =
+            logs.any(|((_, log), until)| (away || *log != cursor.log()) && header.sequence < *until);
         if let Some(missing) = self.missing_before(header) {
             return Ok(Taken::Missing(missing));
         }
@@ -216,6 +226,8 @@ impl Subscriber {
             && header.previous == stretch.last
         {
             *stretch = Stretch { first: stretch.first, ..Stretch::of(header, sealed.batch.id()) };
+            // It may be told again out of the log that it goes on in.
+            self.told_before.insert((key, NO_LOG), header.next_sequence());
         }
     }
 

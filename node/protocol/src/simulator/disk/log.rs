@@ -16,6 +16,8 @@ use std::{
 pub(crate) struct Log {
     pub(crate) number: u64,
     partitions: BTreeMap<StreamPartition, PartitionLog>,
+    /// No position below it is given in this life.
+    floor: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,14 +72,16 @@ impl SeriesLog {
 
 impl Log {
     pub(crate) const fn new(number: u64) -> Self {
-        Self { number, partitions: BTreeMap::new() }
+        Self { number, partitions: BTreeMap::new(), floor: 0 }
     }
 
     pub(crate) fn append(&mut self, batch: Arc<VerifiedBatch>, received_at: i64, past: bool) -> Arc<Kept> {
         let header = batch.header();
         let (key, series) = (BatchKey::of(header), (header.origin, header.series));
         let sequence = header.sequence;
+        let floor = self.floor;
         let partition = self.partitions.entry(header.stream_partition).or_default();
+        partition.next_position = partition.next_position.max(floor);
         let position = (!past).then_some(partition.next_position);
         let kept = Arc::new(Kept { batch, received_at, position });
         if let Some(position) = position {
@@ -132,11 +136,15 @@ impl Log {
     }
 
     /// What arrived last.
-    pub(crate) fn last(&self, at: StreamPartition) -> Option<LastArrival> {
-        let partition = self.partitions.get(&at)?;
-        let last = partition.arrivals.last_key_value();
+    pub(crate) fn last(&self, at: StreamPartition) -> LastArrival {
+        let last = self.partitions.get(&at).and_then(|partition| partition.arrivals.last_key_value());
         let received_at = last.map_or(i64::MIN, |(_, last)| last.received_at);
-        Some(LastArrival { end: partition.next_position, received_at })
+        LastArrival { end: self.end(at), received_at }
+    }
+
+    /// Position of the next arrival.
+    fn end(&self, at: StreamPartition) -> u64 {
+        self.partitions.get(&at).map_or(0, |partition| partition.next_position).max(self.floor)
     }
 
     /// The proof for which a series is frozen.
@@ -146,9 +154,8 @@ impl Log {
 
     /// No position that was ever given is given again.
     pub(crate) fn leap(&mut self, numbers: u64) {
-        for partition in self.partitions.values_mut() {
-            partition.next_position += numbers;
-        }
+        let ends = self.partitions.values().map(|partition| partition.next_position);
+        self.floor = ends.fold(self.floor, u64::max) + numbers;
     }
 
     fn series(&self, key: &SeriesKey) -> Option<&SeriesLog> {
@@ -281,7 +288,7 @@ impl Log {
     ) -> Result<Cursor, Refusal> {
         let log = self.number;
         let partition = self.partitions.get(&at);
-        let until = partition.map_or(0, |partition| partition.next_position);
+        let until = self.end(at);
         let here = Cursor::Arrival { log, position: until, skip: 0 };
         let history = partition.into_iter().flat_map(|partition| &partition.history);
         Ok(match start {
@@ -328,6 +335,7 @@ impl Log {
         self.check(&cursor)?;
         let nothing = PartitionLog::default();
         let partition = self.partitions.get(&at).unwrap_or(&nothing);
+        let end = self.end(at);
         let (mut batches, mut bytes) = (Vec::new(), 0);
         let mut take = |kept: &Kept, cursor: Cursor| {
             let size = kept.batch.bytes().len();
@@ -341,7 +349,7 @@ impl Log {
         let mut next = match cursor {
             Cursor::History { log, until, .. } => Cursor::Arrival { log, position: until, skip: 0 },
             Cursor::Arrival { log, position, .. } => {
-                Cursor::Arrival { log, position: position.max(partition.next_position), skip: 0 }
+                Cursor::Arrival { log, position: position.max(end), skip: 0 }
             }
         };
         match cursor {
@@ -370,7 +378,6 @@ impl Log {
                 }
             }
         }
-        let end = partition.next_position;
         let at_end = matches!(next, Cursor::Arrival { position, skip: 0, .. } if position >= end);
         Ok(Page { batches, next, at_end, damaged: 0 })
     }

@@ -281,7 +281,8 @@ impl World {
             let delay = self.now - sealed.sent_at.unwrap_or(self.now);
             self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
         }
-        match subscriber.take(sealed, cursor, &self.reference) {
+        let home = self.brokers[subscriber.broker].disk.log.number;
+        match subscriber.take(sealed, cursor, home, &self.reference) {
             Ok(Taken::Fits) => {}
             Ok(Taken::Missing(subscribe)) if fills => {
                 self.last_request += 1;
@@ -309,10 +310,12 @@ impl World {
             Code::MissingPermission => {
                 return self.violate(format!("subscriber {n} may read and was refused: {refusal}"));
             }
-            // A follower whose disk has lost all that it had of a partition has nothing that a cursor could lead to.
+            // A follower that has nothing of a partition, or whose disk has lost it, has nothing that a cursor could lead to.
             Code::InvalidCursor
                 if self.settings.faults.has(super::FaultKind::Wipe)
-                    || self.settings.faults.has(super::FaultKind::PowerLoss) =>
+                    || self.settings.faults.has(super::FaultKind::PowerLoss)
+                    || self.brokers[subscriber.broker].disk.log.last(subscriber.at()).received_at
+                        == i64::MIN =>
             {
                 subscriber.begin_anew()
             }
