@@ -108,8 +108,7 @@ impl Machine for Flood {
             }
             InEvent::Tick => {
                 for peer in self.sought.iter().filter(|peer| !self.neighbours.contains(*peer)) {
-                    let message = PeerMessage::Hello { log: self.log, epoch: 0, ready: true };
-                    out.push(OutEvent::Tell { peer: *peer, message });
+                    out.push(OutEvent::Connect { peer: *peer });
                 }
             }
             _ => {}

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{InEvent, OutEvent, ServerMessage, SessionId, Subscribe};
 use mainstem_model::{
-    Address, Assignment, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart, RegistryChange,
+    Address, Assignment, BatchId, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart, RegistryChange,
     Seed, SeriesId, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition, StreamRecord, VerifiedBatch,
     Verifier,
 };
@@ -128,6 +128,8 @@ pub struct World {
     settling: bool,
     trace: Trace,
     meter: Meter,
+    /// Batches sent before are not measured.
+    measured_from: i64,
     violations: Vec<String>,
     out: Vec<OutEvent>,
 }
@@ -185,6 +187,7 @@ impl World {
             epochs: Vec::new(),
             settling: false,
             meter: Meter::default(),
+            measured_from: 0,
             violations: Vec::new(),
             out: Vec::new(),
         };
@@ -305,6 +308,12 @@ impl World {
         self.run(QUIET_MS);
     }
 
+    /// Nothing goes wrong any more and nothing new is published, for so many milliseconds: what is under way comes.
+    pub fn rest(&mut self, ms: i64) {
+        self.settling = true;
+        self.run(ms);
+    }
+
     fn step(&mut self, plan: Plan) {
         match plan {
             Plan::Node(n, life, event) if self.lives(n, life) => self.handle(n, event),
@@ -358,6 +367,30 @@ impl World {
             return;
         }
         self.violations.push(format!("after {} ms: {what}", self.now));
+    }
+
+    /// Forgets what was counted: what is sent from now on counts.
+    pub fn measure_anew(&mut self) {
+        (self.meter, self.measured_from) = (Meter::default(), self.now);
+    }
+
+    fn measures(&self, batch: BatchId) -> bool {
+        let sent_at = self.reference.find(batch).and_then(|sealed| sealed.sent_at);
+        sent_at.is_some_and(|at| at >= self.measured_from)
+    }
+
+    /// Of the batches that count: how many were to be delivered, to all subscribers that were live, and how many were not.
+    pub fn owed(&self) -> (u64, u64) {
+        let from = self.measured_from;
+        self.subscribers.iter().fold((0, 0), |(owed, missing), subscriber| {
+            let [all, lacking] = subscriber.owed(&self.reference, from);
+            (owed + all, missing + lacking)
+        })
+    }
+
+    /// Sessions that each broker has, in order.
+    pub fn sessions(&self) -> Vec<usize> {
+        (0..self.brokers.len()).map(|n| self.network.peers(n).len()).collect()
     }
 
     /// What was counted, if it was to be.

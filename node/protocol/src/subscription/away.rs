@@ -251,6 +251,9 @@ impl Delivery {
         }
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
+            for keeper in cx.network.sources(at) {
+                cx.reach(keeper);
+            }
             // One that is not there may come back, as long as it is of the network.
             let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
             let refusal = if only.is_some() && all_there {

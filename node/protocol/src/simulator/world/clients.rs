@@ -43,7 +43,11 @@ impl World {
         if self.publishers[n].session.is_some() || self.publishers[n].stopped {
             return;
         }
-        let serving = self.serving();
+        let mut serving = self.serving();
+        if self.settings.subscribers_spread {
+            // Those that are not churned: how a publisher comes back is not what is measured.
+            serving.retain(|broker| *broker < self.settings.members);
+        }
         let home = self.publishers[n].broker;
         let stays = serving.contains(&home) && self.random.one_in(2);
         let Some(broker) = (if stays { Some(home) } else { self.random.pick(&serving) }) else {
@@ -277,7 +281,7 @@ impl World {
         if let Some(filling) = &mut subscriber.filling {
             return filling.held.push_back(Held::Batch(batch, cursor));
         }
-        if self.settings.metering {
+        if self.settings.metering && sealed.sent_at.is_some_and(|at| at >= self.measured_from) {
             let delay = self.now - sealed.sent_at.unwrap_or(self.now);
             self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
         }
