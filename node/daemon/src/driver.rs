@@ -255,6 +255,8 @@ impl Driver {
                     peers.tell(peer, &message);
                 }
             }
+            // There are sessions with all brokers of the network, as far as they can be had.
+            OutEvent::Connect { .. } | OutEvent::Part { .. } => {}
             OutEvent::Drop { peer, for_ms, why } => {
                 if let Some(peers) = &self.peers {
                     peers.drop_peer(peer, for_ms, why);

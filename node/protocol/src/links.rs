@@ -315,12 +315,7 @@ fn ask(at: StreamPartition, following: &mut Following, full: bool, peer: Address
 }
 
 /// Whom to ask for a link next. Sessions are asked for where there is none.
-fn seek(
-    at: StreamPartition,
-    following: &mut Following,
-    full: bool,
-    cx: &mut Context<'_>,
-) -> Option<Address> {
+fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Context<'_>) -> Option<Address> {
     let (now, me) = (cx.now.up_ms, cx.network.me());
     let other = following.link(!full).clone();
     let is_other = |peer: Address| other.as_ref().is_some_and(|other| other.peer == peer);
@@ -460,7 +455,9 @@ pub(crate) fn is_fed_by(peer: Address, at: StreamPartition, cx: &Context<'_>) ->
 /// The one that tells batches has left some out that the other one has.
 pub(crate) fn withheld(at: StreamPartition, had: Address, cx: &mut Context<'_>) {
     let full = cx.links.following.get(&at).and_then(|following| following.full.as_ref());
-    let Some(full) = full.filter(|link| link.peer != had && link.stands).map(|link| link.peer) else { return };
+    let Some(full) = full.filter(|link| link.peer != had && link.stands).map(|link| link.peer) else {
+        return;
+    };
     cx.blame(full, Misdeed::Withheld);
     with(cx, |links, cx| {
         if let Some(following) = links.following.get_mut(&at) {

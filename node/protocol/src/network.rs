@@ -32,8 +32,7 @@ struct Owners {
 
 impl Owners {
     fn keeps(&self, broker: Address) -> bool {
-        self.brokers.contains(&broker)
-            || self.before.as_ref().is_some_and(|before| before.contains(&broker))
+        self.brokers.contains(&broker) || self.before.as_ref().is_some_and(|before| before.contains(&broker))
     }
 }
 
@@ -179,9 +178,8 @@ impl Network {
     /// Those that keep something which this broker keeps too.
     pub(crate) fn fellows(&self) -> BTreeSet<Address> {
         let shared = self.owners.values().filter(|owners| owners.keeps(self.me));
-        let all = shared.flat_map(|owners| {
-            owners.brokers.iter().chain(owners.before.as_deref().unwrap_or_default())
-        });
+        let all = shared
+            .flat_map(|owners| owners.brokers.iter().chain(owners.before.as_deref().unwrap_or_default()));
         all.copied().filter(|broker| *broker != self.me).collect()
     }
 

@@ -230,7 +230,8 @@ impl Subscriber {
         wanted.fold([0, 0], |[owed, missing], sealed| {
             let header = sealed.batch.header();
             let stretch = self.has.get(&SeriesKey::of(header));
-            let lacks = stretch.is_none_or(|it| header.sequence < it.first || it.next < header.next_sequence());
+            let lacks =
+                stretch.is_none_or(|it| header.sequence < it.first || it.next < header.next_sequence());
             [owed + 1, missing + u64::from(lacks)]
         })
     }

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{InEvent, OutEvent, ServerMessage, SessionId, Subscribe};
 use mainstem_model::{
-    Address, Assignment, BatchId, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart, RegistryChange,
-    Seed, SeriesId, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition, StreamRecord, VerifiedBatch,
-    Verifier,
+    Address, Assignment, BatchId, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart,
+    RegistryChange, Seed, SeriesId, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition,
+    StreamRecord, VerifiedBatch, Verifier,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +51,7 @@ const STREAM: StreamId = StreamId(Address([2; 20]));
 #[derive(Debug)]
 enum Plan {
     /// To the process of a broker that has this number.
-    Node(usize, u32, InEvent),
+    Node(usize, u32, Box<InEvent>),
     Tick(usize, u32),
     WriteOut(usize, u32),
     Fsync(usize, u32),
@@ -83,7 +83,7 @@ enum Plan {
         session: SessionNumber,
     },
     Heal(Vec<Pair>),
-    Client(SessionId, ServerMessage),
+    Client(SessionId, Box<ServerMessage>),
     Publish(usize),
     PublisherBack(usize),
     SubscriberBack(usize),
@@ -316,7 +316,7 @@ impl World {
 
     fn step(&mut self, plan: Plan) {
         match plan {
-            Plan::Node(n, life, event) if self.lives(n, life) => self.handle(n, event),
+            Plan::Node(n, life, event) if self.lives(n, life) => self.handle(n, *event),
             Plan::Tick(n, life) if self.lives(n, life) => self.tick(n),
             Plan::WriteOut(n, life) if self.lives(n, life) => self.write_out(n),
             Plan::Fsync(n, life) if self.lives(n, life) => self.fsync(n),
@@ -343,7 +343,7 @@ impl World {
                 }
             }
             Plan::Heal(pairs) => self.heal(&pairs),
-            Plan::Client(session, message) => self.receive(session, message),
+            Plan::Client(session, message) => self.receive(session, *message),
             Plan::Publish(n) => self.publish(n),
             Plan::PublisherBack(n) => self.publisher_back(n),
             Plan::SubscriberBack(n) => self.subscriber_back(n),

@@ -194,7 +194,7 @@ impl World {
         subscriber.queue_bytes -= bytes;
         let broker = subscriber.broker;
         let life = self.brokers[broker].life;
-        self.plan(0, Plan::Node(broker, life, InEvent::Flushed { session, subscription, bytes }));
+        self.plan(0, Plan::Node(broker, life, Box::new(InEvent::Flushed { session, subscription, bytes })));
     }
 
     pub(super) fn unstall(&mut self, n: usize) {
@@ -344,7 +344,9 @@ impl World {
                 self.hear_answer(session, message.clone());
                 self.hear_answer(session, message);
             }
-            (Some(Sabotage::SwapDeliveries), message) => self.plan(700, Plan::Client(session, message)),
+            (Some(Sabotage::SwapDeliveries), message) => {
+                self.plan(700, Plan::Client(session, Box::new(message)))
+            }
             (
                 Some(Sabotage::DeliverForged),
                 ServerMessage::Deliver { subscription, cursor, received_at, batch },

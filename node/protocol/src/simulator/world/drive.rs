@@ -114,13 +114,17 @@ impl World {
             OutEvent::Part { peer } => self.part(n, peer),
             OutEvent::Drop { peer, for_ms, why } => self.drop_peer(n, peer, for_ms, why),
             // The transport keeps the order of what it is given.
-            OutEvent::Send { session, message } => self.plan(0, Plan::Client(session, message)),
+            OutEvent::Send { session, message } => self.plan(0, Plan::Client(session, Box::new(message))),
         }
     }
 
     fn io_delay(&mut self, n: usize) -> i64 {
         let slow = self.settings.slow_io_one_in;
-        let delay = if slow > 0 && self.random.one_in(slow) { self.random.span(0, 400) } else { self.random.span(0, 12) };
+        let delay = if slow > 0 && self.random.one_in(slow) {
+            self.random.span(0, 400)
+        } else {
+            self.random.span(0, 12)
+        };
         if self.brokers[n].disk.slow_until > self.now { 50 + delay * 8 } else { delay }
     }
 
@@ -147,7 +151,7 @@ impl World {
         if !written.stored.is_empty() {
             let delay = self.random.span(0, 5);
             let at = self.completion(n, delay);
-            self.plan_at(at, Plan::Node(n, life, InEvent::Stored { writes: written.stored }));
+            self.plan_at(at, Plan::Node(n, life, Box::new(InEvent::Stored { writes: written.stored })));
         }
         if written.sync {
             let later = self.random.span(0, 3);
@@ -224,7 +228,7 @@ impl World {
             | OutEvent::Send { .. } => return,
         };
         let later = self.random.span(0, 6);
-        self.plan(later, Plan::Node(n, life, answer));
+        self.plan(later, Plan::Node(n, life, Box::new(answer)));
     }
 
     pub(super) fn tick(&mut self, n: usize) {

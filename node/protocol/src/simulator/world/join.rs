@@ -103,7 +103,7 @@ impl World {
             return;
         }
         let (peer, life) = (self.brokers[there].address, self.brokers[here].life);
-        self.plan(0, Plan::Node(here, life, InEvent::PeerDown { peer }));
+        self.plan(0, Plan::Node(here, life, Box::new(InEvent::PeerDown { peer })));
         let later = self.network.distance((here, there));
         self.plan(later, Plan::Hangup { here: there, there: here, session });
         if self.settings.mesh == Mesh::Full {
