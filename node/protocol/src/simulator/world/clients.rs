@@ -222,7 +222,7 @@ impl World {
                 let (life, bytes) = (self.brokers[broker].life, batch.len());
                 if let Some(session) = self.subscribers[n].session {
                     let flushed = InEvent::Flushed { session, subscription, bytes };
-                    self.plan(0, Plan::Node(broker, life, flushed));
+                    self.plan(0, Plan::Node(broker, life, Box::new(flushed)));
                 }
             }
             ServerMessage::CaughtUp { subscription, .. } if self.is_filling(n, subscription) => {}
@@ -293,7 +293,7 @@ impl World {
                 let (broker, request) = (subscriber.broker, self.last_request);
                 let Some(session) = subscriber.session else { return };
                 let life = self.brokers[broker].life;
-                self.plan(0, Plan::Node(broker, life, InEvent::Subscribe { session, request, subscribe }));
+                self.plan(0, Plan::Node(broker, life, Box::new(InEvent::Subscribe { session, request, subscribe })));
             }
             Ok(Taken::Missing(_)) => {
                 let (broker, id) = (subscriber.broker, sealed.batch.id());

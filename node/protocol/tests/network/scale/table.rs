@@ -62,11 +62,16 @@ fn draw(rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
             come += count;
             (*delay, 100.0 * come as f64 / row.owed.max(1) as f64)
         });
-        let points: Vec<_> =
-            std::iter::once((0, 0.0)).chain(points.filter(|(delay, _)| *delay <= DELAY_MAX)).collect();
+        let mut line = vec![(0, 0.0)];
+        for (delay, percent) in points.take_while(|(delay, _)| *delay <= DELAY_MAX) {
+            // What the eye sees.
+            if line.last().is_none_or(|(_, before)| percent - before >= 0.2) {
+                line.push((delay, percent));
+            }
+        }
         let faults = if row.trouble == "-" { "" } else { ", 5 % loss" };
         chart
-            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
+            .draw_series(LineSeries::new(line, color.stroke_width(2)))?
             .label(format!("{}{faults}: {:.2} copies", row.way, row.copies))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
