@@ -52,6 +52,8 @@ struct Following {
     before: Option<Before>,
     /// The store is asked for that.
     asked: ReadToken,
+    /// What was here before is to be compared with what a broker has that keeps the partition.
+    uncompared: bool,
 }
 
 /// What was here of a partition when it began to be followed.
@@ -232,6 +234,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             since,
             before: None,
             asked: ask_last(at, cx),
+            uncompared: true,
             full: None,
             heads: None,
             full_search: Search::default(),
@@ -272,11 +275,50 @@ pub(crate) fn handle_last(
     Some(*at)
 }
 
-/// The broker that tells the batches of a partition, if what was here before is gone on with: what they have is compared.
-pub(crate) fn compares_with(at: StreamPartition, cx: &Context<'_>) -> Option<Address> {
+/// With whom what was here before is to be compared, if it is gone on with: whoever tells batches, or, where that is a relay,
+/// which may have begun later, one that keeps the partition.
+pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option<Address> {
     let following = cx.links.following.get(&at)?;
     let link = following.full.as_ref().filter(|link| link.stands)?;
-    matches!(following.before, Some(Before::Resumed { .. })).then_some(link.peer)
+    let resumed = matches!(following.before, Some(Before::Resumed { .. }));
+    if !resumed {
+        return None;
+    }
+    let parent = link.peer;
+    let found = if cx.network.is_keeper(parent, at) {
+        Some(parent)
+    } else if following.uncompared {
+        let keepers = cx.network.sources(at);
+        let up = keepers.iter().copied().find(|keeper| cx.peers.is_up(*keeper));
+        if up.is_none() {
+            for keeper in keepers {
+                cx.reach(keeper);
+            }
+        }
+        up
+    } else {
+        None
+    };
+    if found.is_some()
+        && let Some(following) = cx.links.following.get_mut(&at)
+    {
+        following.uncompared = false;
+    }
+    found
+}
+
+/// Partitions that wait for a session with a broker, to be compared with what it has.
+pub(crate) fn uncompared_with(peer: Address, cx: &Context<'_>) -> Vec<StreamPartition> {
+    let waiting = cx.links.following.iter().filter(|(at, following)| {
+        let resumed = matches!(following.before, Some(Before::Resumed { .. }));
+        following.uncompared && resumed && cx.network.is_keeper(peer, **at)
+    });
+    waiting.map(|(at, _)| *at).collect()
+}
+
+/// Whether what a broker says of a partition is listened to: it was asked to tell of it, or keeps what is followed.
+pub(crate) fn is_heard(peer: Address, at: StreamPartition, cx: &Context<'_>) -> bool {
+    is_fed_by(peer, at, cx) || (cx.links.is_following(at) && cx.network.is_keeper(peer, at))
 }
 
 /// Nobody here reads a partition any more.

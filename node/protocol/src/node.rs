@@ -395,6 +395,11 @@ impl Parts<'_> {
         hello(peer, self.log, cx);
         links::handle_up(cx);
         self.inventory.begin(peer, cx);
+        for at in links::uncompared_with(peer, cx) {
+            if links::compares_with(at, cx) == Some(peer) {
+                self.inventory.compare(peer, at, cx);
+            }
+        }
     }
 
     fn handle_down(&mut self, peer: Address, cx: &mut Context<'_>) {

@@ -129,9 +129,7 @@ fn no_ring_closes() {
     assert_eq!(named(&follow(&mut desk, relay, true)), Some(vec![]), "it comes from there");
     let mut desk = below_a_relay(owner, relay);
     let out = tell(&mut desk, relay, followed(true, &[ME, owner]));
-    let left = |output: &OutEvent| {
-        matches!(output, OutEvent::Tell { peer, message: PeerMessage::Unfollow { .. } } if *peer == relay)
-    };
+    let left = |output: &OutEvent| matches!(output, OutEvent::Tell { peer, message: PeerMessage::Unfollow { .. } } if *peer == relay);
     assert!(out.iter().any(left), "{out:?}");
 }
 
