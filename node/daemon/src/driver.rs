@@ -255,8 +255,16 @@ impl Driver {
                     peers.tell(peer, &message);
                 }
             }
-            // There are sessions with all brokers of the network, as far as they can be had.
-            OutEvent::Connect { .. } | OutEvent::Part { .. } => {}
+            OutEvent::Connect { peer } => {
+                if let Some(peers) = &self.peers {
+                    peers.connect(peer);
+                }
+            }
+            OutEvent::Part { peer } => {
+                if let Some(peers) = &self.peers {
+                    peers.part(peer);
+                }
+            }
             OutEvent::Drop { peer, for_ms, why } => {
                 if let Some(peers) = &self.peers {
                     peers.drop_peer(peer, for_ms, why);

@@ -327,7 +327,7 @@ mod tests {
             expected.push(format!("mainstem_broker_{name}_total{labels} {number}"));
             assert!(text.contains(&format!("# HELP mainstem_broker_{name} ")), "{name} has no help");
         }
-        for (name, number) in gauges.into_iter().zip(122..) {
+        for (name, number) in gauges.into_iter().zip(123..) {
             expected.push(format!("mainstem_broker_{name} {number}"));
             assert!(text.contains(&format!("# HELP mainstem_broker_{name} ")), "{name} has no help");
         }
