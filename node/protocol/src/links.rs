@@ -353,7 +353,8 @@ fn ask(at: StreamPartition, following: &mut Following, full: bool, peer: Address
     let now = cx.now.up_ms;
     let since_ms = following.since_ms(now);
     cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
-    *following.link(full) = Some(Link { peer, stands: false, stands_since: now, asked_at: now, path: Vec::new() });
+    *following.link(full) =
+        Some(Link { peer, stands: false, stands_since: now, asked_at: now, path: Vec::new() });
 }
 
 /// Whom to ask for a link next. Sessions are asked for where there is none.

@@ -22,7 +22,9 @@ impl Repair {
         let (key, sequence) = (SeriesKey::of(header), header.sequence);
         // Owners are asked by few: whoever follows a partition asks where it follows first.
         let mut sources: BTreeSet<Address> = match cx.network.is_mine(key.stream_partition) {
-            false if cx.links.stands(key.stream_partition) => cx.links.tellers(key.stream_partition).collect(),
+            false if cx.links.stands(key.stream_partition) => {
+                cx.links.tellers(key.stream_partition).collect()
+            }
             _ => cx.network.sources(key.stream_partition).into_iter().collect(),
         };
         if let Source::Store { peer, .. } | Source::Feed { peer } | Source::Repair { peer, .. } = offer.source

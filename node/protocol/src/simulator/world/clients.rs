@@ -293,7 +293,10 @@ impl World {
                 let (broker, request) = (subscriber.broker, self.last_request);
                 let Some(session) = subscriber.session else { return };
                 let life = self.brokers[broker].life;
-                self.plan(0, Plan::Node(broker, life, Box::new(InEvent::Subscribe { session, request, subscribe })));
+                self.plan(
+                    0,
+                    Plan::Node(broker, life, Box::new(InEvent::Subscribe { session, request, subscribe })),
+                );
             }
             Ok(Taken::Missing(_)) => {
                 let (broker, id) = (subscriber.broker, sealed.batch.id());
