@@ -1,5 +1,6 @@
 //! Many brokers that each have a reader, and what it costs to tell them all. `BROKERS=1000,10000 SPAN=60 TABLE=out` measures
-//! so many instead of a few hundred, for so many seconds, and leaves a table and a picture in that folder.
+//! so many instead of a few hundred, for so many seconds, and leaves a table and a picture in that folder; `ONLY=flood` measures
+//! what has that in its name.
 
 mod table;
 
@@ -124,9 +125,12 @@ fn sizes() -> Vec<usize> {
 #[test]
 fn relays_bring_every_broker_each_batch_about_once_and_in_time_whatever_is_lost() {
     let sizes = sizes();
-    let ways = [RELAYS, FLOOD, GOSSIP];
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let ways = [RELAYS, FLOOD, GOSSIP].map(|way| Some(way).filter(|(name, _)| name.contains(&only)));
     let all = sizes.iter().flat_map(|size| {
-        ways.into_iter().flat_map(move |way| TROUBLES.into_iter().map(move |trouble| (way, trouble, *size)))
+        ways.into_iter()
+            .flatten()
+            .flat_map(move |way| TROUBLES.into_iter().map(move |trouble| (way, trouble, *size)))
     });
     let rows = measure_all(all.collect(), span_s(15));
     if let Ok(folder) = std::env::var("TABLE") {
