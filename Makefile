@@ -1,5 +1,5 @@
 # What a person runs. CI runs `make test` and nothing else.
-.PHONY: run test bench fuzz-http fmt lint help
+.PHONY: run test bench scale fuzz-http fmt lint help
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +12,10 @@ test: ## Everything that CI checks
 
 bench: ## Throughput and latency of a broker of its own, beside NATS JetStream
 	@cargo run --release --quiet --package mainstem --features flamegraph -- bench
+
+scale: ## A table and a picture of 1,000 and 10,000 brokers in virtual time (BROKERS, SPAN, TABLE); takes a while
+	@BROKERS=$${BROKERS:-1000,10000} SPAN=$${SPAN:-60} TABLE=$${TABLE:-$(CURDIR)/target/scale} \
+		cargo test --release --quiet --package mainstem-protocol --test network relays_bring -- --nocapture
 
 fuzz-http: ## Schemathesis against a node of its own (CASES, SEED)
 	@tools/fuzz-http.sh

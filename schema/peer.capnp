@@ -69,6 +69,7 @@ struct Follow {
 struct Followed {
   at @0 :Data;
   full @1 :Bool;
+  path @2 :List(Data);  # At most 16, 20 bytes each: brokers that it comes through, nearest first.
 }
 
 struct NotFollowed {

@@ -255,6 +255,16 @@ impl Driver {
                     peers.tell(peer, &message);
                 }
             }
+            OutEvent::Connect { peer } => {
+                if let Some(peers) = &self.peers {
+                    peers.connect(peer);
+                }
+            }
+            OutEvent::Part { peer } => {
+                if let Some(peers) = &self.peers {
+                    peers.part(peer);
+                }
+            }
             OutEvent::Drop { peer, for_ms, why } => {
                 if let Some(peers) = &self.peers {
                     peers.drop_peer(peer, for_ms, why);

@@ -45,6 +45,11 @@ impl Collector for Broker {
             ("batches_backfilled", "batches that came by repair and fill up history", now.batches_backfilled),
             ("peers_dropped", "times that another broker was dropped for what it did", now.peers_dropped),
             ("links_moved", "times that a link was moved to another broker", now.links_moved),
+            (
+                "followers_redirected",
+                "times that another broker found no room for a link here and was told of others",
+                now.followers_redirected,
+            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);
@@ -259,17 +264,18 @@ mod tests {
             misdeeds: [(Misdeed::Late, 119)].into(),
             peers_dropped: 120,
             links_moved: 121,
-            peers_up: 122,
-            links_out: 123,
-            links_in: 124,
-            series_behind: 125,
-            parked_bytes: 126,
-            copies_waiting: 127,
+            followers_redirected: 122,
+            peers_up: 123,
+            links_out: 124,
+            links_in: 125,
+            series_behind: 126,
+            parked_bytes: 127,
+            copies_waiting: 128,
             ready: 1,
-            sessions: 128,
-            subscriptions: 129,
-            write_queue_bytes: 130,
-            delivery_queue_bytes: 131,
+            sessions: 129,
+            subscriptions: 130,
+            write_queue_bytes: 131,
+            delivery_queue_bytes: 132,
         };
         let (_send, receive) = watch::channel(counters);
         let (_chain, seen) = watch::channel(ChainSeen::new(9, Instant::now()));
@@ -296,6 +302,7 @@ mod tests {
             "misdeeds{kind=\"late\"}",
             "peers_dropped",
             "links_moved",
+            "followers_redirected",
         ];
         let gauges = [
             "peers_up",
@@ -320,7 +327,7 @@ mod tests {
             expected.push(format!("mainstem_broker_{name}_total{labels} {number}"));
             assert!(text.contains(&format!("# HELP mainstem_broker_{name} ")), "{name} has no help");
         }
-        for (name, number) in gauges.into_iter().zip(122..) {
+        for (name, number) in gauges.into_iter().zip(123..) {
             expected.push(format!("mainstem_broker_{name} {number}"));
             assert!(text.contains(&format!("# HELP mainstem_broker_{name} ")), "{name} has no help");
         }

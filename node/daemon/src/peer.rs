@@ -37,6 +37,9 @@ use tokio::{
 /// The longest that a broker can be dropped: what a timer takes, and for good to whoever waits.
 const DROP_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// How long a broker is dialed that the state machine has asked for once.
+const SOUGHT_FOR: Duration = Duration::from_secs(5);
+
 /// Which brokers there are, as whoever knows it says: the configuration or the chain.
 #[derive(Clone, Debug)]
 pub(crate) struct NetworkView {
@@ -81,6 +84,8 @@ pub(crate) struct Peers {
     sessions: BTreeMap<Address, u64>,
     /// Brokers with which there is to be no session, and until when.
     dropped: watch::Sender<BTreeMap<Address, Instant>>,
+    /// Brokers that the state machine asked for a session with, and when.
+    sought: watch::Sender<BTreeMap<Address, Instant>>,
     counters: Arc<Counters>,
     wanting: JoinHandle<()>,
 }
@@ -111,11 +116,13 @@ impl Peers {
         // It ends with the overlay.
         tokio::spawn(pipes.run(inbox));
         let (dropped, drops) = watch::channel(BTreeMap::new());
-        let wanting = tokio::spawn(wanted::keep(overlay.clone(), view.clone(), drops));
+        let (sought, seeks) = watch::channel(BTreeMap::new());
+        let keep = wanted::keep(overlay.clone(), view.clone(), drops, seeks, config.mesh_max);
+        let wanting = tokio::spawn(keep);
         // What it shows now is news to the state machine.
         view.mark_changed();
         let sessions = BTreeMap::new();
-        Ok(Self { overlay, view, assignment: None, passed, sessions, dropped, counters, wanting })
+        Ok(Self { overlay, view, assignment: None, passed, sessions, dropped, sought, counters, wanting })
     }
 
     /// What happened next. Never ends. Cancel safe.
@@ -181,6 +188,20 @@ impl Peers {
         });
     }
 
+    /// Has a session with a broker. It is asked for again while that is not there.
+    pub(crate) fn connect(&self, peer: Address) {
+        let now = Instant::now();
+        self.sought.send_modify(|sought| {
+            sought.retain(|peer, at| self.sessions.contains_key(peer) || now - *at < SOUGHT_FOR);
+            sought.insert(peer, now);
+        });
+    }
+
+    /// Has no more use for a session with a broker.
+    pub(crate) fn part(&self, peer: Address) {
+        self.sought.send_if_modified(|sought| sought.remove(&peer).is_some());
+    }
+
     /// What is counted here and in the overlay, for as long as that runs.
     pub(crate) fn counted(&self) -> Counted {
         Counted { overlay: Arc::downgrade(&self.overlay), counters: self.counters.clone() }
@@ -238,6 +259,8 @@ impl Peers {
             }
             What::Ended => {
                 self.sessions.remove(&peer);
+                // Who needs it asks again.
+                self.part(peer);
                 InEvent::PeerDown { peer }
             }
             What::Message(_) | What::Fault(_) if self.sessions.get(&peer) != Some(&session) => {

@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use mainstem_crypto::{Address, SecretKey};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -48,6 +48,7 @@ pub struct Overlay {
     peer_id: String,
     directory: Arc<Directory>,
     wanted: watch::Sender<BTreeMap<Address, Vec<PeerAddress>>>,
+    sought: watch::Sender<Option<BTreeSet<Address>>>,
     listening: watch::Receiver<Listening>,
     task: JoinHandle<()>,
 }
@@ -62,10 +63,11 @@ impl Overlay {
         let (sender, inbox) = inbox::channel();
         let directory = Arc::new(Directory::new(config, sender));
         let (wanted, changes) = watch::channel(BTreeMap::new());
-        let (driver, listening) = Driver::new(config, key, directory.clone(), changes)?;
+        let (sought, seeks) = watch::channel(None);
+        let (driver, listening) = Driver::new(config, key, directory.clone(), changes, seeks)?;
         let peer_id = driver.peer_id();
         let task = tokio::spawn(driver.run());
-        Ok((Self { address: key.address(), peer_id, directory, wanted, listening, task }, inbox))
+        Ok((Self { address: key.address(), peer_id, directory, wanted, sought, listening, task }, inbox))
     }
 
     /// This broker.
@@ -84,6 +86,16 @@ impl Overlay {
     pub fn set_peers(&self, mut peers: BTreeMap<Address, Vec<PeerAddress>>) {
         peers.remove(&self.address);
         self.wanted.send_replace(peers);
+    }
+
+    /// Says which of the brokers of [`set_peers`](Self::set_peers) to dial; `None`, as in the beginning: all of them. The others
+    /// may come, and stay for as long as they like. A broker that is not sought any more is disconnected.
+    pub fn seek(&self, only: Option<BTreeSet<Address>>) {
+        self.sought.send_if_modified(|sought| {
+            let changed = *sought != only;
+            *sought = only;
+            changed
+        });
     }
 
     /// Queues a frame for a broker, and never waits. Frames of a lane arrive in the order of these calls.

@@ -72,6 +72,9 @@ pub(crate) struct Driver {
     directory: Arc<Directory>,
     swarm: Swarm<Behaviour>,
     changes: watch::Receiver<BTreeMap<Address, Vec<PeerAddress>>>,
+    seeks: watch::Receiver<Option<BTreeSet<Address>>>,
+    /// Who of them is dialed; `None`: all.
+    sought: Option<BTreeSet<Address>>,
     listening: watch::Sender<Listening>,
     wanted: BTreeMap<Address, Wanted>,
     /// Connections with peers that have a broker's kind of key and are not wanted; they may be, any time.
@@ -102,6 +105,7 @@ impl Driver {
         key: &SecretKey,
         directory: Arc<Directory>,
         changes: watch::Receiver<BTreeMap<Address, Vec<PeerAddress>>>,
+        seeks: watch::Receiver<Option<BTreeSet<Address>>>,
     ) -> Result<(Self, watch::Receiver<Listening>), OverlayError> {
         let keypair = keypair(key);
         let id = keypair.public().to_peer_id();
@@ -133,6 +137,8 @@ impl Driver {
             directory,
             swarm,
             changes,
+            seeks,
+            sought: None,
             listening,
             wanted: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -165,9 +171,12 @@ impl Driver {
                     if changed.is_err() {
                         return;
                     }
+                    // First, so that nobody is dialed who is not sought.
+                    self.handle_sought();
                     let peers = self.changes.borrow_and_update().clone();
                     self.handle_peers(&peers);
                 }
+                Ok(()) = self.seeks.changed() => self.handle_sought(),
                 () = async { tokio::time::sleep_until(due.expect("guarded")).await }, if due.is_some() => {
                     self.handle_due(Instant::now());
                 }
@@ -218,15 +227,42 @@ impl Driver {
         }
     }
 
+    fn is_sought(&self, broker: Address) -> bool {
+        self.sought.as_ref().is_none_or(|sought| sought.contains(&broker))
+    }
+
+    fn handle_sought(&mut self) {
+        let sought = self.seeks.borrow_and_update().clone();
+        let now = Instant::now();
+        let all: Vec<_> = self.wanted.keys().copied().collect();
+        let before: BTreeSet<_> = all.iter().copied().filter(|broker| self.is_sought(*broker)).collect();
+        self.sought = sought;
+        for broker in all {
+            match (before.contains(&broker), self.is_sought(broker)) {
+                (true, false) => self.end(broker, DisconnectReason::Removed, None, now),
+                (false, true) => {
+                    // Somebody waits for it, and it may not seek this one.
+                    if let Some(wanted) = self.wanted.get_mut(&broker) {
+                        wanted.dials.reset();
+                        wanted.dial_at = now;
+                    }
+                    self.advance(broker, now);
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
     fn yields_to(&self, broker: Address) -> Duration {
         Duration::from_millis(if dials_first(self.local, broker) { 0 } else { self.config.yield_ms })
     }
 
     /// Does what is due for a broker: dials, or opens lanes; and notes when to look again.
     fn advance(&mut self, broker: Address, now: Instant) {
+        let sought = self.is_sought(broker);
         let Some(wanted) = self.wanted.get_mut(&broker) else { return };
         let Some((way, id)) = wanted.way_out().zip(wanted.id) else {
-            if wanted.dialing {
+            if wanted.dialing || !sought {
             } else if wanted.dial_at > now {
                 self.due.insert((wanted.dial_at, broker));
             } else {

@@ -51,6 +51,13 @@ pub struct Config {
     pub link_window_bytes: usize,
     /// Links that other brokers have here. One more is refused with `LIMIT_REACHED`.
     pub followers_max: usize,
+    /// Brokers that are told every batch of one partition here, at least 1. One more is told to ask one of those: so there is a
+    /// tree of relays below each owner, and nobody sends a batch more often than this.
+    pub relay_degree: usize,
+    /// Brokers that are told the heads only, of one partition. One more is told to ask one of those that have all.
+    pub relay_heads_degree: usize,
+    /// A session that was asked for and has carried nothing but signs of life for so long is given up, milliseconds.
+    pub session_linger_ms: i64,
     /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds.
     pub copies_resend_ms: i64,
     /// A publisher that waits for several brokers is told `TOO_FEW_COPIES` after so long, milliseconds.
@@ -127,6 +134,11 @@ impl Default for Config {
             outstanding_ms: 5_000,
             link_window_bytes: 4 << 20,
             followers_max: 10_000,
+            // 10,000 brokers are three relays deep below three owners.
+            relay_degree: 16,
+            // Heads cost a hundred bytes a beat, however many batches they stand for.
+            relay_heads_degree: 32,
+            session_linger_ms: 10_000,
             copies_resend_ms: 1_000,
             copies_wait_ms: 15_000,
             beat_ms: 200,

@@ -69,6 +69,11 @@ impl Context<'_> {
         }
     }
 
+    /// Whether there is no session with a broker, and none is to be hoped for in a moment.
+    pub(crate) fn is_lost(&self, peer: Address) -> bool {
+        !self.peers.is_up(peer) && !self.peers.is_reached_for(peer, self.now.up_ms, self.config)
+    }
+
     /// Whether an origin may publish or once could.
     pub(crate) fn check_past(&self, at: StreamPartition, origin: Option<Address>) -> Result<(), Refusal> {
         let Err(refusal) = self.registry.check(at, origin, Right::Publish, self.now.unix_s()) else {

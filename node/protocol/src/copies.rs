@@ -249,11 +249,15 @@ pub(crate) fn send(
     let header = batch.header();
     let key = (SeriesKey::of(header), header.next_sequence());
     let enough = if durable { AckLevel::Durable } else { AckLevel::Stored };
-    for broker in cx.network.keepers(header.stream_partition) {
+    let keepers: Vec<_> = cx.network.keepers(header.stream_partition).collect();
+    for broker in keepers {
         if broker == cx.network.me() || held.get(&broker).is_some_and(|level| *level >= enough) {
             continue;
         }
-        let Some(peer) = cx.peers.find(broker) else { continue };
+        let Some(peer) = cx.peers.find(broker) else {
+            cx.reach(broker);
+            continue;
+        };
         // One that is behind gets it by repair, when it can.
         if peer.take_room(key, batch.bytes().len(), cx.now.up_ms, cx.config) {
             cx.counters.copies_sent += 1;

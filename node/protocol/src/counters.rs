@@ -47,6 +47,8 @@ pub struct Counters {
     pub peers_dropped: u64,
     /// Times that a link was moved to another broker.
     pub links_moved: u64,
+    /// Times that another broker found no room for a link here and was told of others.
+    pub followers_redirected: u64,
     /// Gauge: other brokers there is a session with.
     pub peers_up: u64,
     /// Gauge: partitions followed at others.

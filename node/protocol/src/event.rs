@@ -147,6 +147,11 @@ pub enum OutEvent {
     SummarizeHeads { read: ReadToken, range: SeriesRange, heads_max: usize, parts: usize },
     /// Tell another broker. What cannot be sent is lost, as with a session that ends.
     Tell { peer: Address, message: PeerMessage },
+    /// Have a session with a broker: this one has something to ask of it. A shell that has sessions with all brokers at all
+    /// times passes over this and [`Part`](Self::Part).
+    Connect { peer: Address },
+    /// That session is of no more use here; it may end.
+    Part { peer: Address },
     /// End the session with a broker and have none with it for so long: why, in one sentence.
     Drop { peer: Address, for_ms: u64, why: &'static str },
     /// Tell a client.

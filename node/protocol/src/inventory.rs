@@ -190,7 +190,7 @@ impl Inventory {
         let Some(Asked::Range) = self.answered(peer, ask, cx) else { return };
         match summary {
             HeadsSummary::Heads(heads) => {
-                let wanted = |at| cx.network.is_kept(at) || links::is_fed_by(peer, at, cx);
+                let wanted = |at| cx.network.is_kept(at) || links::is_heard(peer, at, cx);
                 let heads: Vec<_> =
                     heads.into_iter().filter(|(series, _)| wanted(series.stream_partition)).collect();
                 repair.claim(heads, peer, true, ingest, cx);

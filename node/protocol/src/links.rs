@@ -1,41 +1,38 @@
-//! Links: a broker that does not keep a partition follows it at two that do. One tells each batch, the other heads only, so
-//! that what the one leaves out is seen.
+//! Links: a broker that does not keep a partition follows it at two that have it. One tells each batch, the other heads only,
+//! so that what the one leaves out is seen.
+//!
+//! A broker serves a bounded number of links of a partition; whoever comes then is told to ask one of those that have them. So
+//! below each owner there is a tree of relays, in which each broker has one parent. The two links of a broker are in the trees
+//! of different owners: what withholds on one way is not on the other.
 
-use crate::{
-    LastArrival, LinkStatus, Misdeed, OutEvent, PeerMessage, ReadToken, context::Context,
-    publish::StoredBatch,
-};
+mod followed;
+mod followers;
+
+pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
+
+use crate::{LastArrival, LinkStatus, Misdeed, OutEvent, PeerMessage, ReadToken, context::Context};
+use followed::Followed;
+use followers::Followers;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Brokers to which a session is sought at once, of those that may have a link: the nearest answers first.
+const SOUGHT: usize = 3;
+/// Brokers that others have named and that are still to be asked.
+const NAMED_MAX: usize = 32;
+/// Redirects in a row. An honest tree is less deep.
+const REDIRECTS_MAX: u32 = 64;
+/// Between two rounds through the trees, milliseconds.
+const ROUND_MS: i64 = 500;
+/// For what was on its way when a link began, milliseconds.
+const BEFORE_MS: u64 = 2_000;
 
 /// The links of this broker, both ways.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     following: BTreeMap<StreamPartition, Following>,
-    followers: BTreeMap<StreamPartition, BTreeMap<Address, Follower>>,
-    followers_len: usize,
+    followers: Followers,
     followed: Followed,
-}
-
-/// Partitions that were followed in the life of this process.
-#[derive(Debug, Default)]
-struct Followed {
-    known: BTreeSet<StreamPartition>,
-    /// There were more than are remembered.
-    more: bool,
-}
-
-impl Followed {
-    /// Partitions that are remembered; with more all count as followed.
-    const MAX: usize = 100_000;
-
-    /// Notes a partition; whether it is the first time for certain.
-    fn note(&mut self, at: StreamPartition) -> bool {
-        if self.known.len() >= Self::MAX {
-            (self.known, self.more) = (BTreeSet::new(), true);
-        }
-        self.known.insert(at) && !self.more
-    }
 }
 
 /// A partition that is followed at others.
@@ -45,6 +42,9 @@ struct Following {
     /// Who tells batches, and who tells heads.
     full: Option<Link>,
     heads: Option<Link>,
+    /// How the one that is missing is looked for.
+    full_search: Search,
+    heads_search: Search,
     /// Who was left lately, and until when it is passed over.
     left: BTreeMap<Address, i64>,
     /// Nobody here reads it any more, since then.
@@ -57,6 +57,8 @@ struct Following {
     before: Option<Before>,
     /// The store is asked for that.
     asked: ReadToken,
+    /// What was here before is to be compared with what a broker has that keeps the partition.
+    uncompared: bool,
 }
 
 /// What was here of a partition when it began to be followed.
@@ -76,38 +78,67 @@ enum Before {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Link {
     peer: Address,
     /// The other has said yes.
     stands: bool,
     stands_since: i64,
     asked_at: i64,
+    /// Through whom it comes to the other, nearest first; the last one keeps the partition.
+    path: Vec<Address>,
 }
 
-/// A broker that follows a partition here.
-#[derive(Clone, Copy, Debug, Default)]
-struct Follower {
-    full: bool,
-    /// Bytes told and not taken in yet.
-    on_its_way: usize,
+/// Going down the trees for a place that is free.
+#[derive(Debug, Default)]
+struct Search {
+    /// Who was named and not asked yet.
+    named: Vec<Address>,
+    redirects: u32,
+    /// The owners are not asked again before this.
+    next_round_at: i64,
+}
+
+impl Link {
+    /// In whose tree it is.
+    fn root(&self) -> Address {
+        self.path.last().copied().unwrap_or(self.peer)
+    }
+}
+
+impl Following {
+    const fn link(&mut self, full: bool) -> &mut Option<Link> {
+        if full { &mut self.full } else { &mut self.heads }
+    }
+
+    const fn search(&mut self, full: bool) -> &mut Search {
+        if full { &mut self.full_search } else { &mut self.heads_search }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        self.full.iter().chain(&self.heads)
+    }
+
+    /// Whether both links are in one tree.
+    fn is_one_way(&self) -> bool {
+        let both = self.full.as_ref().zip(self.heads.as_ref());
+        both.is_some_and(|(full, heads)| full.stands && heads.stands && full.root() == heads.root())
+    }
 }
 
 impl Following {
     /// How far back what has changed is asked for.
     fn since_ms(&self, now: i64) -> u64 {
-        /// For what was on its way then.
-        const BEFORE_MS: i64 = 2_000;
-        u64::try_from(now - self.sound_at + BEFORE_MS).unwrap_or(0)
+        u64::try_from(now - self.sound_at).unwrap_or(0).saturating_add(BEFORE_MS)
     }
 
     fn look_whether_sound(&mut self, at: StreamPartition, cx: &Context<'_>) {
         // What has changed before comes right behind the answer.
-        let heard = |link: Option<Link>| {
-            let link = link.filter(|link| link.stands)?;
+        let heard = |link: &Option<Link>| {
+            let link = link.as_ref().filter(|link| link.stands)?;
             Some(cx.peers.heard_at(link.peer)).filter(|heard| *heard > link.stands_since)
         };
-        match (heard(self.full), heard(self.heads)) {
+        match (heard(&self.full), heard(&self.heads)) {
             (Some(full), Some(heads)) => self.sound_at = self.sound_at.max(full.min(heads)),
             // Nobody else keeps it.
             (Some(full), None) if cx.network.sources(at).len() < 2 => self.sound_at = self.sound_at.max(full),
@@ -122,15 +153,15 @@ impl Links {
     }
 
     pub(crate) const fn in_len(&self) -> usize {
-        self.followers_len
+        self.followers.len()
     }
 
     /// The partitions that are followed.
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
         let status = |(at, following): (&StreamPartition, &Following)| LinkStatus {
             at: *at,
-            full: following.full.map(|link| link.peer),
-            heads: following.heads.map(|link| link.peer),
+            full: following.full.as_ref().map(|link| link.peer),
+            heads: following.heads.as_ref().map(|link| link.peer),
             stands: self.stands(*at),
         };
         self.following.iter().map(status).collect()
@@ -138,7 +169,18 @@ impl Links {
 
     /// Whether a broker follows a partition here.
     pub(crate) fn is_follower(&self, peer: Address, at: StreamPartition) -> bool {
-        self.followers.get(&at).is_some_and(|followers| followers.contains_key(&peer))
+        self.followers.has(peer, at)
+    }
+
+    /// Whether a session with a broker carries a link, or may soon.
+    pub(crate) fn needs(&self, peer: Address) -> bool {
+        let named = |search: &Search| search.named.contains(&peer);
+        self.followers.knows(peer)
+            || self.following.values().any(|following| {
+                following.links().any(|link| link.peer == peer)
+                    || named(&following.full_search)
+                    || named(&following.heads_search)
+            })
     }
 
     pub(crate) fn is_following(&self, at: StreamPartition) -> bool {
@@ -148,8 +190,19 @@ impl Links {
     /// Whether a partition can be read here: what is told of it comes, and it is known what was here before.
     pub(crate) fn stands(&self, at: StreamPartition) -> bool {
         self.following.get(&at).is_some_and(|following| {
-            following.before.is_some() && following.full.is_some_and(|link| link.stands)
+            following.before.is_some() && following.full.as_ref().is_some_and(|link| link.stands)
         })
+    }
+
+    /// Through whom a partition that is followed comes here, nearest first; `None` while it does not.
+    fn path(&self, at: StreamPartition) -> Option<Vec<Address>> {
+        let link = self.following.get(&at)?.full.as_ref().filter(|link| link.stands)?;
+        Some(std::iter::once(link.peer).chain(link.path.iter().copied()).collect())
+    }
+
+    /// The brokers at which a partition is followed.
+    pub(crate) fn tellers(&self, at: StreamPartition) -> impl Iterator<Item = Address> {
+        self.following.get(&at).into_iter().flat_map(Following::links).map(|link| link.peer)
     }
 
     /// Whether a reader can go on from a position of the own log.
@@ -162,22 +215,21 @@ impl Links {
 
     /// Who tells the batches of a partition.
     pub(crate) fn parent(&self, at: StreamPartition) -> Option<Address> {
-        self.following.get(&at).and_then(|following| following.full).map(|link| link.peer)
+        self.following.get(&at).and_then(|following| following.full.as_ref()).map(|link| link.peer)
     }
 
     /// How old what comes of a partition may be, so that none is missed since it began to be followed, or since what was here
     /// before; milliseconds.
     pub(crate) fn reach_back(&self, at: StreamPartition, now: i64) -> u64 {
-        /// For what was on its way then.
-        const BEFORE_MS: i64 = 2_000;
+        let before_ms = i64::try_from(BEFORE_MS).unwrap_or(i64::MAX);
         let reach = self.following.get(&at).map_or(0, |following| {
             let age = match following.before {
-                Some(Before::Resumed { age }) => age.saturating_add(2 * BEFORE_MS),
+                Some(Before::Resumed { age }) => age.saturating_add(2 * before_ms),
                 Some(Before::Fresh { .. }) | None => 0,
             };
             now.saturating_sub(following.since).saturating_add(age)
         });
-        u64::try_from(reach.saturating_add(BEFORE_MS)).unwrap_or(0)
+        u64::try_from(reach.saturating_add(before_ms)).unwrap_or(0)
     }
 }
 
@@ -189,8 +241,11 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             since,
             before: None,
             asked: ask_last(at, cx),
+            uncompared: true,
             full: None,
             heads: None,
+            full_search: Search::default(),
+            heads_search: Search::default(),
             left: BTreeMap::new(),
             idle_since: None,
             first: links.followed.note(at),
@@ -227,11 +282,50 @@ pub(crate) fn handle_last(
     Some(*at)
 }
 
-/// The broker that tells the batches of a partition, if what was here before is gone on with: what they have is compared.
-pub(crate) fn compares_with(at: StreamPartition, cx: &Context<'_>) -> Option<Address> {
+/// With whom what was here before is to be compared, if it is gone on with: whoever tells batches, or, where that is a relay,
+/// which may have begun later, one that keeps the partition.
+pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option<Address> {
     let following = cx.links.following.get(&at)?;
-    let link = following.full.filter(|link| link.stands)?;
-    matches!(following.before, Some(Before::Resumed { .. })).then_some(link.peer)
+    let link = following.full.as_ref().filter(|link| link.stands)?;
+    let resumed = matches!(following.before, Some(Before::Resumed { .. }));
+    if !resumed {
+        return None;
+    }
+    let parent = link.peer;
+    let found = if cx.network.is_keeper(parent, at) {
+        Some(parent)
+    } else if following.uncompared {
+        let keepers = cx.network.sources(at);
+        let up = keepers.iter().copied().find(|keeper| cx.peers.is_up(*keeper));
+        if up.is_none() {
+            for keeper in keepers {
+                cx.reach(keeper);
+            }
+        }
+        up
+    } else {
+        None
+    };
+    if found.is_some()
+        && let Some(following) = cx.links.following.get_mut(&at)
+    {
+        following.uncompared = false;
+    }
+    found
+}
+
+/// Partitions that wait for a session with a broker, to be compared with what it has.
+pub(crate) fn uncompared_with(peer: Address, cx: &Context<'_>) -> Vec<StreamPartition> {
+    let waiting = cx.links.following.iter().filter(|(at, following)| {
+        let resumed = matches!(following.before, Some(Before::Resumed { .. }));
+        following.uncompared && resumed && cx.network.is_keeper(peer, **at)
+    });
+    waiting.map(|(at, _)| *at).collect()
+}
+
+/// Whether what a broker says of a partition is listened to: it was asked to tell of it, or keeps what is followed.
+pub(crate) fn is_heard(peer: Address, at: StreamPartition, cx: &Context<'_>) -> bool {
+    is_fed_by(peer, at, cx) || (cx.links.is_following(at) && cx.network.is_keeper(peer, at))
 }
 
 /// Nobody here reads a partition any more.
@@ -254,45 +348,75 @@ fn choose(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) 
     let now = cx.now.up_ms;
     following.left.retain(|_, until| *until > now);
     for full in [true, false] {
-        let (this, other) =
-            if full { (following.full, following.heads) } else { (following.heads, following.full) };
-        if this.is_some() {
-            continue;
-        }
-        let usable = |peer: &Address| cx.peers.is_up(*peer) && other.is_none_or(|other| other.peer != *peer);
-        let mut sources = cx.network.sources(at);
-        sources.retain(usable);
-        // Who was left is better than nobody.
-        let fresh = sources.iter().find(|peer| !following.left.contains_key(*peer));
-        let peer = match (fresh, full) {
-            (Some(peer), _) => *peer,
-            // The one that tells heads takes over, rather than one that was found wanting.
-            (None, true) if following.heads.is_some_and(|link| cx.peers.is_up(link.peer)) => {
-                let Some(link) = following.heads.take() else { continue };
-                link.peer
-            }
-            (None, _) => match sources.first() {
-                Some(peer) => *peer,
-                None => continue,
-            },
-        };
-        let since_ms = following.since_ms(now);
-        cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
-        let link = Some(Link { peer, stands: false, stands_since: now, asked_at: now });
-        if full {
-            following.full = link;
-        } else {
-            following.heads = link;
+        if following.link(full).is_none()
+            && let Some(peer) = seek(at, following, full, cx)
+        {
+            ask(at, following, full, peer, cx);
         }
     }
+}
+
+fn ask(at: StreamPartition, following: &mut Following, full: bool, peer: Address, cx: &mut Context<'_>) {
+    let now = cx.now.up_ms;
+    let since_ms = following.since_ms(now);
+    cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
+    *following.link(full) =
+        Some(Link { peer, stands: false, stands_since: now, asked_at: now, path: Vec::new() });
+}
+
+/// Whom to ask for a link next. Sessions are asked for where there is none.
+fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Context<'_>) -> Option<Address> {
+    let (now, me) = (cx.now.up_ms, cx.network.me());
+    let other = following.link(!full).clone();
+    let is_other = |peer: Address| other.as_ref().is_some_and(|other| other.peer == peer);
+    let Following { left, full_search, heads_search, .. } = following;
+    let search = if full { full_search } else { heads_search };
+    search.named.retain(|peer| {
+        *peer != me
+            && !is_other(*peer)
+            && !left.contains_key(peer)
+            && !cx.peers.is_out_of_reach(*peer, now, cx.config)
+    });
+    if let Some(index) = search.named.iter().position(|peer| cx.peers.is_up(*peer)) {
+        return Some(search.named.remove(index));
+    }
+    if !search.named.is_empty() {
+        for peer in search.named.iter().take(SOUGHT) {
+            cx.reach(*peer);
+        }
+        return None;
+    }
+    if now < search.next_round_at {
+        return None;
+    }
+    let keepers = cx.network.sources(at);
+    let is_fresh = |peer: &&Address| !left.contains_key(*peer);
+    let mut sources = keepers.clone();
+    sources.retain(|peer| cx.peers.is_up(*peer) && !is_other(*peer));
+    let elsewhere = |peer: &&Address| other.as_ref().is_none_or(|other| other.root() != **peer);
+    let fresh = sources.iter().filter(is_fresh);
+    if let Some(peer) = fresh.clone().find(elsewhere).or_else(|| fresh.clone().next()) {
+        return Some(*peer);
+    }
+    for peer in &keepers {
+        if !is_other(*peer) {
+            cx.reach(*peer);
+        }
+    }
+    // The one that tells heads takes over, rather than one that was found wanting.
+    if full && other.is_some_and(|other| cx.peers.is_up(other.peer)) {
+        return following.heads.take().map(|link| link.peer);
+    }
+    // Who was left is better than nobody.
+    sources.first().copied()
 }
 
 /// Leaves a broker that does not do what a link is for.
 fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut Context<'_>) {
     following.left.insert(peer, cx.now.up_ms + cx.config.link_left_ms);
-    let was_full = following.full.is_some_and(|link| link.peer == peer);
-    following.full = following.full.filter(|link| link.peer != peer);
-    following.heads = following.heads.filter(|link| link.peer != peer);
+    let was_full = following.full.as_ref().is_some_and(|link| link.peer == peer);
+    following.full.take_if(|link| link.peer == peer);
+    following.heads.take_if(|link| link.peer == peer);
     cx.tell(peer, PeerMessage::Unfollow { at });
     if was_full {
         cx.counters.links_moved += 1;
@@ -306,143 +430,88 @@ fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut
     choose(at, following, cx);
 }
 
-/// Another broker wants to follow a partition here.
-pub(crate) fn handle_follow(
+/// A broker has said yes, or by which way the partition comes to it from now on. Gives whether the partition can be read.
+pub(crate) fn handle_followed(
     peer: Address,
     at: StreamPartition,
     full: bool,
-    since_ms: u64,
+    path: Vec<Address>,
+    cx: &mut Context<'_>,
+) -> bool {
+    let (now, me) = (cx.now.up_ms, cx.network.me());
+    with(cx, |links, cx| {
+        let Some(following) = links.following.get_mut(&at) else {
+            cx.tell(peer, PeerMessage::Unfollow { at });
+            return false;
+        };
+        let Some(link) = following.link(full).as_mut().filter(|link| link.peer == peer) else { return false };
+        // IMPORTANT: what comes from here does not come here: of a ring of brokers each believes to be told.
+        if path.contains(&me) || path.len() >= PeerMessage::PATH_MAX {
+            leave(at, following, peer, cx);
+            return false;
+        }
+        let changed = !link.stands || link.path != path;
+        if !link.stands {
+            (link.stands, link.stands_since) = (true, now);
+        }
+        link.path = path;
+        *following.search(full) = Search::default();
+        if full && changed {
+            links.tell_path(at, cx);
+        }
+        full
+    })
+}
+
+/// A broker has said no, or that it is over. It may name others.
+pub(crate) fn handle_not_followed(
+    peer: Address,
+    at: StreamPartition,
+    refusal: &Refusal,
+    instead: Vec<Address>,
     cx: &mut Context<'_>,
 ) {
-    let kept = cx.network.is_kept(at);
-    with(cx, |links, cx| {
-        if !kept {
-            not_assigned(peer, at, cx);
-        } else if links.followers_len >= cx.config.followers_max && !links.is_follower(peer, at) {
-            let refusal = Refusal::new(Code::LimitReached, "this broker has as many links as it takes");
-            not_followed(peer, at, refusal, cx);
-        } else {
-            let followers = links.followers.entry(at).or_default();
-            if !followers.contains_key(&peer) {
-                links.followers_len += 1;
-            }
-            // What was on its way is not waited for.
-            followers.insert(peer, Follower { full, on_its_way: 0 });
-            cx.tell(peer, PeerMessage::Followed { at, full });
-        }
-    });
-    if kept {
-        let after = cx.now.up_ms.saturating_sub(i64::try_from(since_ms).unwrap_or(i64::MAX));
-        let heads: Vec<_> = cx
-            .changes
-            .after(after)
-            .filter(|(series, _)| series.stream_partition == at)
-            .take(cx.config.heads_per_message_max.min(PeerMessage::HEADS_MAX))
-            .collect();
-        cx.tell(peer, PeerMessage::Heads { heads });
-    }
-}
-
-fn not_assigned(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
-    let refusal = Refusal::new(Code::NotAssigned, format!("{at} is not assigned to {}", cx.network.me()));
-    not_followed(peer, at, refusal, cx);
-}
-
-fn not_followed(peer: Address, at: StreamPartition, refusal: Refusal, cx: &mut Context<'_>) {
-    let me = cx.network.me();
-    let instead = cx.network.keepers(at).filter(|keeper| *keeper != me && *keeper != peer).collect();
-    cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead });
-}
-
-/// Another broker has seen enough.
-pub(crate) fn handle_unfollow(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
-    let links = &mut *cx.links;
-    if let Some(followers) = links.followers.get_mut(&at) {
-        if followers.remove(&peer).is_some() {
-            links.followers_len -= 1;
-        }
-        if followers.is_empty() {
-            links.followers.remove(&at);
-        }
-    }
-}
-
-/// A broker has said yes. Gives whether the partition can be read from now on.
-pub(crate) fn handle_followed(peer: Address, at: StreamPartition, full: bool, cx: &mut Context<'_>) -> bool {
     let now = cx.now.up_ms;
-    let Some(following) = cx.links.following.get_mut(&at) else {
-        cx.tell(peer, PeerMessage::Unfollow { at });
-        return false;
-    };
-    let link = if full { &mut following.full } else { &mut following.heads };
-    match link {
-        Some(link) if link.peer == peer => {
-            if !link.stands {
-                (link.stands, link.stands_since) = (true, now);
-            }
-            full
-        }
-        _ => false,
-    }
-}
-
-/// A broker has said no, or that it is over.
-pub(crate) fn handle_not_followed(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
     with(cx, |links, cx| {
-        if let Some(following) = links.following.get_mut(&at) {
-            leave(at, following, peer, cx);
+        let Some(following) = links.following.get_mut(&at) else { return };
+        if !following.links().any(|link| link.peer == peer) {
+            return;
         }
+        let full = following.full.as_ref().is_some_and(|link| link.peer == peer);
+        let search = following.search(full);
+        search.redirects += 1;
+        // It is full, and names those that it tells.
+        if refusal.code != Code::LimitReached || instead.is_empty() || search.redirects > REDIRECTS_MAX {
+            *search = Search { next_round_at: now + ROUND_MS, ..Search::default() };
+            return leave(at, following, peer, cx);
+        }
+        let mut named = instead;
+        named.extend(search.named.iter().filter(|peer| !named.contains(peer)).copied().collect::<Vec<_>>());
+        named.truncate(NAMED_MAX);
+        search.named = named;
+        search.next_round_at = now + ROUND_MS;
+        following.link(full).take_if(|link| link.peer == peer);
+        choose(at, following, cx);
     });
-}
-
-/// A link's batches were taken in.
-pub(crate) fn handle_fed(peer: Address, at: StreamPartition, bytes: u64, cx: &mut Context<'_>) {
-    if let Some(follower) = cx.links.followers.get_mut(&at).and_then(|followers| followers.get_mut(&peer)) {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        follower.on_its_way = follower.on_its_way.saturating_sub(bytes);
-    }
-}
-
-/// Tells a batch that has reached the journal to those who follow its partition, as far as they take it in.
-pub(crate) fn feed(stored: &StoredBatch, cx: &mut Context<'_>) {
-    if stored.past || cx.links.followers_len == 0 {
-        return;
-    }
-    let (at, bytes) = (stored.batch.header().stream_partition, stored.batch.bytes().len());
-    let Some(followers) = cx.links.followers.get_mut(&at) else { return };
-    for (peer, follower) in followers {
-        if !follower.full {
-            continue;
-        }
-        // Heads tell it what it missed.
-        if follower.on_its_way > 0 && follower.on_its_way + bytes > cx.config.link_window_bytes {
-            cx.counters.batches_unfed += 1;
-            continue;
-        }
-        follower.on_its_way += bytes;
-        cx.counters.batches_fed += 1;
-        let message = PeerMessage::Feed { batch: stored.batch.clone() };
-        cx.out.push(OutEvent::Tell { peer: *peer, message });
-    }
 }
 
 /// Whether a broker's batches of a partition are wanted: it was asked for them.
 pub(crate) fn is_fed_by(peer: Address, at: StreamPartition, cx: &Context<'_>) -> bool {
     cx.links.following.get(&at).is_some_and(|following| {
-        following.full.is_some_and(|link| link.peer == peer)
-            || following.heads.is_some_and(|link| link.peer == peer)
-            || following.left.contains_key(&peer)
+        following.links().any(|link| link.peer == peer) || following.left.contains_key(&peer)
     })
 }
 
 /// The one that tells batches has left some out that the other one has.
 pub(crate) fn withheld(at: StreamPartition, had: Address, cx: &mut Context<'_>) {
-    let full = cx.links.following.get(&at).and_then(|following| following.full);
-    let Some(full) = full.filter(|link| link.peer != had && link.stands) else { return };
-    cx.blame(full.peer, Misdeed::Withheld);
+    let full = cx.links.following.get(&at).and_then(|following| following.full.as_ref());
+    let Some(full) = full.filter(|link| link.peer != had && link.stands).map(|link| link.peer) else {
+        return;
+    };
+    cx.blame(full, Misdeed::Withheld);
     with(cx, |links, cx| {
         if let Some(following) = links.following.get_mut(&at) {
-            leave(at, following, full.peer, cx);
+            leave(at, following, full, cx);
         }
     });
 }
@@ -459,63 +528,73 @@ pub(crate) fn handle_up(cx: &mut Context<'_>) {
 /// A session is over.
 pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
     with(cx, |links, cx| {
-        links.followers.retain(|_, followers| {
-            if followers.remove(&peer).is_some() {
-                links.followers_len -= 1;
-            }
-            !followers.is_empty()
-        });
+        links.followers.forget(peer);
         for (at, following) in &mut links.following {
-            let linked =
-                [following.full, following.heads].into_iter().flatten().any(|link| link.peer == peer);
-            if linked {
+            if following.links().any(|link| link.peer == peer) {
                 leave(*at, following, peer, cx);
             }
         }
     });
 }
 
-/// Time has passed: silent brokers are left, and partitions that nobody reads; followers of what is not kept here any more
+/// Time has passed: silent brokers are left, and partitions that nobody reads; followers of what does not come here any more
 /// are told so.
 pub(crate) fn handle_tick(cx: &mut Context<'_>) {
-    let over: Vec<_> = cx.links.followers.keys().copied().filter(|at| !cx.network.is_kept(*at)).collect();
-    for at in over {
-        let followers = cx.links.followers.remove(&at).unwrap_or_default();
-        cx.links.followers_len -= followers.len();
-        for peer in followers.into_keys() {
-            not_assigned(peer, at, cx);
-        }
-    }
     with(cx, |links, cx| {
         let now = cx.now.up_ms;
+        let mut kept = Vec::new();
         links.following.retain(|at, following| {
             let over = cx.network.is_mine(*at) && cx.ready;
             let idle = following.idle_since.is_some_and(|since| now - since >= cx.config.link_linger_ms);
             if over || idle {
-                for link in [following.full, following.heads].into_iter().flatten() {
+                for link in following.links() {
                     cx.tell(link.peer, PeerMessage::Unfollow { at: *at });
                 }
+                kept.extend(over.then_some(*at));
                 return false;
             }
-            let silent = |link: &Link| {
+            let silent = |link: &&Link| {
                 let heard = cx.peers.heard_at(link.peer).max(link.asked_at);
-                // One that does not keep the partition any more is told nothing new of it.
-                !cx.network.is_keeper(link.peer, *at)
+                let direct = link.stands && link.path.is_empty();
+                // One that does not keep the partition any more, nor follows it, is told nothing new of it.
+                (direct && !cx.network.is_keeper(link.peer, *at))
                     || now - heard >= cx.config.silence_ms
                     || (!link.stands && now - link.asked_at >= cx.config.silence_ms)
             };
-            let silent: BTreeSet<Address> = [following.full, following.heads]
-                .into_iter()
-                .flatten()
-                .filter(silent)
-                .map(|link| link.peer)
-                .collect();
+            let silent: BTreeSet<Address> = following.links().filter(silent).map(|link| link.peer).collect();
             for peer in silent {
                 leave(*at, following, peer, cx);
             }
             following.look_whether_sound(*at, cx);
+            part_ways(*at, following, cx);
             choose(*at, following, cx);
             true
         });
+        for at in kept {
+            links.tell_path(at, cx);
+        }
+        links.end_followers(cx);
     });
+}
+
+/// Looks for another one to tell heads, if both links are in one tree and there are others.
+fn part_ways(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) {
+    let now = cx.now.up_ms;
+    let Some(heads) = following.heads.as_ref().filter(|_| following.is_one_way()) else { return };
+    if now - heads.asked_at < cx.config.link_left_ms {
+        return;
+    }
+    let root = heads.root();
+    let others = cx.network.sources(at).into_iter().filter(|keeper| *keeper != root);
+    let others: Vec<_> = others.filter(|keeper| !following.left.contains_key(keeper)).collect();
+    if others.iter().any(|keeper| cx.peers.is_up(*keeper)) {
+        let heads = following.heads.take();
+        if let Some(peer) = heads.map(|link| link.peer) {
+            cx.tell(peer, PeerMessage::Unfollow { at });
+        }
+        return;
+    }
+    for keeper in others {
+        cx.reach(keeper);
+    }
 }

@@ -2,7 +2,10 @@
 
 use crate::ShardStatus;
 use mainstem_model::{Address, Assignment, Shard, StreamPartition};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The assignment in force, and what was before it for as long as it is needed.
 #[derive(Debug, Default)]
@@ -25,6 +28,12 @@ struct Owners {
     since: Option<i64>,
     /// It had nothing of it then, and does not serve it yet.
     new: bool,
+}
+
+impl Owners {
+    fn keeps(&self, broker: Address) -> bool {
+        self.brokers.contains(&broker) || self.before.as_ref().is_some_and(|before| before.contains(&broker))
+    }
 }
 
 impl Network {
@@ -164,6 +173,19 @@ impl Network {
     /// Whether a broker keeps a partition, or did until the owners have taken over.
     pub(crate) fn is_keeper(&self, broker: Address, at: StreamPartition) -> bool {
         self.keepers(at).any(|keeper| keeper == broker)
+    }
+
+    /// Those that keep something which this broker keeps too.
+    pub(crate) fn fellows(&self) -> BTreeSet<Address> {
+        let shared = self.owners.values().filter(|owners| owners.keeps(self.me));
+        let all = shared
+            .flat_map(|owners| owners.brokers.iter().chain(owners.before.as_deref().unwrap_or_default()));
+        all.copied().filter(|broker| *broker != self.me).collect()
+    }
+
+    /// Whether a broker keeps something which this broker keeps too.
+    pub(crate) fn is_fellow(&self, broker: Address) -> bool {
+        self.owners.values().any(|owners| owners.keeps(self.me) && owners.keeps(broker))
     }
 
     /// The other brokers of the network.

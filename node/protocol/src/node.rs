@@ -145,6 +145,12 @@ impl Node {
         }
     }
 
+    /// Bytes that wait for transports, and for the journal.
+    #[cfg(feature = "test-utils")]
+    pub(crate) const fn queued(&self) -> [usize; 2] {
+        [self.delivery.queue_bytes(), self.ingest.queue_bytes()]
+    }
+
     /// The network as it sees it.
     pub fn network_status(&self, now: Now) -> NetworkStatus {
         let assignment = self.network.assignment();
@@ -372,6 +378,9 @@ impl Parts<'_> {
                     hello(peer, self.log, cx);
                     inventory.begin(peer, cx);
                 }
+                for fellow in cx.network.fellows() {
+                    cx.reach(fellow);
+                }
                 links::handle_up(cx);
                 delivery.handle_assigned(cx);
             }
@@ -386,6 +395,11 @@ impl Parts<'_> {
         hello(peer, self.log, cx);
         links::handle_up(cx);
         self.inventory.begin(peer, cx);
+        for at in links::uncompared_with(peer, cx) {
+            if links::compares_with(at, cx) == Some(peer) {
+                self.inventory.compare(peer, at, cx);
+            }
+        }
     }
 
     fn handle_down(&mut self, peer: Address, cx: &mut Context<'_>) {
@@ -401,6 +415,9 @@ impl Parts<'_> {
         let now = cx.now.up_ms;
         let Some(known) = cx.peers.find(peer) else { return };
         known.heard_at = now;
+        if !message.is_sign_of_life() {
+            known.used_at = now;
+        }
         let Self { ingest, repair, inventory, answers, .. } = self;
         match message {
             PeerMessage::Hello { log, epoch, ready } => {
@@ -419,12 +436,14 @@ impl Parts<'_> {
                 copies::refused(peer, batch, refusal, cx);
             }
             PeerMessage::Follow { at, full, since_ms } => links::handle_follow(peer, at, full, since_ms, cx),
-            PeerMessage::Followed { at, full } => {
-                if links::handle_followed(peer, at, full, cx) {
+            PeerMessage::Followed { at, full, path } => {
+                if links::handle_followed(peer, at, full, path, cx) {
                     self.handle_readable(at, cx);
                 }
             }
-            PeerMessage::NotFollowed { at, .. } => links::handle_not_followed(peer, at, cx),
+            PeerMessage::NotFollowed { at, refusal, instead } => {
+                links::handle_not_followed(peer, at, &refusal, instead, cx);
+            }
             PeerMessage::Unfollow { at } => links::handle_unfollow(peer, at, cx),
             PeerMessage::Feed { batch } => {
                 let (at, bytes) = (batch.header().stream_partition, batch.bytes().len() as u64);
@@ -530,6 +549,9 @@ impl Parts<'_> {
         self.repair.handle_tick(self.ingest, cx);
         self.inventory.handle_tick(self.repair, cx);
         links::handle_tick(cx);
+        for fellow in cx.network.fellows() {
+            cx.reach(fellow);
+        }
         let peers: Vec<_> = cx.peers.up().collect();
         let epoch = cx.network.epoch();
         let (me, ready) = (cx.network.me(), cx.whole);
@@ -538,6 +560,7 @@ impl Parts<'_> {
         for peer in peers {
             beat(peer, self.log, cx);
         }
+        cx.part();
     }
 }
 

@@ -29,8 +29,9 @@ pub enum PeerMessage {
     /// Tell me of this partition: with `full` each batch, else heads only. Asked again, it changes that. `since_ms`: also tell
     /// the heads that have changed in so many milliseconds.
     Follow { at: StreamPartition, full: bool, since_ms: u64 },
-    /// The link stands.
-    Followed { at: StreamPartition, full: bool },
+    /// The link stands; told again when the path changes. `path`: through whom the partition comes to the sender, nearest first;
+    /// the last one keeps it. Empty where the sender does.
+    Followed { at: StreamPartition, full: bool, path: Vec<mainstem_model::Address> },
     /// There is no such link, or no longer. `instead` names brokers that may have one.
     NotFollowed { at: StreamPartition, refusal: Refusal, instead: Vec<mainstem_model::Address> },
     /// Tell me no more.
@@ -135,10 +136,17 @@ impl PeerMessage {
     pub const PARTS_MAX: usize = 64;
     /// Brokers that `NotFollowed` names.
     pub const INSTEAD_MAX: usize = 16;
+    /// Brokers of the path of `Followed`.
+    pub const PATH_MAX: usize = 16;
     /// Batches of `PageOf`.
     pub const PAGE_BATCHES_MAX: usize = 1024;
     /// Bytes of the batches of `PageOf`.
     pub const PAGE_BYTES_MAX: usize = 2 * limits::BATCH_BYTES_MAX;
+
+    /// Whether it is told every so often, whatever happens.
+    pub(crate) const fn is_sign_of_life(&self) -> bool {
+        matches!(self, Self::Hello { .. } | Self::Heads { .. })
+    }
 
     /// On which way it goes.
     pub const fn lane(&self) -> Lane {

@@ -16,6 +16,8 @@ const DROPS_MAX: u32 = 30;
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     known: BTreeMap<Address, Peer>,
+    /// To whom a session was asked for, and when.
+    reached: BTreeMap<Address, i64>,
     faded_at: i64,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) told: u64,
     /// When it last said something.
     pub(crate) heard_at: i64,
+    /// When something was last said, by either, that is no sign of life.
+    pub(crate) used_at: i64,
     /// When this broker last sent it heads.
     pub(crate) beaten_at: i64,
     /// When this broker last said what it is.
@@ -103,10 +107,11 @@ impl Peers {
     pub(crate) fn begin(&mut self, peer: Address, told: u64, now: i64) {
         let known = self.known.entry(peer).or_default();
         let (score, drops) = (known.score, known.drops);
-        *known = Peer { up: true, told, heard_at: now, score, drops, ..Peer::default() };
+        *known = Peer { up: true, told, heard_at: now, used_at: now, score, drops, ..Peer::default() };
     }
 
     pub(crate) fn end(&mut self, peer: Address) {
+        self.reached.remove(&peer);
         if let Some(known) = self.known.get_mut(&peer) {
             known.up = false;
             known.hello = None;
@@ -126,6 +131,38 @@ impl Peers {
 
     pub(crate) fn hello(&self, peer: Address) -> Option<Hello> {
         self.known.get(&peer).filter(|peer| peer.up).and_then(|peer| peer.hello)
+    }
+
+    /// Notes that a session is wanted; whether it is to be asked for: there is none, and it was not asked for just now.
+    fn reach(&mut self, peer: Address, now: i64, config: &Config) -> bool {
+        if self.is_up(peer) || self.reached.get(&peer).is_some_and(|at| now - at < config.silence_ms) {
+            return false;
+        }
+        self.reached.insert(peer, now);
+        true
+    }
+
+    /// Whether a session was asked for just now.
+    pub(crate) fn is_reached_for(&self, peer: Address, now: i64, config: &Config) -> bool {
+        self.reached.get(&peer).is_some_and(|at| now - at < config.silence_ms)
+    }
+
+    /// Whether a session was asked for and has not come.
+    pub(crate) fn is_out_of_reach(&self, peer: Address, now: i64, config: &Config) -> bool {
+        let waited = self.reached.get(&peer).map_or(0, |at| now - at);
+        !self.is_up(peer) && waited >= config.silence_ms
+    }
+
+    /// Brokers with which a session was asked for that nobody has used for long. Forgets who could not be reached.
+    pub(crate) fn idle(&mut self, now: i64, config: &Config) -> Vec<Address> {
+        let known = &self.known;
+        self.reached.retain(|peer, at| {
+            known.get(peer).is_some_and(|peer| peer.up) || now - *at < config.link_left_ms
+        });
+        let unused = |peer: &Address| {
+            known.get(peer).is_some_and(|peer| peer.up && now - peer.used_at >= config.session_linger_ms)
+        };
+        self.reached.keys().copied().filter(unused).collect()
     }
 
     /// When a broker was last heard; long ago if there is no session.
@@ -248,8 +285,26 @@ impl Peer {
 impl Context<'_> {
     /// Tells another broker, if there is a session with it.
     pub(crate) fn tell(&mut self, peer: Address, message: PeerMessage) {
-        if self.peers.is_up(peer) {
-            self.out.push(OutEvent::Tell { peer, message });
+        let Some(known) = self.peers.find(peer) else { return };
+        if !message.is_sign_of_life() {
+            known.used_at = self.now.up_ms;
+        }
+        self.out.push(OutEvent::Tell { peer, message });
+    }
+
+    /// Asks for a session with a broker, unless there is one or it was asked for just now.
+    pub(crate) fn reach(&mut self, peer: Address) {
+        if self.peers.reach(peer, self.now.up_ms, self.config) {
+            self.out.push(OutEvent::Connect { peer });
+        }
+    }
+
+    /// Gives up sessions that were asked for and are of no use any more.
+    pub(crate) fn part(&mut self) {
+        for peer in self.peers.idle(self.now.up_ms, self.config) {
+            if !self.links.needs(peer) && !self.network.is_fellow(peer) {
+                self.out.push(OutEvent::Part { peer });
+            }
         }
     }
 

@@ -515,8 +515,20 @@ impl Repair {
             behind.compared.retain(|_, until| own.next_sequence < *until);
         }
         let whole = matches!(behind.lack(), Lack::Forward { until } if own.next_sequence >= until);
-        let hopeless =
-            behind.sources.iter().all(|source| behind.failed.contains(source) || !cx.peers.is_up(*source));
+        let at = series.stream_partition;
+        let failed = |behind: &Behind, cx: &Context<'_>| {
+            let fails = |source: &Address| behind.failed.contains(source) || cx.is_lost(*source);
+            behind.sources.iter().all(fails)
+        };
+        // A relay may have begun later than this one. Whoever keeps the partition has all.
+        if failed(behind, cx) && cx.links.is_following(at) {
+            for keeper in cx.network.sources(at) {
+                if behind.sources.insert(keeper) {
+                    cx.reach(keeper);
+                }
+            }
+        }
+        let hopeless = failed(behind, cx);
         if own.frozen || whole || (hopeless && behind.pull.is_none()) {
             if let Some(behind) = self.behind.remove(&series) {
                 self.given_up.extend(behind.compared.keys().filter(|_| !own.frozen && !whole));

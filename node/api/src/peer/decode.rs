@@ -163,7 +163,13 @@ fn read_plain(kind: wire::peer_frame::WhichReader<'_>) -> Result<PeerMessage, St
         }
         frame::Followed(followed) => {
             let followed = followed.map_err(head_error)?;
-            PeerMessage::Followed { at: field::read_partition(followed.get_at())?, full: followed.get_full() }
+            let path = followed.get_path().map_err(head_error)?;
+            check_length(path.len(), PeerMessage::PATH_MAX)?;
+            PeerMessage::Followed {
+                at: field::read_partition(followed.get_at())?,
+                full: followed.get_full(),
+                path: path.iter().map(field::read_address).collect::<Result<_, _>>()?,
+            }
         }
         frame::NotFollowed(not_followed) => read_not_followed(not_followed.map_err(head_error)?)?,
         frame::Unfollow(at) => PeerMessage::Unfollow { at: field::read_partition(at)? },

@@ -55,6 +55,7 @@ fn check(message: &PeerMessage) -> Result<(), Unsendable> {
             bound("parts", parts.len(), PeerMessage::PARTS_MAX)
         }
         PeerMessage::NotFollowed { instead, .. } => bound("instead", instead.len(), PeerMessage::INSTEAD_MAX),
+        PeerMessage::Followed { path, .. } => bound("path", path.len(), PeerMessage::PATH_MAX),
         PeerMessage::Inventoried { partitions, .. } => {
             bound("partitions", partitions.len(), PeerMessage::INVENTORIED_MAX)
         }
@@ -66,7 +67,6 @@ fn check(message: &PeerMessage) -> Result<(), Unsendable> {
         | PeerMessage::Held { .. }
         | PeerMessage::NotHeld { .. }
         | PeerMessage::Follow { .. }
-        | PeerMessage::Followed { .. }
         | PeerMessage::Unfollow { .. }
         | PeerMessage::Feed { .. }
         | PeerMessage::Fed { .. }
@@ -126,6 +126,7 @@ fn words(message: &PeerMessage) -> u32 {
         }
         PeerMessage::Compared { summary: HeadsSummary::Parts(parts), .. } => 28 * parts.len(),
         PeerMessage::Inventoried { partitions, .. } => 12 * partitions.len(),
+        PeerMessage::Followed { path, .. } => 4 * path.len(),
         PeerMessage::NotFollowed { instead, refusal, .. } => 4 * instead.len() + error_words(refusal),
         // A cursor has less than 10 words.
         PeerMessage::PageOf { result: Ok(page), .. } => 13 * page.batches.len(),
@@ -137,7 +138,6 @@ fn words(message: &PeerMessage) -> u32 {
         | PeerMessage::Store { .. }
         | PeerMessage::Held { .. }
         | PeerMessage::Follow { .. }
-        | PeerMessage::Followed { .. }
         | PeerMessage::Unfollow { .. }
         | PeerMessage::Feed { .. }
         | PeerMessage::Fed { .. }
@@ -183,10 +183,14 @@ fn write(mut root: wire::peer_frame::Builder<'_>, message: &PeerMessage) {
             slot.set_full(*full);
             slot.set_since_ms(*since_ms);
         }
-        PeerMessage::Followed { at, full } => {
+        PeerMessage::Followed { at, full, path } => {
             let mut slot = root.init_followed();
             slot.set_at(&field::partition(*at));
             slot.set_full(*full);
+            let mut list = slot.init_path(path.len() as u32);
+            for (index, broker) in (0..).zip(path) {
+                list.set(index, broker.as_bytes());
+            }
         }
         PeerMessage::NotFollowed { at, refusal, instead } => {
             let mut slot = root.init_not_followed();

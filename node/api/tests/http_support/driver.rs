@@ -76,6 +76,8 @@ impl Driver {
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }
             | OutEvent::Tell { .. }
+            | OutEvent::Connect { .. }
+            | OutEvent::Part { .. }
             | OutEvent::Drop { .. } => vec![],
             OutEvent::Send { session, message } => {
                 if let Some(outbox) = self.outboxes.get(&session) {

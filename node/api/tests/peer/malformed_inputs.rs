@@ -113,7 +113,7 @@ fn a_kind_that_is_not_known_is_passed_over_with_whatever_it_has() {
 #[test]
 fn lists_over_their_bounds_are_refused() {
     type Write<'a> = &'a dyn Fn(wire::peer_frame::Builder<'_>, u32);
-    let cases: [(&str, Write<'_>, u32); 6] = [
+    let cases: [(&str, Write<'_>, u32); 7] = [
         (
             "heads",
             &|root, count| {
@@ -146,6 +146,13 @@ fn lists_over_their_bounds_are_refused() {
             "instead",
             &|root, count| {
                 _ = root.init_not_followed().init_instead(count);
+            },
+            16,
+        ),
+        (
+            "path",
+            &|root, count| {
+                _ = root.init_followed().init_path(count);
             },
             16,
         ),

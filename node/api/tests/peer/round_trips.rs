@@ -97,6 +97,7 @@ fn the_longest_lists_are_told_and_one_more_is_not() {
         let refusal = Refusal::new(Code::LimitReached, "語".repeat(800));
         PeerMessage::NotFollowed { at: at(9), refusal, instead: vec![Address([9; 20]); count] }
     });
+    check(16, &|count| PeerMessage::Followed { at: at(9), full: true, path: vec![Address([9; 20]); count] });
     let batch = batches(1, 0, 0);
     check(1024, &|count| {
         let mut page = page(&batch);

@@ -90,7 +90,8 @@ pub(crate) fn messages() -> Vec<PeerMessage> {
         PeerMessage::Held { series, next_sequence: 8, last: batch.id(), durable: true },
         PeerMessage::NotHeld { series, batch: batch.id(), refusal: refusal.clone() },
         PeerMessage::Follow { at: at(1), full: true, since_ms: 1 << 60 },
-        PeerMessage::Followed { at: at(2), full: true },
+        PeerMessage::Followed { at: at(2), full: true, path: Vec::new() },
+        PeerMessage::Followed { at: at(2), full: false, path: (0..16).map(|n| Address([n; 20])).collect() },
         PeerMessage::NotFollowed { at: at(3), refusal: refusal.clone(), instead: Vec::new() },
         PeerMessage::NotFollowed {
             at: at(3),

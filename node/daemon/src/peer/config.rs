@@ -21,6 +21,9 @@ pub(crate) struct NetworkConfig {
     pub(crate) replicas: u8,
     /// Into how many shards streams are dealt, a power of two.
     pub(crate) shards: u32,
+    /// Brokers of a network in which each has a session with each other. In a larger one a broker has sessions with those that it
+    /// asks something of, and that ask it.
+    pub(crate) mesh_max: usize,
     /// Messages of all brokers that are proven and wait for the node, at least 1. With more their brokers wait.
     pub(crate) inputs_max: usize,
     /// Messages of one broker and lane that are being proven, at least 1. With more the lane waits.
@@ -62,6 +65,8 @@ impl Default for NetworkConfig {
             replicas: 3,
             // Ten times the brokers of a small cluster, so that each has about as much to do.
             shards: 64,
+            // The signs of life of so many are some 20 kB a second.
+            mesh_max: 128,
             inputs_max: 1_024,
             // A few for each worker thread.
             proofs_max: 32,

@@ -387,3 +387,26 @@ async fn a_message_over_its_bound_is_lost_here_and_not_called_a_fault_there() {
     );
     assert!(matches!(first.message().await, PeerMessage::Held { .. }));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_network_that_is_no_mesh_there_are_sessions_with_those_that_are_asked_for() {
+    let large = NetworkConfig { mesh_max: 0, ..config() };
+    let mut pair = (Broker::start(1, &large).await, Broker::start(2, &large).await);
+    for broker in [&mut pair.0, &mut pair.1] {
+        assert!(matches!(broker.next().await, InEvent::Assigned(_)));
+    }
+    pair.0.wants(&pair.1);
+    pair.1.wants(&pair.0);
+    let (mut first, mut second) = pair;
+    // Longer than two that are wanted take to find each other.
+    let early = tokio::time::timeout(Duration::from_millis(500), first.peers.next()).await;
+    assert!(early.is_err(), "nobody asked for a session");
+    first.peers.connect(second.address);
+    assert_eq!(first.up().await, second.address);
+    assert_eq!(second.up().await, first.address);
+    first.peers.part(second.address);
+    assert!(matches!(first.next().await, InEvent::PeerDown { peer } if peer == second.address));
+    assert!(matches!(second.next().await, InEvent::PeerDown { peer } if peer == first.address));
+    second.peers.connect(first.address);
+    assert_eq!(first.up().await, second.address, "whoever is asked for comes again");
+}

@@ -7,11 +7,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Keeps the overlay connected to the brokers of the view but for those that are dropped for now, until nobody drops any.
+/// Keeps the overlay connected to the brokers of the view, or, with more than `mesh_max`, to those of them that are sought; but
+/// for those that are dropped for now, until nobody drops any.
 pub(super) async fn keep(
     overlay: Arc<Overlay>,
     mut view: watch::Receiver<Option<NetworkView>>,
     mut dropped: watch::Receiver<BTreeMap<Address, Instant>>,
+    mut sought: watch::Receiver<BTreeMap<Address, Instant>>,
+    mesh_max: usize,
 ) {
     let mut addresses = addresses_of(view.borrow_and_update().as_ref());
     // A view that is fixed has nobody who changes it.
@@ -25,6 +28,9 @@ pub(super) async fn keep(
             .map(|(b, u)| (*b, *u))
             .collect();
         let wanted = addresses.iter().filter(|(broker, _)| !until.contains_key(broker));
+        let seeks = sought.borrow_and_update().keys().copied().collect();
+        // First, so that nobody is dialed that is not sought.
+        overlay.seek((addresses.len() > mesh_max).then_some(seeks));
         overlay.set_peers(wanted.map(|(broker, at)| (*broker, at.clone())).collect());
         let next = until.values().min().copied();
         tokio::select! {
@@ -37,6 +43,7 @@ pub(super) async fn keep(
                     return;
                 }
             }
+            Ok(()) = sought.changed() => {}
             () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
         }
     }

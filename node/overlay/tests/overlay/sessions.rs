@@ -205,3 +205,35 @@ async fn an_address_at_which_another_broker_answers_is_not_taken_for_the_wanted_
     assert_eq!(third.connected().await.0, first.address);
     assert!(!second.overlay.metrics().peers[&first.address].connected);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_sought_is_not_dialed_and_may_come() {
+    let mut nodes = Vec::new();
+    for number in 1..=3 {
+        nodes.push(Node::start(number, &config(Over::Quic)).await);
+    }
+    for node in &nodes {
+        node.overlay.seek(Some(BTreeSet::new()));
+        node.wants(&nodes.iter().collect::<Vec<_>>());
+    }
+    let [first, second, third] = &mut nodes[..] else { panic!("there are three") };
+    first.overlay.seek(Some([second.address].into()));
+    assert_eq!(first.connected().await, (second.address, Direction::Outgoing));
+    assert_eq!(second.connected().await, (first.address, Direction::Incoming), "it takes who comes");
+    third.overlay.seek(Some([second.address].into()));
+    assert_eq!(second.connected().await.0, third.address);
+    assert_eq!(
+        third.connected().await.0,
+        second.address,
+        "it had no session before, though all were told of it"
+    );
+    first.overlay.seek(Some(BTreeSet::new()));
+    assert_eq!(first.disconnected().await, (second.address, DisconnectReason::Removed));
+    assert_eq!(second.disconnected().await.0, first.address);
+    first.overlay.seek(None);
+    let mut met = BTreeSet::new();
+    while met.len() < 2 {
+        met.insert(first.connected().await.0);
+    }
+    assert_eq!(met, [second.address, third.address].into(), "all are dialed");
+}

@@ -27,7 +27,13 @@ impl Repair {
     pub(crate) fn park(&mut self, offer: Offer, stands_at: u64, ingest: &mut Ingest, cx: &mut Context<'_>) {
         let header = offer.batch.header();
         let (key, sequence) = (SeriesKey::of(header), header.sequence);
-        let mut sources: BTreeSet<Address> = cx.network.sources(key.stream_partition).into_iter().collect();
+        // Owners are asked by few: whoever follows a partition asks where it follows first.
+        let mut sources: BTreeSet<Address> = match cx.network.is_mine(key.stream_partition) {
+            false if cx.links.stands(key.stream_partition) => {
+                cx.links.tellers(key.stream_partition).collect()
+            }
+            _ => cx.network.sources(key.stream_partition).into_iter().collect(),
+        };
         if let Source::Store { peer, .. } | Source::Feed { peer } | Source::Repair { peer, .. } = offer.source
         {
             sources.insert(peer);

@@ -9,6 +9,12 @@ pub trait Machine: fmt::Debug {
 
     /// What it has done, and what it holds.
     fn counters(&self) -> Counters;
+
+    /// Bytes that wait for transports, and for the journal.
+    fn queued(&self) -> [usize; 2] {
+        let counters = self.counters();
+        [counters.delivery_queue_bytes, counters.write_queue_bytes].map(|bytes| bytes as usize)
+    }
 }
 
 /// Where a machine is to work.
@@ -36,6 +42,10 @@ impl Machine for Node {
 
     fn counters(&self) -> Counters {
         Self::counters(self)
+    }
+
+    fn queued(&self) -> [usize; 2] {
+        Self::queued(self)
     }
 }
 

@@ -81,7 +81,7 @@ pub fn wire_bytes(message: &PeerMessage) -> usize {
         PeerMessage::Held { .. } => SERIES + 8 + 32 + 1,
         PeerMessage::NotHeld { refusal, .. } => SERIES + 32 + 2 + refusal.message.len(),
         PeerMessage::Follow { .. } => PLACE + 1 + 8,
-        PeerMessage::Followed { .. } => PLACE + 1,
+        PeerMessage::Followed { path, .. } => PLACE + 1 + 20 * path.len(),
         PeerMessage::NotFollowed { refusal, instead, .. } => {
             PLACE + 2 + refusal.message.len() + 20 * instead.len()
         }

@@ -15,8 +15,9 @@ pub(crate) type Pair = (usize, usize);
 #[derive(Debug)]
 pub(crate) struct Network {
     /// The session that the first one has with the second, as it sees it.
-    ends: BTreeMap<Pair, SessionNumber>,
-    ways: BTreeMap<Pair, Way>,
+    ends: Vec<BTreeMap<usize, SessionNumber>>,
+    /// By who tells and who is told.
+    ways: Vec<BTreeMap<usize, Way>>,
     /// Who has nothing to do with whom until when.
     bans: BTreeMap<Pair, i64>,
     regions: Vec<usize>,
@@ -70,8 +71,8 @@ pub(crate) enum Sent {
 impl Network {
     pub(crate) fn new(settings: &Settings, regions: Vec<usize>) -> Self {
         Self {
-            ends: BTreeMap::new(),
-            ways: BTreeMap::new(),
+            ends: vec![BTreeMap::new(); regions.len()],
+            ways: regions.iter().map(|_| BTreeMap::new()).collect(),
             bans: BTreeMap::new(),
             regions,
             nearer: settings.nearer.max(1),
@@ -89,12 +90,12 @@ impl Network {
     }
 
     pub(crate) fn session(&self, here: usize, there: usize) -> Option<SessionNumber> {
-        self.ends.get(&(here, there)).copied()
+        self.ends.get(here)?.get(&there).copied()
     }
 
     /// With whom a broker has sessions.
     pub(crate) fn peers(&self, here: usize) -> Vec<usize> {
-        self.ends.range((here, 0)..=(here, usize::MAX)).map(|((_, there), _)| *there).collect()
+        self.ends.get(here).into_iter().flat_map(BTreeMap::keys).copied().collect()
     }
 
     pub(crate) fn are_joined(&self, a: usize, b: usize) -> bool {
@@ -108,7 +109,16 @@ impl Network {
     }
 
     pub(crate) fn is_cut(&self, pair: Pair) -> bool {
-        self.ways.get(&pair).is_some_and(|way| way.cuts > 0)
+        let (from, to) = pair;
+        self.ways.get(from).and_then(|ways| ways.get(&to)).is_some_and(|way| way.cuts > 0)
+    }
+
+    fn way(&mut self, (from, to): Pair) -> Option<&mut Way> {
+        self.ways.get_mut(from)?.get_mut(&to)
+    }
+
+    fn way_anew(&mut self, (from, to): Pair) -> &mut Way {
+        self.ways[from].entry(to).or_default()
     }
 
     pub(crate) const fn next_session(&mut self) -> SessionNumber {
@@ -124,18 +134,18 @@ impl Network {
         session: SessionNumber,
     ) -> Option<SessionNumber> {
         // What the new session brings does not wait behind what the old one would have.
-        if let Some(way) = self.ways.get_mut(&(here, there)) {
+        if let Some(way) = self.way((here, there)) {
             way.lanes = Default::default();
             way.held.clear();
         }
-        self.ends.insert((here, there), session)
+        self.ends[here].insert(there, session)
     }
 
     /// One side ends its session; whether it had this one.
     pub(crate) fn close(&mut self, here: usize, there: usize, session: SessionNumber) -> bool {
         let had = self.session(here, there) == Some(session);
         if had {
-            self.ends.remove(&(here, there));
+            self.ends[here].remove(&there);
         }
         had
     }
@@ -146,14 +156,7 @@ impl Network {
 
     /// A broker's process has ended: it knows of no session and bans nobody.
     pub(crate) fn forget(&mut self, here: usize) -> Vec<(usize, SessionNumber)> {
-        let had: Vec<_> = self
-            .ends
-            .range((here, 0)..=(here, usize::MAX))
-            .map(|((_, there), session)| (*there, *session))
-            .collect();
-        for (there, _) in &had {
-            self.ends.remove(&(here, *there));
-        }
+        let had = std::mem::take(&mut self.ends[here]).into_iter().collect();
         self.bans.retain(|(who, _), _| *who != here);
         had
     }
@@ -164,7 +167,7 @@ impl Network {
         let Some(session) = self.session(from, to) else { return Sent::Nowhere };
         let distance = self.distance(pair);
         let bytes = wire_bytes(&message) as i64;
-        let way = self.ways.entry(pair).or_default();
+        let way = self.ways[from].entry(to).or_default();
         let live = way.lanes[0].busy_until_us;
         let index = message.lane() as usize;
         // What somebody waits for goes first.
@@ -186,8 +189,7 @@ impl Network {
 
     /// A message has come: gives it to who has the session still. A cut way holds it.
     pub(crate) fn arrive(&mut self, letter: Letter) -> Option<Letter> {
-        let pair = (letter.from, letter.to);
-        if let Some(way) = self.ways.get_mut(&pair)
+        if let Some(way) = self.way((letter.from, letter.to))
             && way.cuts > 0
         {
             way.held.push(letter);
@@ -197,17 +199,17 @@ impl Network {
     }
 
     pub(crate) fn stall(&mut self, pair: Pair, until: i64) {
-        let way = self.ways.entry(pair).or_default();
+        let way = self.way_anew(pair);
         way.stalled_until = way.stalled_until.max(until);
     }
 
     pub(crate) fn cut(&mut self, pair: Pair) {
-        self.ways.entry(pair).or_default().cuts += 1;
+        self.way_anew(pair).cuts += 1;
     }
 
     /// A partition of this way ends; what it held back comes now, before all that is on its way.
     pub(crate) fn heal(&mut self, pair: Pair) -> Vec<Letter> {
-        let Some(way) = self.ways.get_mut(&pair) else { return Vec::new() };
+        let Some(way) = self.way(pair) else { return Vec::new() };
         way.cuts = way.cuts.saturating_sub(1);
         if way.cuts > 0 { Vec::new() } else { std::mem::take(&mut way.held) }
     }

@@ -12,9 +12,9 @@ use mainstem_model::{Ack, AckLevel, limits::BATCH_BYTES_MAX};
 pub enum Mesh {
     /// All, from the start and again whenever one ends.
     Full,
-    /// Who tells another something has a session with it a round trip later; what was told before that is lost. For worlds in
-    /// which all with all would be too many.
-    OnTell,
+    /// Who asks for a session with another has one a round trip later, until it is of no more use. For worlds in which all with
+    /// all would be too many.
+    OnDemand,
 }
 
 /// What a world is made of.
@@ -44,6 +44,8 @@ pub struct Settings {
     pub subscribers: usize,
     /// One subscriber a broker, all live from now on: a world to measure delivery in.
     pub subscribers_spread: bool,
+    /// Of so many reads and writes one takes up to 400 ms instead of up to 12. 0: none.
+    pub slow_io_one_in: u64,
     /// What goes wrong.
     pub faults: Faults,
     /// So many of a hundred brokers that are no members are killed in a minute, and come again.
@@ -107,8 +109,11 @@ impl Settings {
             subscribers_spread: true,
             warm_up_ms: 5_000,
             ack: Some(AckLevel::Accepted.into()),
-            mesh: Mesh::OnTell,
+            mesh: Mesh::OnDemand,
             metering: true,
+            // What is between brokers is measured, not their disks.
+            slow_io_one_in: 0,
+            node: Config::default(),
             ..Self::quiet(seed)
         }
     }
@@ -136,6 +141,7 @@ impl Settings {
             ack: None,
             subscribers: 10,
             subscribers_spread: false,
+            slow_io_one_in: 20,
             faults: Faults::NONE,
             churn_percent_per_minute: 0,
             hostile: Vec::new(),

@@ -231,6 +231,23 @@ impl Subscriber {
         }
     }
 
+    /// How many batches sent from a time on it was to get, and how many of them it has not got.
+    pub(crate) fn owed(&self, reference: &Reference, from: i64) -> [u64; 2] {
+        let Some(live_since) = self.live_since else { return [0, 0] };
+        let wanted = reference.all().iter().filter(|sealed| {
+            sealed.sent_at.is_some_and(|at| at >= from && at > live_since)
+                && !sealed.unlawful
+                && sealed.batch.header().stream_partition == self.ask.at
+        });
+        wanted.fold([0, 0], |[owed, missing], sealed| {
+            let header = sealed.batch.header();
+            let stretch = self.has.get(&SeriesKey::of(header));
+            let lacks =
+                stretch.is_none_or(|it| header.sequence < it.first || it.next < header.next_sequence());
+            [owed + 1, missing + u64::from(lacks)]
+        })
+    }
+
     /// Something that it must have got and has not.
     pub(crate) fn missing(&self, reference: &Reference) -> Option<String> {
         if self.revoked {

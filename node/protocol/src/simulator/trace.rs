@@ -197,6 +197,12 @@ fn mark_out(event: &OutEvent) -> u64 {
         OutEvent::DigestHeads { read, .. } => (10, read.0),
         OutEvent::SummarizeHeads { read, .. } => (11, read.0),
         OutEvent::Tell { message, .. } => (12, (kind_of(message) as u64) ^ (of_message(message) << 8)),
+        OutEvent::Connect { peer } => {
+            (17, peer.as_bytes().iter().fold(0, |all, byte| (all << 5) ^ u64::from(*byte)))
+        }
+        OutEvent::Part { peer } => {
+            (18, peer.as_bytes().iter().fold(0, |all, byte| (all << 5) ^ u64::from(*byte)))
+        }
         OutEvent::Drop { for_ms, .. } => (13, *for_ms),
         OutEvent::Send { session, .. } => (14, session.0),
     };

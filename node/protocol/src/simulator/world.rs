@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{InEvent, OutEvent, ServerMessage, SessionId, Subscribe};
 use mainstem_model::{
-    Address, Assignment, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart, RegistryChange,
-    Seed, SeriesId, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition, StreamRecord, VerifiedBatch,
-    Verifier,
+    Address, Assignment, BatchId, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart,
+    RegistryChange, Seed, SeriesId, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition,
+    StreamRecord, VerifiedBatch, Verifier,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +51,7 @@ const STREAM: StreamId = StreamId(Address([2; 20]));
 #[derive(Debug)]
 enum Plan {
     /// To the process of a broker that has this number.
-    Node(usize, u32, InEvent),
+    Node(usize, u32, Box<InEvent>),
     Tick(usize, u32),
     WriteOut(usize, u32),
     Fsync(usize, u32),
@@ -83,7 +83,7 @@ enum Plan {
         session: SessionNumber,
     },
     Heal(Vec<Pair>),
-    Client(SessionId, ServerMessage),
+    Client(SessionId, Box<ServerMessage>),
     Publish(usize),
     PublisherBack(usize),
     SubscriberBack(usize),
@@ -128,6 +128,8 @@ pub struct World {
     settling: bool,
     trace: Trace,
     meter: Meter,
+    /// Batches sent before are not measured.
+    measured_from: i64,
     violations: Vec<String>,
     out: Vec<OutEvent>,
 }
@@ -185,6 +187,7 @@ impl World {
             epochs: Vec::new(),
             settling: false,
             meter: Meter::default(),
+            measured_from: 0,
             violations: Vec::new(),
             out: Vec::new(),
         };
@@ -305,9 +308,15 @@ impl World {
         self.run(QUIET_MS);
     }
 
+    /// Nothing goes wrong any more and nothing new is published, for so many milliseconds: what is under way comes.
+    pub fn rest(&mut self, ms: i64) {
+        self.settling = true;
+        self.run(ms);
+    }
+
     fn step(&mut self, plan: Plan) {
         match plan {
-            Plan::Node(n, life, event) if self.lives(n, life) => self.handle(n, event),
+            Plan::Node(n, life, event) if self.lives(n, life) => self.handle(n, *event),
             Plan::Tick(n, life) if self.lives(n, life) => self.tick(n),
             Plan::WriteOut(n, life) if self.lives(n, life) => self.write_out(n),
             Plan::Fsync(n, life) if self.lives(n, life) => self.fsync(n),
@@ -334,7 +343,7 @@ impl World {
                 }
             }
             Plan::Heal(pairs) => self.heal(&pairs),
-            Plan::Client(session, message) => self.receive(session, message),
+            Plan::Client(session, message) => self.receive(session, *message),
             Plan::Publish(n) => self.publish(n),
             Plan::PublisherBack(n) => self.publisher_back(n),
             Plan::SubscriberBack(n) => self.subscriber_back(n),
@@ -358,6 +367,30 @@ impl World {
             return;
         }
         self.violations.push(format!("after {} ms: {what}", self.now));
+    }
+
+    /// Forgets what was counted: what is sent from now on counts.
+    pub fn measure_anew(&mut self) {
+        (self.meter, self.measured_from) = (Meter::default(), self.now);
+    }
+
+    fn measures(&self, batch: BatchId) -> bool {
+        let sent_at = self.reference.find(batch).and_then(|sealed| sealed.sent_at);
+        sent_at.is_some_and(|at| at >= self.measured_from)
+    }
+
+    /// Of the batches that count: how many were to be delivered, to all subscribers that were live, and how many were not.
+    pub fn owed(&self) -> (u64, u64) {
+        let from = self.measured_from;
+        self.subscribers.iter().fold((0, 0), |(owed, missing), subscriber| {
+            let [all, lacking] = subscriber.owed(&self.reference, from);
+            (owed + all, missing + lacking)
+        })
+    }
+
+    /// Sessions that each broker has, in order.
+    pub fn sessions(&self) -> Vec<usize> {
+        (0..self.brokers.len()).map(|n| self.network.peers(n).len()).collect()
     }
 
     /// What was counted, if it was to be.

@@ -242,7 +242,8 @@ impl Delivery {
             !away.failed.contains(peer) && hello.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
         };
         let ready = |peer: &Address| cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
-        let parent = cx.links.parent(at);
+        // A relay has what has come since it follows, and not what was before.
+        let parent = cx.links.parent(at).filter(|parent| cx.network.is_keeper(*parent, at));
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
         let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
         // One that does not have all is better than none.
@@ -251,6 +252,9 @@ impl Delivery {
         }
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
+            for keeper in cx.network.sources(at) {
+                cx.reach(keeper);
+            }
             // One that is not there may come back, as long as it is of the network.
             let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
             let refusal = if only.is_some() && all_there {

@@ -1,6 +1,5 @@
 //! A network of brokers in virtual time against a reference. `SEED=17 cargo test -p mainstem-protocol --test network` replays
-//! one seed, with every event told if it fails and `TRACE` is set; `SEEDS=1000` runs more, `SPAN=300` for longer (seconds), `BROKERS=10000`
-//! with more brokers where there are many.
+//! one seed, with every event told if it fails and `TRACE` is set; `SEEDS=1000` runs more, `SPAN=300` for longer (seconds).
 
 #![allow(
     clippy::unwrap_used,

@@ -6,3 +6,4 @@
 mod delivery;
 mod desk;
 mod publishing;
+mod relays;

@@ -266,6 +266,8 @@ impl World {
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }
             | OutEvent::Tell { .. }
+            | OutEvent::Connect { .. }
+            | OutEvent::Part { .. }
             | OutEvent::Drop { .. } => panic!("SEED={}: there is no other broker", self.seed),
             // The transport keeps the order of what it is given.
             OutEvent::Send { session, message } => self.plan(0, Plan::Deliver(session, message)),
@@ -359,6 +361,8 @@ impl World {
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }
             | OutEvent::Tell { .. }
+            | OutEvent::Connect { .. }
+            | OutEvent::Part { .. }
             | OutEvent::Drop { .. }
             | OutEvent::Append { .. }
             | OutEvent::Sync { .. }

@@ -43,7 +43,11 @@ impl World {
         if self.publishers[n].session.is_some() || self.publishers[n].stopped {
             return;
         }
-        let serving = self.serving();
+        let mut serving = self.serving();
+        if self.settings.subscribers_spread {
+            // Those that are not churned: how a publisher comes back is not what is measured.
+            serving.retain(|broker| *broker < self.settings.members);
+        }
         let home = self.publishers[n].broker;
         let stays = serving.contains(&home) && self.random.one_in(2);
         let Some(broker) = (if stays { Some(home) } else { self.random.pick(&serving) }) else {
@@ -190,7 +194,7 @@ impl World {
         subscriber.queue_bytes -= bytes;
         let broker = subscriber.broker;
         let life = self.brokers[broker].life;
-        self.plan(0, Plan::Node(broker, life, InEvent::Flushed { session, subscription, bytes }));
+        self.plan(0, Plan::Node(broker, life, Box::new(InEvent::Flushed { session, subscription, bytes })));
     }
 
     pub(super) fn unstall(&mut self, n: usize) {
@@ -218,7 +222,7 @@ impl World {
                 let (life, bytes) = (self.brokers[broker].life, batch.len());
                 if let Some(session) = self.subscribers[n].session {
                     let flushed = InEvent::Flushed { session, subscription, bytes };
-                    self.plan(0, Plan::Node(broker, life, flushed));
+                    self.plan(0, Plan::Node(broker, life, Box::new(flushed)));
                 }
             }
             ServerMessage::CaughtUp { subscription, .. } if self.is_filling(n, subscription) => {}
@@ -277,7 +281,7 @@ impl World {
         if let Some(filling) = &mut subscriber.filling {
             return filling.held.push_back(Held::Batch(batch, cursor));
         }
-        if self.settings.metering {
+        if self.settings.metering && sealed.sent_at.is_some_and(|at| at >= self.measured_from) {
             let delay = self.now - sealed.sent_at.unwrap_or(self.now);
             self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
         }
@@ -290,7 +294,10 @@ impl World {
                 let (broker, request) = (subscriber.broker, self.last_request);
                 let Some(session) = subscriber.session else { return };
                 let life = self.brokers[broker].life;
-                self.plan(0, Plan::Node(broker, life, InEvent::Subscribe { session, request, subscribe }));
+                self.plan(
+                    0,
+                    Plan::Node(broker, life, Box::new(InEvent::Subscribe { session, request, subscribe })),
+                );
             }
             Ok(Taken::Missing(_)) => {
                 let (broker, id) = (subscriber.broker, sealed.batch.id());
@@ -343,7 +350,9 @@ impl World {
                 self.hear_answer(session, message.clone());
                 self.hear_answer(session, message);
             }
-            (Some(Sabotage::SwapDeliveries), message) => self.plan(700, Plan::Client(session, message)),
+            (Some(Sabotage::SwapDeliveries), message) => {
+                self.plan(700, Plan::Client(session, Box::new(message)))
+            }
             (
                 Some(Sabotage::DeliverForged),
                 ServerMessage::Deliver { subscription, cursor, received_at, batch },

@@ -62,11 +62,11 @@ impl World {
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset, up_ms: self.now };
         node.handle(event, now, &mut out);
-        let (counters, config) = (node.counters(), &self.settings.node);
-        let over = if counters.delivery_queue_bytes as usize > config.delivery_queue_bytes_max {
-            Some(("deliveries", counters.delivery_queue_bytes))
-        } else if counters.write_queue_bytes as usize > config.write_queue_bytes_max + BATCH_BYTES_MAX {
-            Some(("writes", counters.write_queue_bytes))
+        let ([deliveries, writes], config) = (node.queued(), &self.settings.node);
+        let over = if deliveries > config.delivery_queue_bytes_max {
+            Some(("deliveries", deliveries))
+        } else if writes > config.write_queue_bytes_max + BATCH_BYTES_MAX {
+            Some(("writes", writes))
         } else {
             None
         };
@@ -110,14 +110,21 @@ impl World {
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. } => self.plan_io(n, Plan::Read(n, life, Box::new(output))),
             OutEvent::Tell { peer, message } => self.tell(n, peer, message),
+            OutEvent::Connect { peer } => self.connect(n, peer),
+            OutEvent::Part { peer } => self.part(n, peer),
             OutEvent::Drop { peer, for_ms, why } => self.drop_peer(n, peer, for_ms, why),
             // The transport keeps the order of what it is given.
-            OutEvent::Send { session, message } => self.plan(0, Plan::Client(session, message)),
+            OutEvent::Send { session, message } => self.plan(0, Plan::Client(session, Box::new(message))),
         }
     }
 
     fn io_delay(&mut self, n: usize) -> i64 {
-        let delay = if self.random.one_in(20) { self.random.span(0, 400) } else { self.random.span(0, 12) };
+        let slow = self.settings.slow_io_one_in;
+        let delay = if slow > 0 && self.random.one_in(slow) {
+            self.random.span(0, 400)
+        } else {
+            self.random.span(0, 12)
+        };
         if self.brokers[n].disk.slow_until > self.now { 50 + delay * 8 } else { delay }
     }
 
@@ -144,7 +151,7 @@ impl World {
         if !written.stored.is_empty() {
             let delay = self.random.span(0, 5);
             let at = self.completion(n, delay);
-            self.plan_at(at, Plan::Node(n, life, InEvent::Stored { writes: written.stored }));
+            self.plan_at(at, Plan::Node(n, life, Box::new(InEvent::Stored { writes: written.stored })));
         }
         if written.sync {
             let later = self.random.span(0, 3);
@@ -215,11 +222,13 @@ impl World {
             | OutEvent::Sync { .. }
             | OutEvent::Freeze { .. }
             | OutEvent::Tell { .. }
+            | OutEvent::Connect { .. }
+            | OutEvent::Part { .. }
             | OutEvent::Drop { .. }
             | OutEvent::Send { .. } => return,
         };
         let later = self.random.span(0, 6);
-        self.plan(later, Plan::Node(n, life, answer));
+        self.plan(later, Plan::Node(n, life, Box::new(answer)));
     }
 
     pub(super) fn tick(&mut self, n: usize) {

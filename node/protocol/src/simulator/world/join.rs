@@ -8,11 +8,11 @@ use crate::{
         network::{Letter, Pair, Sent, SessionNumber},
     },
 };
-use mainstem_model::Address;
+use mainstem_model::{Address, BatchId};
 
 impl World {
     pub(super) fn dial_all(&mut self, n: usize) {
-        if self.settings.mesh == Mesh::OnTell || self.settings.replicas.is_none() {
+        if self.settings.mesh == Mesh::OnDemand || self.settings.replicas.is_none() {
             return;
         }
         for other in 0..self.brokers.len() {
@@ -30,6 +30,25 @@ impl World {
         }
     }
 
+    /// A broker wants a session with another one.
+    pub(super) fn connect(&mut self, n: usize, peer: Address) {
+        let Some(there) = self.by_address.get(&peer).copied().filter(|there| *there != n) else { return };
+        let pair = (n.min(there), n.max(there));
+        if self.settings.mesh == Mesh::OnDemand && self.dialing.insert(pair) {
+            self.plan(0, Plan::Dial(pair));
+        }
+    }
+
+    /// A broker has no more use for a session.
+    pub(super) fn part(&mut self, n: usize, peer: Address) {
+        let Some(there) = self.by_address.get(&peer).copied() else { return };
+        if self.settings.mesh == Mesh::OnDemand
+            && let Some(session) = self.network.session(n, there)
+        {
+            self.end(n, there, session);
+        }
+    }
+
     pub(super) fn dial(&mut self, pair: Pair) {
         let (a, b) = pair;
         self.dialing.remove(&pair);
@@ -42,6 +61,10 @@ impl World {
             let session = self.network.next_session();
             let there = self.network.distance((a, b));
             let back = there + self.network.distance((b, a));
+            if self.settings.mesh == Mesh::OnDemand {
+                // Nobody dials the other a second time meanwhile.
+                self.dialing.insert(pair);
+            }
             self.plan(there, Plan::Up { here: b, there: a, session, last: false });
             self.plan(back, Plan::Up { here: a, there: b, session, last: true });
         }
@@ -52,6 +75,9 @@ impl World {
     }
 
     pub(super) fn up(&mut self, here: usize, there: usize, session: SessionNumber, last: bool) {
+        if last && self.settings.mesh == Mesh::OnDemand {
+            self.dialing.remove(&(here.min(there), here.max(there)));
+        }
         let half = last && self.network.session(there, here) != Some(session);
         let cut = self.network.is_cut((here, there)) || self.network.is_cut((there, here));
         if !self.brokers[here].is_up() || half || cut {
@@ -77,7 +103,7 @@ impl World {
             return;
         }
         let (peer, life) = (self.brokers[there].address, self.brokers[here].life);
-        self.plan(0, Plan::Node(here, life, InEvent::PeerDown { peer }));
+        self.plan(0, Plan::Node(here, life, Box::new(InEvent::PeerDown { peer })));
         let later = self.network.distance((here, there));
         self.plan(later, Plan::Hangup { here: there, there: here, session });
         if self.settings.mesh == Mesh::Full {
@@ -134,7 +160,6 @@ impl World {
         }
         match self.network.send((n, there), message, self.now, &mut self.random) {
             Sent::Arrives(at, letter) => self.plan_at(at, Plan::Arrive(letter)),
-            Sent::Nowhere if self.settings.mesh == Mesh::OnTell => self.redial(n, there),
             Sent::Nowhere => {}
             Sent::Full(session) => self.end(n, there, session),
         }
@@ -143,7 +168,10 @@ impl World {
     pub(super) fn arrive(&mut self, letter: Letter) {
         let Some(Letter { from, to, message, .. }) = self.network.arrive(letter) else { return };
         if self.settings.metering {
-            self.meter.came(from, to, &message);
+            let measures = |id| self.measures(id);
+            if message_batch(&message).is_none_or(measures) {
+                self.meter.came(from, to, &message);
+            }
         }
         let peer = self.brokers[from].address;
         let message = match message {
@@ -195,5 +223,14 @@ impl World {
                 self.plan(0, Plan::Arrive(Box::new(letter)));
             }
         }
+    }
+}
+
+/// The batch that a message brings.
+fn message_batch(message: &PeerMessage) -> Option<BatchId> {
+    match message {
+        PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => Some(batch.id()),
+        PeerMessage::Pulled { batch, .. } => batch.id(),
+        _ => None,
     }
 }

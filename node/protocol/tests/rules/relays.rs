@@ -1,0 +1,179 @@
+//! Who tells whom: owners that are full, brokers that pass on what they are told, and what must not close to a ring.
+
+use crate::desk::{Desk, SESSION, STREAM, at};
+use mainstem_crypto::Address;
+use mainstem_model::{Assignment, Code, ReadFilter, ReadStart, Refusal, ShardCount};
+use mainstem_protocol::{Config, InEvent, Node, OutEvent, PeerMessage, Subscribe};
+use std::{collections::BTreeSet, sync::Arc};
+
+const ME: Address = Address([0x11; 20]);
+
+fn peer(number: u8) -> Address {
+    Address([number; 20])
+}
+
+/// A broker of a network in which `owners` keep everything.
+fn broker(config: Config, owners: &[Address]) -> Desk {
+    let mut desk = Desk::new(config.clone());
+    desk.node = Node::new(config, 7).named(ME);
+    desk.add_stream(STREAM);
+    desk.open(SESSION);
+    let members = owners.iter().map(|owner| (*owner, 255));
+    let assignment = Assignment::fixed(ShardCount::new(1).unwrap(), owners.len() as u8, members);
+    desk.handle(InEvent::Assigned(Arc::new(assignment)));
+    desk
+}
+
+fn tell(desk: &mut Desk, peer: Address, message: PeerMessage) -> Vec<OutEvent> {
+    desk.handle(InEvent::Peer { peer, message })
+}
+
+fn follow(desk: &mut Desk, peer: Address, full: bool) -> Vec<OutEvent> {
+    desk.handle(InEvent::PeerUp { peer });
+    tell(desk, peer, PeerMessage::Follow { at: at(STREAM), full, since_ms: 0 })
+}
+
+fn followed(full: bool, path: &[Address]) -> PeerMessage {
+    PeerMessage::Followed { at: at(STREAM), full, path: path.to_vec() }
+}
+
+fn full(instead: &[Address]) -> PeerMessage {
+    let refusal = Refusal::new(Code::LimitReached, "full");
+    PeerMessage::NotFollowed { at: at(STREAM), refusal, instead: instead.to_vec() }
+}
+
+fn subscribe(desk: &mut Desk) -> Vec<OutEvent> {
+    let subscribe = Subscribe { at: at(STREAM), start: ReadStart::Now, filter: ReadFilter::ALL, live: true };
+    desk.handle(InEvent::Subscribe { session: SESSION, request: 1, subscribe })
+}
+
+/// The path that a link was granted with.
+fn granted(out: &[OutEvent]) -> Option<Vec<Address>> {
+    out.iter().find_map(|output| match output {
+        OutEvent::Tell { message: PeerMessage::Followed { path, .. }, .. } => Some(path.clone()),
+        _ => None,
+    })
+}
+
+/// Who was named instead of a link.
+fn named(out: &[OutEvent]) -> Option<Vec<Address>> {
+    out.iter().find_map(|output| match output {
+        OutEvent::Tell { message: PeerMessage::NotFollowed { instead, .. }, .. } => Some(instead.clone()),
+        _ => None,
+    })
+}
+
+/// Whom it asks, and whether for all batches.
+fn asked(out: &[OutEvent]) -> Vec<(Address, bool)> {
+    let asked = out.iter().filter_map(|output| match output {
+        OutEvent::Tell { peer, message: PeerMessage::Follow { full, .. } } => Some((*peer, *full)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn connects(out: &[OutEvent]) -> BTreeSet<Address> {
+    let wanted = out.iter().filter_map(|output| match output {
+        OutEvent::Connect { peer } => Some(*peer),
+        _ => None,
+    });
+    wanted.collect()
+}
+
+/// A reader came, the owner was full, and a relay that it named has said yes.
+fn below_a_relay(owner: Address, relay: Address) -> Desk {
+    let mut desk = broker(Config::default(), &[owner]);
+    assert_eq!(connects(&subscribe(&mut desk)), [owner].into());
+    assert_eq!(asked(&desk.handle(InEvent::PeerUp { peer: owner })), [(owner, true)]);
+    assert_eq!(connects(&tell(&mut desk, owner, full(&[relay]))), [relay].into());
+    assert!(asked(&desk.handle(InEvent::PeerUp { peer: relay })).contains(&(relay, true)));
+    tell(&mut desk, relay, followed(true, &[owner]));
+    desk
+}
+
+#[test]
+fn an_owner_that_is_full_names_those_that_it_tells_and_not_always_the_same_first() {
+    let config = Config { relay_degree: 2, relay_heads_degree: 1, ..Config::default() };
+    let mut desk = broker(config, &[ME]);
+    for number in [1, 2] {
+        assert_eq!(granted(&follow(&mut desk, peer(number), true)), Some(vec![]));
+    }
+    let names = [3, 4].map(|number| named(&follow(&mut desk, peer(number), true)).unwrap());
+    assert!(names.iter().all(|names| names.len() == 2), "{names:?}");
+    assert_ne!(names[0][0], names[1][0]);
+    assert_eq!(granted(&follow(&mut desk, peer(3), false)), Some(vec![]), "heads have a bound of their own");
+    assert!(named(&follow(&mut desk, peer(4), false)).is_some());
+    let again = PeerMessage::Follow { at: at(STREAM), full: true, since_ms: 0 };
+    assert!(granted(&tell(&mut desk, peer(1), again)).is_some(), "who has a link keeps it");
+    desk.handle(InEvent::PeerDown { peer: peer(1) });
+    assert!(granted(&follow(&mut desk, peer(4), true)).is_some(), "there is room again");
+}
+
+#[test]
+fn a_broker_that_follows_passes_it_on_and_says_by_which_way_it_comes() {
+    let (owner, relay) = (peer(1), peer(2));
+    let mut desk = broker(Config::default(), &[owner]);
+    subscribe(&mut desk);
+    assert!(granted(&follow(&mut desk, peer(3), true)).is_none(), "nothing comes here yet");
+    let mut desk = below_a_relay(owner, relay);
+    assert_eq!(granted(&follow(&mut desk, peer(3), true)), Some(vec![relay, owner]));
+    let moved = tell(&mut desk, relay, followed(true, &[peer(9), owner]));
+    assert_eq!(granted(&moved), Some(vec![relay, peer(9), owner]), "its own followers hear of it");
+    assert_eq!(granted(&tell(&mut desk, relay, followed(true, &[peer(9), owner]))), None, "it is no news");
+}
+
+#[test]
+fn no_ring_closes() {
+    let (owner, relay) = (peer(1), peer(2));
+    let mut desk = below_a_relay(owner, relay);
+    assert_eq!(named(&follow(&mut desk, relay, true)), Some(vec![]), "it comes from there");
+    let mut desk = below_a_relay(owner, relay);
+    let out = tell(&mut desk, relay, followed(true, &[ME, owner]));
+    let left = |output: &OutEvent| matches!(output, OutEvent::Tell { peer, message: PeerMessage::Unfollow { .. } } if *peer == relay);
+    assert!(out.iter().any(left), "{out:?}");
+}
+
+#[test]
+fn the_two_links_are_in_the_trees_of_different_owners() {
+    let owners = [peer(1), peer(2), peer(3)];
+    let mut desk = broker(Config::default(), &owners);
+    for owner in owners {
+        desk.handle(InEvent::PeerUp { peer: owner });
+    }
+    let links = asked(&subscribe(&mut desk));
+    let [(root, true), (other, false)] = links[..] else { panic!("{links:?}") };
+    assert_ne!(root, other);
+    // The one that tells heads goes, and the one that tells all is a relay of the first owner's.
+    tell(&mut desk, root, full(&[peer(9)]));
+    desk.handle(InEvent::PeerUp { peer: peer(9) });
+    tell(&mut desk, peer(9), followed(true, &[root]));
+    let links = asked(&desk.handle(InEvent::PeerDown { peer: other }));
+    let [(another, false)] = links[..] else { panic!("{links:?}") };
+    assert!(another != root && another != other, "{another} is on the way of what comes");
+}
+
+#[test]
+fn a_session_that_was_asked_for_and_is_of_no_more_use_is_given_up() {
+    let (owner, relay) = (peer(1), peer(2));
+    let mut desk = below_a_relay(owner, relay);
+    // The owner tells no heads: it is of no use any more.
+    let refusal = Refusal::new(Code::NotAssigned, "no");
+    tell(&mut desk, owner, PeerMessage::NotFollowed { at: at(STREAM), refusal, instead: Vec::new() });
+    let mut parted = BTreeSet::new();
+    for _ in 0..40 {
+        desk.now += 500;
+        for peer in [owner, relay] {
+            tell(&mut desk, peer, PeerMessage::Heads { heads: Vec::new() });
+        }
+        let out = desk.handle(InEvent::Tick);
+        parted.extend(out.iter().filter_map(|output| match output {
+            OutEvent::Part { peer } => Some(*peer),
+            _ => None,
+        }));
+        // It is asked for heads again and again, as there is no other owner.
+        for (peer, _) in asked(&out) {
+            tell(&mut desk, peer, full(&[]));
+        }
+    }
+    assert!(!parted.contains(&relay), "it tells what comes");
+}
