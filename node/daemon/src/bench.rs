@@ -1,15 +1,21 @@
 //! `mainstem bench`: how fast a broker of its own is on this machine, everything proven and stored, beside NATS JetStream.
 
 mod broker;
+mod brokers;
+mod crowd;
 #[cfg(feature = "flamegraph")]
 mod flame;
 mod latency;
 mod nats;
+mod overload;
+mod read_back;
 mod reopen;
 mod report;
 mod shares;
+mod signed;
 mod sockets;
 mod throughput;
+mod wire;
 
 use broker::{Broker, Over};
 use report::Report;
@@ -108,6 +114,11 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
     if args.wants("restart") {
         report.add(reopen::run(Broker::start().await?, &args, args.stored_mib << 20).await?);
+    }
+    if args.wants("overload") {
+        for row in overload::run(&args).await? {
+            report.add(row);
+        }
     }
     if args.wants("flamegraph") {
         flame(&args, &mut report).await?;
