@@ -6,7 +6,7 @@ use super::{
     brokers::Brokers,
     crowd::{Crowd, Pace, Tally},
     read_back,
-    report::Row,
+    report::{Report, Row},
     signed::{Series, Shape},
 };
 use crate::config::Config;
@@ -41,7 +41,7 @@ fn config() -> Config {
     config
 }
 
-pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
+pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     let brokers = Brokers::start(BROKERS, 3, config()).await?;
     let at = *brokers.stream(1).await?.first().context("a stream has a partition")?;
     let shape = Shape {
@@ -56,12 +56,15 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
     let mut crowd = Crowd::gather(&brokers, &shape, ack, SESSIONS, PUBLISHERS).await?;
     let peak = peak(&mut crowd, &brokers, args).await?;
     let goodput_peak = peak.figure("goodput_events_per_s");
+    report.add(peak);
     let run = overload(&mut crowd, &brokers, args, goodput_peak).await?;
+    report.add(run.clone());
     let waiting = crowd.rest(TAIL).await;
     let mut total = Tally::default();
     total += &crowd.tally();
     let sent = crowd.into_sent();
     let kept = kept(&brokers, at, &sent, waiting, &total).await?;
+    report.add(kept.clone());
     let bound = bound(brokers.config(), &idle);
     let highest = run.figure("broker_rss_mb_highest");
     let result = Row::new("overload: what N7 asks".into())
@@ -72,7 +75,8 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Vec<Row>> {
         .with("memory_of_bound", highest / bound)
         .with("acked_events_lost", kept.figure("acked_events_lost"))
         .with("events_doubled", kept.figure("events_doubled"));
-    Ok(vec![peak, run, kept, result])
+    report.add(result);
+    Ok(())
 }
 
 /// The most that is acked while nobody offers more than the windows hold.
