@@ -51,7 +51,8 @@ pub struct Config {
     pub link_window_bytes: usize,
     /// Links that other brokers have here. One more is refused with `LIMIT_REACHED`.
     pub followers_max: usize,
-    /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds.
+    /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds,
+    /// for it or for what was sent before it.
     pub copies_resend_ms: i64,
     /// A publisher that waits for several brokers is told `TOO_FEW_COPIES` after so long, milliseconds.
     pub copies_wait_ms: i64,
