@@ -308,8 +308,7 @@ mod tests {
             assert!(!peer.is_on_its_way(end(series), false, sent_at, &config), "it was not sent");
             assert!(peer.take_room(end(series), 100, false, sent_at, &config));
         }
-        let on_its_way =
-            |peer: &Peer, series, now| peer.is_on_its_way(end(series), false, now, &config);
+        let on_its_way = |peer: &Peer, series, now| peer.is_on_its_way(end(series), false, now, &config);
         assert!(on_its_way(&peer, 1, 999) && !on_its_way(&peer, 1, 1_000), "it says nothing");
         for now in (900..9_000).step_by(900) {
             peer.give_room(end(1), now);

@@ -156,6 +156,8 @@ mod tests {
         assert!(!ledger.take_window(3, 1, 100));
         ledger.answer(1);
         assert!(ledger.take_window(3, 60, 100));
-        assert!(ledger.ask(4, Asked::Other) && !ledger.take_window(4, 41, 100) && ledger.take_window(4, 40, 100));
+        assert!(
+            ledger.ask(4, Asked::Other) && !ledger.take_window(4, 41, 100) && ledger.take_window(4, 40, 100)
+        );
     }
 }

@@ -197,8 +197,9 @@ impl Crowd {
 
     /// Batches that were signed only when they were to be sent.
     pub(crate) fn late(&self) -> u64 {
-        let late =
-            |session: &Session| lock(&session.state).publishers.iter().map(|one| one.series.late()).sum::<u64>();
+        let late = |session: &Session| {
+            lock(&session.state).publishers.iter().map(|one| one.series.late()).sum::<u64>()
+        };
         self.sessions.iter().map(late).sum()
     }
 

@@ -98,8 +98,7 @@ async fn network(args: &BenchArgs, count: usize, replicas: u8) -> anyhow::Result
         (Instant::now(), total(&brokers), cpu_of("self"), delivered(&loads));
     tokio::time::sleep(args.run_time()).await;
     let events = delivered(&loads) - before;
-    let (elapsed, used, own) =
-        (begun.elapsed().as_secs_f64(), total(&brokers) - cpu, cpu_of("self") - own);
+    let (elapsed, used, own) = (begun.elapsed().as_secs_f64(), total(&brokers) - cpu, cpu_of("self") - own);
     let mut checked = 0;
     for load in loads {
         checked += load.end().await?;

@@ -92,7 +92,8 @@ async fn peak(crowd: &mut Crowd, brokers: &Brokers, args: &BenchArgs) -> anyhow:
         let on_the_way = (window(brokers, args) / share).max(1);
         let meter = Meter::start(brokers);
         let tally = crowd.run(Pace::Closed(on_the_way), time, |_| ()).await?;
-        let row = meter.row("overload: the peak, as many on their way as the windows hold".into(), &tally, time);
+        let row =
+            meter.row("overload: the peak, as many on their way as the windows hold".into(), &tally, time);
         let row = row.with("batches_on_their_way", (on_the_way * crowd.len()) as f64);
         let acked = row.figure("goodput_events_per_s");
         if best.as_ref().is_none_or(|best| acked > best.figure("goodput_events_per_s")) {
@@ -113,12 +114,7 @@ fn window(brokers: &Brokers, args: &BenchArgs) -> usize {
     (brokers.config().broker.publish_window_bytes / batch).max(1)
 }
 
-async fn overload(
-    crowd: &mut Crowd,
-    brokers: &Brokers,
-    args: &BenchArgs,
-    peak: f64,
-) -> anyhow::Result<Row> {
+async fn overload(crowd: &mut Crowd, brokers: &Brokers, args: &BenchArgs, peak: f64) -> anyhow::Result<Row> {
     let time = args.run_time();
     crowd.rest(TAIL).await;
     crowd.sign((1.3 * peak / BATCH_EVENTS as f64 * time.as_secs_f64()) as usize)?;
@@ -241,7 +237,8 @@ fn bound(config: &Config, idle: &[u64]) -> f64 {
         + peers * overlay.connection_window_bytes as usize
         + sessions * (config.session.unproven_bytes_max + config.websocket.write_buffer_bytes_max)
         + config.writer.group_bytes_max;
-    let store = config.store.cache_bytes + config.store.memtable_bytes + 2 * config.store.index_memtable_bytes;
+    let store =
+        config.store.cache_bytes + config.store.memtable_bytes + 2 * config.store.index_memtable_bytes;
     let idle = idle.iter().copied().max().unwrap_or_default();
     (sum as f64 + store as f64 + idle as f64) / 1e6
 }

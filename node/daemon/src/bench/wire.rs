@@ -25,14 +25,21 @@ type Socket = WebSocketStream<TcpStream>;
 /// What a broker says of what was asked.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Ack { request: u64 },
+    Ack {
+        request: u64,
+    },
     /// With the code.
-    Refused { request: u64, code: String },
+    Refused {
+        request: u64,
+        code: String,
+    },
     Batch(Bytes),
     /// The past was told.
     CaughtUp,
     /// All that was asked for was sent, or not.
-    Ended { complete: bool },
+    Ended {
+        complete: bool,
+    },
     Other,
 }
 
