@@ -58,6 +58,15 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
         report.add(row);
     }
     for count in BROKERS.into_iter().skip(1) {
+        let row = ratio(strangers(args, count).await?);
+        table.push(format!(
+            "{count} brokers that do not know each other: {:.2} of one, {:.2} above idle",
+            row.figure("of_one_broker"),
+            row.figure("of_one_broker_above_idle"),
+        ));
+        report.add(row);
+    }
+    for count in BROKERS.into_iter().skip(1) {
         let replicas = REPLICAS.min(u8::try_from(count)?);
         match network(args, count, replicas).await {
             Ok(row) => report.add(row),
@@ -73,38 +82,48 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
 
 /// One network: at rest, then under load.
 async fn network(args: &BenchArgs, count: usize, replicas: u8) -> anyhow::Result<Row> {
-    let brokers = Brokers::start(count, replicas, Config::default()).await?;
-    let mut shares: Vec<Vec<StreamPartition>> = vec![Vec::new(); count];
-    for at in brokers.stream(PARTITIONS).await? {
-        let owner = *brokers.owners(at).first().context("a partition that nobody keeps")?;
-        shares.get_mut(owner).context("an owner that is no broker")?.push(at);
+    let brokers = vec![Brokers::start(count, replicas, Config::default()).await?];
+    let name = format!("growth: {count} broker(s), each partition kept by {replicas}");
+    measure(args, &brokers, name).await
+}
+
+/// As many brokers that do not know each other: what the machine makes of more processes.
+async fn strangers(args: &BenchArgs, count: usize) -> anyhow::Result<Row> {
+    let mut brokers = Vec::new();
+    for _ in 0..count {
+        brokers.push(Brokers::start(1, 1, Config::default()).await?);
+    }
+    measure(args, &brokers, format!("growth: {count} broker(s), each a network of its own")).await
+}
+
+async fn measure(args: &BenchArgs, networks: &[Brokers], name: String) -> anyhow::Result<Row> {
+    let count: usize = networks.iter().map(Brokers::count).sum();
+    let mut shares = Vec::new();
+    for brokers in networks {
+        shares.extend(self::shares(brokers).await?);
     }
     tokio::time::sleep(REST).await;
-    let (begun, cpu) = (Instant::now(), total(&brokers));
+    let (begun, cpu) = (Instant::now(), total(networks));
     tokio::time::sleep(args.run_time()).await;
-    let idle = (total(&brokers) - cpu) / begun.elapsed().as_secs_f64();
+    let idle = (total(networks) - cpu) / begun.elapsed().as_secs_f64();
 
     let mut loads = Vec::new();
-    for (broker, share) in shares.iter().enumerate() {
-        if share.is_empty() {
-            bail!("broker {} has no share; try again", broker + 1);
-        }
-        let share = share.get(..PARTITIONS_EACH.min(share.len())).unwrap_or(share);
-        loads.push(Load::start(&brokers, broker, share, args).await?);
+    for (brokers, broker, share) in shares {
+        loads.push(Load::start(brokers, broker, &share, args).await?);
     }
     tokio::time::sleep(REST).await;
     let delivered = |loads: &[Load]| loads.iter().map(|load| load.delivered.load(Ordering::Relaxed)).sum();
     let (begun, cpu, own, before): (_, _, _, u64) =
-        (Instant::now(), total(&brokers), cpu_of("self"), delivered(&loads));
+        (Instant::now(), total(networks), cpu_of("self"), delivered(&loads));
     tokio::time::sleep(args.run_time()).await;
     let events = delivered(&loads) - before;
-    let (elapsed, used, own) = (begun.elapsed().as_secs_f64(), total(&brokers) - cpu, cpu_of("self") - own);
+    let (elapsed, used, own) = (begun.elapsed().as_secs_f64(), total(networks) - cpu, cpu_of("self") - own);
     let mut checked = 0;
     for load in loads {
         checked += load.end().await?;
     }
     let us = |cpu: f64| cpu * 1e6 / events as f64;
-    Ok(Row::new(format!("growth: {count} broker(s), each partition kept by {replicas}"))
+    Ok(Row::new(name)
         .with("events_per_s_per_broker", events as f64 / elapsed / count as f64)
         .with("cpu_us_per_event", us(used))
         .with("cpu_us_per_event_above_idle", us(used - idle * elapsed))
@@ -114,8 +133,24 @@ async fn network(args: &BenchArgs, count: usize, replicas: u8) -> anyhow::Result
         .with("events_checked", checked as f64))
 }
 
-fn total(brokers: &Brokers) -> f64 {
-    brokers.cpu().iter().sum()
+/// Some partitions for each broker that it is the first to keep.
+async fn shares(brokers: &Brokers) -> anyhow::Result<Vec<(&Brokers, usize, Vec<StreamPartition>)>> {
+    let mut shares = vec![Vec::new(); brokers.count()];
+    for at in brokers.stream(PARTITIONS).await? {
+        let owner = *brokers.owners(at).first().context("a partition that nobody keeps")?;
+        let share: &mut Vec<_> = shares.get_mut(owner).context("an owner that is no broker")?;
+        if share.len() < PARTITIONS_EACH {
+            share.push(at);
+        }
+    }
+    if shares.iter().any(Vec::is_empty) {
+        bail!("a broker has no share; try again");
+    }
+    Ok(shares.into_iter().enumerate().map(|(broker, share)| (brokers, broker, share)).collect())
+}
+
+fn total(networks: &[Brokers]) -> f64 {
+    networks.iter().flat_map(Brokers::cpu).sum()
 }
 
 /// A publisher and a subscriber at one broker.
