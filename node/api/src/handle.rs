@@ -115,6 +115,7 @@ pub struct NodeHandle {
     registry: Arc<RwLock<Registry>>,
     verifier: Arc<Verifier>,
     node: Address,
+    publish_window_bytes: usize,
 }
 
 impl NodeHandle {
@@ -125,7 +126,21 @@ impl NodeHandle {
         verifier: Arc<Verifier>,
         node: Address,
     ) -> Self {
-        Self { inbox, next_session: Arc::new(AtomicU64::new(1)), registry, verifier, node }
+        let next_session = Arc::new(AtomicU64::new(1));
+        Self { inbox, next_session, registry, verifier, node, publish_window_bytes: usize::MAX }
+    }
+
+    /// Has batches refused before they are proven that the broker would refuse after it: those of a session that has more
+    /// than `bytes` of batches on their way to their acks. The broker's own `publish_window_bytes`.
+    #[must_use]
+    pub const fn with_publish_window(mut self, bytes: usize) -> Self {
+        self.publish_window_bytes = bytes;
+        self
+    }
+
+    /// Bytes of batches that a session may have on their way to their acks.
+    pub(crate) const fn publish_window_bytes(&self) -> usize {
+        self.publish_window_bytes
     }
 
     /// The node's own address.

@@ -186,7 +186,7 @@ impl Session {
                 next = requests.next(), if reads => match next? {
                     Some(request) => {
                         self.check_bad_batches()?;
-                        self.pace.count();
+                        self.pace.count(1);
                         self.accept(request, !requests.has_more()).await?;
                     }
                     None => return Ok(()),
@@ -261,11 +261,18 @@ impl Session {
     }
 
     async fn publish(&mut self, request: u64, ack: Ack, batch: Bytes, here: bool) -> Pending {
-        if let Err(refusal) = self.open.handle.screen(&batch) {
+        let bytes = batch.len();
+        let has_room = self.take_window(request, bytes);
+        if has_room.is_err() {
+            self.pace.count(self.config.refusal_requests);
+            // IMPORTANT: what is refused takes so little time that a flood of it would go on for a whole turn of this task. Others
+            // have their turns between any two: acks that others wait for come by tasks like this one.
+            tokio::task::yield_now().await;
+        }
+        if let Err(refusal) = has_room.and_then(|()| self.open.handle.screen(&batch)) {
             let frame = ServerFrame::refused(request, refusal);
             return Pending::Ready(Step::Answer { request, frame });
         }
-        let bytes = batch.len();
         self.unproven_bytes += bytes;
         let verifier = self.open.handle.verifier().clone();
         if here {
@@ -274,6 +281,19 @@ impl Session {
         }
         let answer = self.workers.submit_proof(verifier, batch).await;
         Pending::Proof { request, ack, bytes, answer }
+    }
+
+    /// Takes room for a batch in the session's window, before anything is done for it.
+    ///
+    /// Why here, when the broker counts too: a proof is most of what a small batch costs. A broker that proves what it then
+    /// refuses does little else once it is offered several times what it can do.
+    fn take_window(&self, request: u64, bytes: usize) -> Result<(), Refusal> {
+        let max = self.open.handle.publish_window_bytes();
+        if self.ledger.take_window(request, bytes, max) {
+            return Ok(());
+        }
+        let why = format!("more than {max} bytes wait for their ack; send on as acks come");
+        Err(Refusal::new(Code::Overloaded, why))
     }
 
     async fn sign_in(&mut self, request: u64, sign_in: SignIn) -> Result<Pending, Refusal> {

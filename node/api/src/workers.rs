@@ -13,18 +13,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Threads for work that takes a processor tens of microseconds and more: proving batches, checking sign-ins, signing.
 ///
-/// Cheap to clone. The threads end with the last clone. Work is taken in the order it was handed in; who needs answers in
-/// order awaits them in order.
+/// Cheap to clone. The threads end with the last clone. Work of one kind is taken in the order it was handed in; who needs
+/// answers in order awaits them in order.
+///
+/// IMPORTANT: what other brokers bring goes first. It is what acks wait for that were promised already; in one queue with what
+/// is new, a flood of new batches holds up those that were taken in. What is new gets its turn all the same.
 #[derive(Clone)]
 pub struct Workers {
     shared: Arc<Shared>,
     /// Room in the queue: a slot for each piece of work that is waiting or being done.
     room: Arc<Semaphore>,
+    /// The same for other brokers' work.
+    brokers_room: Arc<Semaphore>,
     /// Closes the queue when the last clone goes.
     _closer: Arc<Closer>,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
+
+/// Pieces of other brokers' work that go first in a row while there is other work, too.
+const BROKERS_IN_A_ROW: u32 = 7;
 
 #[derive(Default)]
 struct Shared {
@@ -35,6 +43,9 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     work: VecDeque<Work>,
+    /// Other brokers' work.
+    brokers: VecDeque<Work>,
+    brokers_in_a_row: u32,
     idle: usize,
     closed: bool,
 }
@@ -61,8 +72,8 @@ impl Workers {
     /// The system gives no more threads.
     pub fn start(config: &WorkersConfig) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let room = Arc::new(Semaphore::new(config.queue_max.max(1)));
-        let workers = Self { room, _closer: Arc::new(Closer(shared.clone())), shared };
+        let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(config.queue_max.max(1))));
+        let workers = Self { room, brokers_room, _closer: Arc::new(Closer(shared.clone())), shared };
         let threads = match config.threads {
             0 => thread::available_parallelism().map_or(2, NonZero::get).max(2),
             threads => threads,
@@ -79,7 +90,21 @@ impl Workers {
         let (reply, answer) = oneshot::channel();
         // The semaphore is never closed; were it, the dropped reply would say so.
         if let Ok(slot) = self.room.clone().acquire_owned().await {
-            self.shared.push(boxed(work, reply, slot));
+            let work = boxed(work, reply, slot);
+            self.shared.push(|queue| queue.work.push_back(work));
+        }
+        Answer(answer)
+    }
+
+    /// [`Workers::submit`] for what another broker brings.
+    pub async fn submit_of_broker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Answer<T> {
+        let (reply, answer) = oneshot::channel();
+        if let Ok(slot) = self.brokers_room.clone().acquire_owned().await {
+            let work = boxed(work, reply, slot);
+            self.shared.push(|queue| queue.brokers.push_back(work));
         }
         Answer(answer)
     }
@@ -126,9 +151,9 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, work: Work) {
+    fn push(&self, add: impl FnOnce(&mut Queue)) {
         let mut queue = self.lock();
-        queue.work.push_back(work);
+        add(&mut queue);
         let wake = queue.idle > 0;
         drop(queue);
         if wake {
@@ -139,7 +164,7 @@ impl Shared {
     fn work(&self) {
         let mut queue = self.lock();
         loop {
-            if let Some(work) = queue.work.pop_front() {
+            if let Some(work) = queue.next() {
                 drop(queue);
                 if catch_unwind(AssertUnwindSafe(work)).is_err() {
                     tracing::error!("a worker's task panicked; its session is told that it failed");
@@ -153,6 +178,18 @@ impl Shared {
                 queue.idle -= 1;
             }
         }
+    }
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<Work> {
+        let is_brokers_turn = self.brokers_in_a_row < BROKERS_IN_A_ROW || self.work.is_empty();
+        if is_brokers_turn && let Some(work) = self.brokers.pop_front() {
+            self.brokers_in_a_row += 1;
+            return Some(work);
+        }
+        self.brokers_in_a_row = 0;
+        self.work.pop_front()
     }
 }
 
@@ -197,6 +234,39 @@ mod tests {
         assert_eq!(first.wait().await, Some(true));
         assert_eq!(second.wait().await, Some(2));
         assert_eq!(workers.run(|| 3).await, Some(3));
+    }
+
+    #[tokio::test]
+    async fn what_other_brokers_bring_goes_first_and_the_rest_gets_its_turn() {
+        let workers = workers(1, 32);
+        let (release, gate) = mpsc::channel::<()>();
+        let (begun, begins) = mpsc::channel();
+        let mut held = workers
+            .submit(move || {
+                begun.send(()).unwrap();
+                gate.recv().is_ok()
+            })
+            .await;
+        begins.recv().unwrap();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let note = |whose: char| {
+            let done = done.clone();
+            move || done.lock().unwrap().push(whose)
+        };
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            answers.push(workers.submit(note('c')).await);
+        }
+        for _ in 0..16 {
+            answers.push(workers.submit_of_broker(note('b')).await);
+        }
+        release.send(()).unwrap();
+        assert_eq!(held.wait().await, Some(true));
+        for mut answer in answers {
+            assert_eq!(answer.wait().await, Some(()));
+        }
+        let order: String = done.lock().unwrap().iter().collect();
+        assert_eq!(order, "bbbbbbbcbbbbbbbcbbc");
     }
 
     #[tokio::test]

@@ -50,6 +50,8 @@ use tokio_tungstenite::{
 use tower::ServiceExt;
 
 const DURABLE_TWICE: Ack = Ack { level: AckLevel::Durable, copies: 2 };
+/// What this broker does not answer.
+const NEVER: Ack = Ack { level: AckLevel::Stored, copies: 3 };
 
 /// A node whose broker says yes to what three replicas can do.
 struct Node {
@@ -148,6 +150,9 @@ async fn answer(mut inputs: mpsc::Receiver<Input>, asks: mpsc::UnboundedSender<(
             Input::Open { session, outbox, .. } => drop(outboxes.insert(session, outbox)),
             Input::Event(InEvent::Publish { session, request, ack, batch }) => {
                 asks.send((ack, batch.header().series)).unwrap();
+                if ack == NEVER {
+                    continue;
+                }
                 let told = if ack.copies > 3 {
                     let refusal = Refusal::new(Code::InvalidArgument, "there are 3 replicas");
                     ServerMessage::Refused { request, refusal }
@@ -207,7 +212,7 @@ async fn http_asks_for_copies_and_tells_how_many_hold() {
     for (text, ack) in [
         ("durable(2)", DURABLE_TWICE),
         ("durable", AckLevel::Durable.into()),
-        ("stored(3)", Ack::new(AckLevel::Stored, 3)),
+        ("stored(2)", Ack::new(AckLevel::Stored, 2)),
     ] {
         for percent in [text.to_owned(), text.replace('(', "%28").replace(')', "%29")] {
             let path = format!("/streams/{STREAM}/batches?ack={percent}");
@@ -292,6 +297,31 @@ async fn frames_ask_for_copies_and_tell_how_many_hold() {
     let told = wire::read(split_message(socket.message().await).unwrap());
     assert!(matches!(told, Told::Ack { request: 2, ack: DURABLE_TWICE, .. }), "{told:?}");
     assert_eq!(node.asked(), DURABLE_TWICE);
+}
+
+#[tokio::test]
+async fn what_is_over_a_sessions_window_is_refused_before_it_is_proven() {
+    let mut node = Node::start();
+    node.handle = node.handle.with_publish_window(2 * batch(1).len());
+    let mut client = node.quic().await;
+    let mut forged = batch(3).to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    for (request, ack, batch) in [(2, NEVER, batch(1)), (3, DURABLE_TWICE, batch(2))] {
+        let level = if ack == NEVER { truth::AckLevel::Stored } else { truth::AckLevel::Durable };
+        client.send(&wire::publish_at(request, level, ack.copies), &batch).await;
+    }
+    assert!(matches!(client.told().await, Told::Ack { request: 3, .. }));
+    // There is room for one beside the one that is never answered.
+    for (request, body, expected) in
+        [(4, batch(4), None), (5, forged.into(), Some("OVERLOADED")), (6, batch(5), Some("OVERLOADED"))]
+    {
+        client.send(&wire::publish_at(request, truth::AckLevel::Stored, 3), &body).await;
+        let Some(expected) = expected else { continue };
+        let told = client.told().await;
+        assert!(matches!(&told, Told::Refused { code, .. } if code == expected), "{request}: {told:?}");
+    }
+    let heard: Vec<_> = std::iter::from_fn(|| node.asked.try_recv().ok()).collect();
+    assert_eq!(heard.len(), 3, "{heard:?}");
 }
 
 #[tokio::test]

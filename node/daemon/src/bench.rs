@@ -1,15 +1,23 @@
 //! `mainstem bench`: how fast a broker of its own is on this machine, everything proven and stored, beside NATS JetStream.
 
 mod broker;
+mod brokers;
+mod crowd;
 #[cfg(feature = "flamegraph")]
 mod flame;
+mod growth;
 mod latency;
 mod nats;
+mod overload;
+mod read_back;
+mod relay;
 mod reopen;
 mod report;
 mod shares;
+mod signed;
 mod sockets;
 mod throughput;
+mod wire;
 
 use broker::{Broker, Over};
 use report::Report;
@@ -39,7 +47,8 @@ pub(crate) struct BenchArgs {
     /// MiB of events to restart with
     #[arg(long, default_value_t = 1024)]
     pub(crate) stored_mib: u64,
-    /// Only these parts: throughput, nats, latency, durable, fanout, websocket, memory, stalled, restart, flamegraph
+    /// Only these parts: throughput, nats, latency, durable, fanout, websocket, memory, stalled, restart, growth, relay, overload,
+    /// flamegraph
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Folder for the result (bench.json)
@@ -108,6 +117,17 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
     if args.wants("restart") {
         report.add(reopen::run(Broker::start().await?, &args, args.stored_mib << 20).await?);
+    }
+    if args.wants("growth") {
+        growth::run(&args, &mut report).await?;
+    }
+    if args.wants("relay") {
+        for row in relay::run(&args).await? {
+            report.add(row);
+        }
+    }
+    if args.wants("overload") {
+        overload::run(&args, &mut report).await?;
     }
     if args.wants("flamegraph") {
         flame(&args, &mut report).await?;

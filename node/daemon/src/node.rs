@@ -89,7 +89,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let (counters, counted) = watch::channel(Counters::default());
     let (view, viewed) = watch::channel(0);
     let (seen, chain) = watch::channel(ChainSeen::new(head, Instant::now()));
-    let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address());
+    let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address())
+        .with_publish_window(config.broker.publish_window_bytes);
     let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
     let (show, network, wanted) = Show::new(key.address(), config.network.view(key.address()));
     if let Some(first) = &first_network {

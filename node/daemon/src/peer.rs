@@ -10,7 +10,7 @@ mod pipe;
 mod tests;
 mod wanted;
 
-pub(crate) use config::NetworkConfig;
+pub(crate) use config::{NetworkConfig, StaticPeer};
 pub(crate) use counters::{Counted, Counters, Lost};
 
 use anyhow::Context;

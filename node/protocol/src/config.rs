@@ -58,7 +58,8 @@ pub struct Config {
     pub relay_heads_degree: usize,
     /// A session that was asked for and has carried nothing but signs of life for so long is given up, milliseconds.
     pub session_linger_ms: i64,
-    /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds.
+    /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds,
+    /// for it or for what was sent before it.
     pub copies_resend_ms: i64,
     /// A publisher that waits for several brokers is told `TOO_FEW_COPIES` after so long, milliseconds.
     pub copies_wait_ms: i64,

@@ -258,8 +258,11 @@ pub(crate) fn send(
             cx.reach(broker);
             continue;
         };
+        if peer.is_on_its_way(key, durable, cx.now.up_ms, cx.config) {
+            continue;
+        }
         // One that is behind gets it by repair, when it can.
-        if peer.take_room(key, batch.bytes().len(), cx.now.up_ms, cx.config) {
+        if peer.take_room(key, batch.bytes().len(), durable, cx.now.up_ms, cx.config) {
             cx.counters.copies_sent += 1;
             let message = PeerMessage::Store { durable, batch: batch.clone() };
             cx.out.push(OutEvent::Tell { peer: broker, message });

@@ -427,12 +427,12 @@ impl Parts<'_> {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);
             }
             PeerMessage::Held { series, next_sequence, last, durable } => {
-                known.give_room((series, next_sequence));
+                known.give_room((series, next_sequence), now);
                 let level = if durable { AckLevel::Durable } else { AckLevel::Stored };
                 copies::held(peer, series, next_sequence, last, level, cx);
             }
             PeerMessage::NotHeld { series, batch, refusal } => {
-                known.give_series_room(series);
+                known.give_series_room(series, now);
                 copies::refused(peer, batch, refusal, cx);
             }
             PeerMessage::Follow { at, full, since_ms } => links::handle_follow(peer, at, full, since_ms, cx),
@@ -590,8 +590,7 @@ fn beat(peer: Address, log: u64, cx: &mut Context<'_>) {
     };
     known.beaten_at = now;
     let greets = now - known.greeted_at >= GREET_MS;
-    let room = cx.config.outstanding_ms;
-    known.forget_older(now - room);
+    known.forget_older(now, cx.config);
     let told = known.told;
     let mut last = told;
     let mut heads = Vec::new();

@@ -41,6 +41,9 @@ pub(crate) struct Peer {
     /// Batches sent to it for keeping and not answered: bytes, by series and end.
     outstanding: BTreeMap<(SeriesKey, u64), Outstanding>,
     outstanding_bytes: usize,
+    /// When it last answered for any of them, and when the newest that it has answered for was sent.
+    answered_at: i64,
+    answered_up_to: i64,
     score: u32,
     drops: u32,
 }
@@ -48,7 +51,9 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     bytes: usize,
+    /// When it was sent first.
     since: i64,
+    durable: bool,
 }
 
 /// What a broker says of itself.
@@ -245,39 +250,65 @@ impl Peer {
         &mut self,
         key: (SeriesKey, u64),
         bytes: usize,
+        durable: bool,
         now: i64,
         config: &Config,
     ) -> bool {
-        if self.outstanding.contains_key(&key) {
+        if let Some(sent) = self.outstanding.get_mut(&key) {
+            sent.durable |= durable;
             return true;
         }
         if self.outstanding_bytes > 0 && self.outstanding_bytes + bytes > config.replica_window_bytes {
             return false;
         }
-        self.outstanding.insert(key, Outstanding { bytes, since: now });
+        self.outstanding.insert(key, Outstanding { bytes, since: now, durable });
         self.outstanding_bytes += bytes;
         true
     }
 
+    /// Whether a batch is still on its way there, as far as can be told: what was sent before it is being answered, and nothing
+    /// that was sent after it.
+    ///
+    /// IMPORTANT: a broker that is behind is not sent the same again. It would prove that, too, before it comes to what it has
+    /// not seen: beyond some load all that it does is answer for the second time.
+    pub(crate) fn is_on_its_way(
+        &self,
+        key: (SeriesKey, u64),
+        durable: bool,
+        now: i64,
+        config: &Config,
+    ) -> bool {
+        let Some(sent) = self.outstanding.get(&key).filter(|sent| sent.durable || !durable) else {
+            return false;
+        };
+        sent.since >= self.answered_up_to && now - self.answered_at.max(sent.since) < config.copies_resend_ms
+    }
+
     /// It has answered for a batch.
-    pub(crate) fn give_room(&mut self, key: (SeriesKey, u64)) {
+    pub(crate) fn give_room(&mut self, key: (SeriesKey, u64), now: i64) {
         if let Some(gone) = self.outstanding.remove(&key) {
             self.outstanding_bytes -= gone.bytes;
+            self.answered_at = now;
+            self.answered_up_to = self.answered_up_to.max(gone.since);
         }
     }
 
     /// It has refused a batch of a series; those behind it are answered or time out.
-    pub(crate) fn give_series_room(&mut self, series: SeriesKey) {
+    pub(crate) fn give_series_room(&mut self, series: SeriesKey, now: i64) {
         let done: Vec<_> =
             self.outstanding.range((series, 0)..=(series, u64::MAX)).map(|(key, _)| *key).collect();
         for key in done {
-            self.give_room(key);
+            self.give_room(key, now);
         }
     }
 
     /// Gives back the room of what was never answered.
-    pub(crate) fn forget_older(&mut self, before: i64) {
-        self.outstanding.retain(|_, batch| batch.since > before);
+    pub(crate) fn forget_older(&mut self, now: i64, config: &Config) {
+        let is_answering = now - self.answered_at < config.copies_resend_ms;
+        let up_to = self.answered_up_to;
+        self.outstanding.retain(|_, sent| {
+            sent.since > now - config.outstanding_ms || (is_answering && sent.since >= up_to)
+        });
         self.outstanding_bytes = self.outstanding.values().map(|batch| batch.bytes).sum();
     }
 }
@@ -310,5 +341,43 @@ impl Context<'_> {
 
     pub(crate) fn blame(&mut self, peer: Address, misdeed: Misdeed) {
         self.peers.blame(peer, misdeed, self.counters, self.out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstem_model::{Origin, Partition, SeriesId, StreamId};
+
+    fn end(series: u64) -> (SeriesKey, u64) {
+        let stream_partition = StreamId(Address([1; 20])).partition(Partition::ZERO);
+        let origin = Origin::ethereum(Address([2; 20]));
+        (SeriesKey { stream_partition, origin, series: SeriesId(series) }, 1)
+    }
+
+    #[test]
+    fn what_a_broker_has_not_come_to_yet_is_on_its_way_as_long_as_it_answers_for_what_came_before() {
+        let config = Config { copies_resend_ms: 1_000, outstanding_ms: 5_000, ..Config::default() };
+        let mut peer = Peer::default();
+        for (series, sent_at) in [(1, 0), (2, 10), (3, 20), (4, 20)] {
+            assert!(!peer.is_on_its_way(end(series), false, sent_at, &config), "it was not sent");
+            assert!(peer.take_room(end(series), 100, false, sent_at, &config));
+        }
+        let on_its_way = |peer: &Peer, series, now| peer.is_on_its_way(end(series), false, now, &config);
+        assert!(on_its_way(&peer, 1, 999) && !on_its_way(&peer, 1, 1_000), "it says nothing");
+        for now in (900..9_000).step_by(900) {
+            peer.give_room(end(1), now);
+            peer.take_room(end(1), 100, false, 0, &config);
+            peer.forget_older(now, &config);
+            assert!(on_its_way(&peer, 3, now + 900), "it is behind, and at work");
+        }
+        assert!(!peer.is_on_its_way(end(3), true, 8_200, &config), "more is asked for now");
+        peer.give_room(end(3), 9_000);
+        assert!(!on_its_way(&peer, 2, 9_001), "what was sent after it was answered");
+        assert!(on_its_way(&peer, 4, 9_001), "it was sent with what was answered");
+        peer.forget_older(9_001, &config);
+        assert_eq!(peer.outstanding_bytes, 100);
+        peer.forget_older(10_000, &config);
+        assert_eq!(peer.outstanding_bytes, 0, "it says nothing");
     }
 }

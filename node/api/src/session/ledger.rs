@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
 struct Open {
     requests: BTreeMap<u64, Asked>,
     subscribes: usize,
+    /// Bytes of the batches among them.
+    batch_bytes: usize,
     bad_batches: u32,
 }
 
@@ -30,6 +32,8 @@ pub(crate) enum Asked {
     Subscribe { from: i64, to: i64 },
     /// The end of a subscription.
     Unsubscribe(SubscriptionId),
+    /// A batch of so many bytes that is to be published.
+    Publish { bytes: usize },
     /// Anything else.
     Other,
 }
@@ -55,11 +59,32 @@ impl Ledger {
         true
     }
 
+    /// Notes that an open request brings a batch; `false`, and nothing noted, when that makes more than `max` bytes on their
+    /// way to their acks. One batch may always be on its way.
+    ///
+    /// IMPORTANT: these are all that the broker counts in the session's window, and those that are still to be proven: who
+    /// keeps to the window by the answers that it has is never refused here.
+    pub(crate) fn take_window(&self, request: u64, bytes: usize, max: usize) -> bool {
+        let mut open = self.lock();
+        if open.batch_bytes > 0 && open.batch_bytes + bytes > max {
+            return false;
+        }
+        if let Some(asked) = open.requests.get_mut(&request) {
+            *asked = Asked::Publish { bytes };
+            open.batch_bytes += bytes;
+        }
+        true
+    }
+
     /// Strikes a request out; `None` when there is none of that number.
     pub(crate) fn answer(&self, request: u64) -> Option<Asked> {
         let mut open = self.lock();
         let asked = open.requests.remove(&request)?;
-        open.subscribes -= usize::from(matches!(asked, Asked::Subscribe { .. }));
+        match asked {
+            Asked::Subscribe { .. } => open.subscribes -= 1,
+            Asked::Publish { bytes } => open.batch_bytes -= bytes,
+            Asked::Unsubscribe(_) | Asked::Other => {}
+        }
         drop(open);
         self.answered.notify_one();
         Some(asked)
@@ -112,5 +137,27 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_holds_one_batch_always_and_others_as_far_as_they_fit() {
+        let ledger = Ledger::new(&SessionConfig::default());
+        for (request, bytes, fits) in [(1, 150, true), (2, 1, false), (3, 0, false)] {
+            assert!(ledger.ask(request, Asked::Other));
+            assert_eq!(ledger.take_window(request, bytes, 100), fits, "request {request}");
+        }
+        // What was not taken gives nothing back.
+        ledger.answer(2);
+        assert!(!ledger.take_window(3, 1, 100));
+        ledger.answer(1);
+        assert!(ledger.take_window(3, 60, 100));
+        assert!(
+            ledger.ask(4, Asked::Other) && !ledger.take_window(4, 41, 100) && ledger.take_window(4, 40, 100)
+        );
     }
 }

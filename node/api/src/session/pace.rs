@@ -16,8 +16,8 @@ impl Pace {
         Self { interval: BURST / per_second.max(1), even: Instant::now() }
     }
 
-    pub(crate) fn count(&mut self) {
-        self.even = self.even.max(Instant::now()) + self.interval;
+    pub(crate) fn count(&mut self, requests: u32) {
+        self.even = self.even.max(Instant::now()) + self.interval * requests;
     }
 
     /// Until when nothing more is to be taken, if so.
@@ -34,13 +34,15 @@ mod tests {
     async fn a_burst_passes_and_then_the_pace_holds() {
         let mut pace = Pace::new(100);
         for _ in 0..100 {
-            pace.count();
+            pace.count(1);
             assert_eq!(pace.until(), None);
         }
-        pace.count();
+        pace.count(1);
         let until = pace.until().unwrap();
         assert_eq!(until - Instant::now(), Duration::from_millis(10));
         tokio::time::advance(Duration::from_millis(10)).await;
         assert_eq!(pace.until(), None);
+        pace.count(7);
+        assert_eq!(pace.until(), Some(Instant::now() + Duration::from_millis(70)));
     }
 }

@@ -174,10 +174,7 @@ impl Broker {
 
     /// Bytes of memory that the broker holds.
     pub(crate) fn rss(&self) -> u64 {
-        let text =
-            std::fs::read_to_string(format!("/proc/{}/status", self.process_name())).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) * 1024
+        rss_of(&self.process_name())
     }
 
     fn process_name(&self) -> String {
@@ -226,6 +223,13 @@ fn bytes_of(folder: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.map(size).sum()
+}
+
+/// Bytes of memory that a process holds.
+pub(crate) fn rss_of(process: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }
 
 /// CPU seconds of a process (`self` for this one), user and system.

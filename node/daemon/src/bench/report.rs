@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// One run and its figures.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
     name: String,
     figures: Vec<(&'static str, f64)>,

@@ -32,10 +32,47 @@ pub(crate) async fn run(
     let batching = batching(args, AckLevel::Stored);
     let publisher = broker.client(batching.clone()).await?;
     let at = broker.stream(&publisher).await?;
+    let mut readers = Vec::new();
+    for _ in 0..subscribers {
+        readers.push(broker.client_over(over, batching.clone()).await?);
+    }
+    let through = through(publisher, at, readers, args, || broker.cpu()).await?;
+    let name = format!("throughput over {}, {subscribers} subscriber(s), stored", over.name());
+    Ok(through.row(name, subscribers).with("broker_rss_mb", broker.rss() as f64 / 1e6))
+}
+
+/// What went through.
+pub(crate) struct Through {
+    elapsed: f64,
+    delivered: u64,
+    published: u64,
+    cpu_brokers: f64,
+    cpu_clients: f64,
+}
+
+impl Through {
+    pub(crate) fn row(&self, name: String, subscribers: usize) -> Row {
+        let rate = self.delivered as f64 / self.elapsed;
+        Row::new(name)
+            .with("deliveries_per_s", rate)
+            .with("events_per_s", rate / subscribers as f64)
+            .with("cpu_us_per_delivery_broker", self.cpu_brokers * 1e6 / self.delivered as f64)
+            .with("cpu_us_per_delivery_clients", self.cpu_clients * 1e6 / self.delivered as f64)
+            .with("events_checked", self.published as f64)
+    }
+}
+
+/// From one publisher to these readers; `cpu` is what the brokers have used so far, in seconds.
+pub(crate) async fn through(
+    publisher: Client,
+    at: StreamPartition,
+    readers: Vec<Client>,
+    args: &BenchArgs,
+    cpu: impl Fn() -> f64,
+) -> anyhow::Result<Through> {
     let mut reading = Vec::new();
     let mut counts = Vec::new();
-    for _ in 0..subscribers {
-        let client = broker.client_over(over, batching.clone()).await?;
+    for client in readers {
         let count = Arc::new(AtomicU64::new(0));
         counts.push(count.clone());
         reading.push(subscriber(client, at, count).await?);
@@ -45,10 +82,10 @@ pub(crate) async fn run(
     tokio::time::sleep(WARM_UP).await;
     let total = |counts: &[Arc<AtomicU64>]| counts.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>();
     let (begun, before) = (Instant::now(), total(&counts));
-    let (cpu_broker, cpu_clients) = (broker.cpu(), cpu_of("self"));
+    let (cpu_brokers, cpu_clients) = (cpu(), cpu_of("self"));
     tokio::time::sleep(args.run_time()).await;
     let (elapsed, delivered) = (begun.elapsed().as_secs_f64(), total(&counts) - before);
-    let (cpu_broker, cpu_clients) = (broker.cpu() - cpu_broker, cpu_of("self") - cpu_clients);
+    let (cpu_brokers, cpu_clients) = (cpu() - cpu_brokers, cpu_of("self") - cpu_clients);
     stop.store(0, Ordering::Relaxed);
     let published = sending.await??;
     // Completeness: every subscriber ends with exactly what was published.
@@ -59,14 +96,7 @@ pub(crate) async fn run(
             bail!("{published} events were published and {got} came");
         }
     }
-    let rate = delivered as f64 / elapsed;
-    Ok(Row::new(format!("throughput over {}, {subscribers} subscriber(s), stored", over.name()))
-        .with("deliveries_per_s", rate)
-        .with("events_per_s", rate / subscribers as f64)
-        .with("cpu_us_per_delivery_broker", cpu_broker * 1e6 / delivered as f64)
-        .with("cpu_us_per_delivery_clients", cpu_clients * 1e6 / delivered as f64)
-        .with("broker_rss_mb", broker.rss() as f64 / 1e6)
-        .with("events_checked", published as f64))
+    Ok(Through { elapsed, delivered, published, cpu_brokers, cpu_clients })
 }
 
 /// The rate with every batch fsynced before its ack.

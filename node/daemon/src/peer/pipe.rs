@@ -122,7 +122,7 @@ impl Pipe {
             return Some(Pending::Ready(self.proven(frame, proof)));
         }
         let verifier = self.shared.verifier.clone();
-        let answer = self.shared.workers.submit(move || unproven.prove(&verifier)).await;
+        let answer = self.shared.workers.submit_of_broker(move || unproven.prove(&verifier)).await;
         Some(Pending::Proof { frame, answer })
     }
 
