@@ -421,7 +421,7 @@ impl Parts<'_> {
         let Self { ingest, repair, inventory, answers, .. } = self;
         match message {
             PeerMessage::Hello { log, epoch, ready } => {
-                known.hello = Some(Hello { log, epoch, ready });
+                known.greet(Hello { log, epoch, ready }, now);
             }
             PeerMessage::Store { durable, batch } => {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);

@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     pub(crate) up: bool,
     /// What it said of itself.
     pub(crate) hello: Option<Hello>,
+    /// Since when it says that it does not have all that it is to keep.
+    unready_since: Option<i64>,
     /// The last change of heads that it was told.
     pub(crate) told: u64,
     /// When it last said something.
@@ -54,6 +56,14 @@ struct Outstanding {
     /// When it was sent first.
     since: i64,
     durable: bool,
+}
+
+impl Peer {
+    /// It has said what it is.
+    pub(crate) fn greet(&mut self, hello: Hello, now: i64) {
+        self.unready_since = if hello.ready { None } else { self.unready_since.or(Some(now)) };
+        self.hello = Some(hello);
+    }
 }
 
 /// What a broker says of itself.
@@ -132,6 +142,15 @@ impl Peers {
 
     pub(crate) fn is_up(&self, peer: Address) -> bool {
         self.known.get(&peer).is_some_and(|peer| peer.up)
+    }
+
+    /// Whether the past can be read at a broker: it has all that it is to keep, or has lacked something for long. What it fills
+    /// up while somebody reads there may lie behind the reader.
+    pub(crate) fn is_readable(&self, peer: Address, now: i64, config: &Config) -> bool {
+        let Some(known) = self.known.get(&peer).filter(|peer| peer.up && peer.hello.is_some()) else {
+            return false;
+        };
+        known.unready_since.is_none_or(|since| now - since >= config.ready_after_ms)
     }
 
     pub(crate) fn hello(&self, peer: Address) -> Option<Hello> {

@@ -141,6 +141,8 @@ impl Driver {
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. }
+            | OutEvent::Connect { .. }
+            | OutEvent::Part { .. }
             | OutEvent::Tell { .. }
             | OutEvent::Drop { .. } => vec![],
             OutEvent::Send { session, message } => {

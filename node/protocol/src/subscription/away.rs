@@ -246,9 +246,11 @@ impl Delivery {
         let parent = cx.links.parent(at).filter(|parent| cx.network.is_keeper(*parent, at));
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
         let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
-        // One that does not have all is better than none.
+        // One that does not have all for long is better than none.
         if peers.iter().any(ready) {
             peers.retain(ready);
+        } else {
+            peers.retain(|peer| cx.peers.is_readable(*peer, cx.now.up_ms, cx.config));
         }
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
