@@ -44,8 +44,8 @@ fn main() -> ExitCode {
 /// Logs go to stderr; `RUST_LOG` says more exactly what.
 fn log(verbose: u8, is_server: bool) {
     let default = match verbose {
-        // A server that came up says so; its libraries need not.
-        0 if is_server => "warn,mainstem=info",
+        // A server that came up says so; its libraries need not, nor that a broker without others knows of none.
+        0 if is_server => "warn,mainstem=info,libp2p_kad=error",
         0 => "warn",
         1 => "info",
         _ => {

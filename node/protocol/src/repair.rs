@@ -2,6 +2,7 @@
 
 mod parked;
 mod past;
+mod recent;
 
 use crate::{
     Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage,
@@ -93,7 +94,7 @@ struct Pull {
     /// Sequence that the next batch should have, where that is known.
     next: Option<u64>,
     past: bool,
-    /// What came of what lies before: it is placed when it is known to reach to what is here.
+    /// What came of what lies before, or of late: it is placed when it is known to fit.
     stretch: Vec<Arc<VerifiedBatch>>,
     stretch_bytes: usize,
     /// It asks for what lies before.
@@ -338,7 +339,9 @@ impl Repair {
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
             // IMPORTANT: readers here are told what has come since they follow. Only what lies before is history.
             Lack::Forward { until }
-                if stale || (unknown && cx.fills_up(at) && cx.links.is_following(at) && !behind.aged) =>
+                if behind.leap.is_none()
+                    && (stale
+                        || (unknown && cx.fills_up(at) && cx.links.is_following(at) && !behind.aged)) =>
             {
                 // IMPORTANT: up to what came by the link and has to wait, that included. One that knows nothing of that is behind
                 // itself, and that it has nothing before is no news.
@@ -349,7 +352,8 @@ impl Repair {
             Lack::Forward { until } => {
                 let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
                 // A series that is new here is history, until this broker has all that it is to keep.
-                (SeriesFrom::Sequence(next), until, Some(next), unknown && cx.fills_up(at))
+                let past = unknown && cx.fills_up(at) && behind.leap.is_none();
+                (SeriesFrom::Sequence(next), until, Some(next), past)
             }
         };
         self.next_pull += 1;
@@ -383,7 +387,7 @@ impl Repair {
             return cx.blame(peer, Misdeed::Unasked);
         }
         pull.heard_at = cx.now.up_ms;
-        if pull.fills {
+        if pull.fills || pull.by_age {
             // One that is larger than an answer comes alone.
             let bytes = batch.bytes().len();
             if pull.stretch_bytes > 0 && pull.stretch_bytes + bytes > 2 * cx.config.pull_bytes {
@@ -400,16 +404,9 @@ impl Repair {
             return;
         }
         pull.next = pull.next.map(|_| header.next_sequence());
-        let (past, anchor) = (pull.past, pull.by_age && !pull.got);
+        let past = pull.past;
         let leap = self.behind.get(&pull.series).and_then(|behind| behind.leap);
-        let leaps = leap == Some(header.sequence);
-        if anchor
-            && header.sequence > 0
-            && cx.may_lack_past(pull.series.stream_partition)
-            && let Some(behind) = self.behind.get_mut(&pull.series)
-        {
-            behind.past = behind.past.or(Some(Past::before(header.sequence)));
-        }
+        let anchor = leap == Some(header.sequence);
         let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
         pull.got = true;
         let (at, since) = (pull.series.stream_partition, behind_since);
@@ -417,10 +414,7 @@ impl Repair {
         if since.is_some_and(|since| cx.now.up_ms - since >= cx.config.withheld_ms) {
             links::withheld(at, peer, cx);
         }
-        ingest.handle_offer(
-            Offer { source: Source::Repair { peer, past, anchor: anchor || leaps }, batch },
-            cx,
-        );
+        ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor }, batch }, cx);
     }
 
     /// A pull is over.
@@ -442,6 +436,11 @@ impl Repair {
             self.fill(series, peer, &stretch, result, ingest, cx);
             return self.finish(series, ingest, cx);
         }
+        if pull.by_age {
+            let recent = mem::take(&mut pull.stretch);
+            self.take_recent(series, peer, recent, result, ingest, cx);
+            return self.finish(series, ingest, cx);
+        }
         // IMPORTANT: who only follows the partition, or does not have all that it is to keep, may have begun the series in the
         // middle. To leap there would leave a hole that is never looked for again; while this broker fills up, it is.
         let at = series.stream_partition;
@@ -452,14 +451,11 @@ impl Repair {
         let believed = keeps && (is_ready || begins);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
-        behind.aged |= pull.by_age;
         match result {
             Ok(end) if pull.beyond && believed => {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}
-            // All of it is history.
-            Ok(_) if pull.by_age && keeps && cx.fills_up(series.stream_partition) => {}
             // It said to have it.
             Ok(_) | Err(_) => {
                 behind.failed.insert(peer);
