@@ -15,6 +15,9 @@ use std::{
 /// the reading is ended instead.
 const SEEN_MAX: usize = 10_000;
 
+/// Brokers at which a reader looks for the beginning of a series.
+const SOUGHT_MAX: u8 = 3;
+
 /// How often a reader goes away again for what it lacks; then it is gone for good, and the reader goes on.
 const AGAIN_MAX: u32 = 50;
 
@@ -59,6 +62,13 @@ struct Told {
     open: bool,
     /// Least timestamp of its last batch.
     at: i64,
+    /// How often it was looked for elsewhere, and nothing of it was found.
+    sought: u8,
+}
+
+impl Told {
+    /// Nothing of it yet.
+    const NOTHING: Self = Self { until: 0, open: false, at: i64::MIN, sought: 0 };
 }
 
 /// What a batch is to a reader that has come home.
@@ -94,8 +104,9 @@ impl Seen {
             // Or a second branch.
             Some(told) if header.sequence < told.until => Seam::Had,
             Some(told) if told.open && header.sequence > told.until && may_go => Seam::Gap,
-            // Where the reader was it may not have been known yet.
+            // Where the reader was it may not have been known yet, nor at the next one.
             None if self.anew && header.sequence > 0 && may_go => Seam::Gap,
+            Some(told) if told.until == 0 && told.sought < SOUGHT_MAX && may_go => Seam::Gap,
             Some(_) | None => Seam::New,
         }
     }
@@ -103,7 +114,7 @@ impl Seen {
     /// The reader was told a batch of the own log that was new to it.
     pub(super) fn note(&mut self, header: &Header, now: i64, config: &Config) {
         let Some(home_at) = self.home_at else { return };
-        let told = Told { until: header.next_sequence(), open: false, at: header.timestamp_min };
+        let told = Told { until: header.next_sequence(), open: false, at: header.timestamp_min, sought: 0 };
         let before = self.series.insert(SeriesKey::of(header), told);
         self.open -= usize::from(before.is_some_and(|before| before.open));
         // What the other broker lacked it has got by comparing since.
@@ -119,11 +130,12 @@ impl Seen {
     fn lack(&mut self, header: &Header, filter: &ReadFilter, start: ReadStart) -> i64 {
         self.again += 1;
         let series = SeriesKey::of(header);
-        if let Some(told) = self.series.get(&series) {
+        // Not for ever: there may be nothing of it that the reader asked for.
+        let told = self.series.entry(series).or_insert(Told::NOTHING);
+        if told.until > 0 {
             return told.at;
         }
-        // Once: there may be nothing of it that the reader asked for.
-        self.series.insert(series, Told { until: 0, open: false, at: i64::MIN });
+        told.sought += 1;
         match start {
             ReadStart::From => filter.from,
             ReadStart::Now | ReadStart::Last(_) | ReadStart::Cursor(_) => {
@@ -140,7 +152,7 @@ impl Seen {
         }
         self.last = self.last.max(Some(header.timestamp_min));
         self.first = Some(self.first.map_or(header.timestamp_min, |first| first.min(header.timestamp_min)));
-        let told = self.series.entry(series).or_insert(Told { until: 0, open: false, at: i64::MIN });
+        let told = self.series.entry(series).or_insert(Told::NOTHING);
         // It is lacking here too.
         if only.is_some() && told.until > 0 && header.sequence > told.until {
             return false;
@@ -150,7 +162,7 @@ impl Seen {
         }
         let new = header.sequence >= told.until;
         if new {
-            *told = Told { until: header.next_sequence(), open: true, at: header.timestamp_min };
+            *told = Told { until: header.next_sequence(), open: true, at: header.timestamp_min, sought: 0 };
         }
         new
     }
@@ -246,6 +258,7 @@ impl Delivery {
         let parent = cx.links.parent(at).filter(|parent| cx.network.is_keeper(*parent, at));
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
         let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
+        let unknown = peers.is_empty();
         // One that does not have all for long is better than none.
         if peers.iter().any(ready) {
             peers.retain(ready);
@@ -259,7 +272,7 @@ impl Delivery {
             }
             // One that is not there may come back, as long as it is of the network.
             let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
-            let refusal = if only.is_some() && all_there {
+            let refusal = if only.is_some() && unknown && all_there {
                 Refusal::new(Code::InvalidCursor, "the cursor is of no broker's store; read from a time on")
             } else {
                 Refusal::new(
@@ -397,6 +410,8 @@ impl Delivery {
         let seen = &subscription.seen;
         // In the order of arrival the past goes on anywhere.
         let reached = if away.began_earlier() { seen.first } else { seen.last };
+        // IMPORTANT: what the first one lacked may be older than what it told, by as much as clocks and publishers may be off.
+        let reached = reached.map(|reached| reached.saturating_sub(2 * cx.config.timestamp_window_ms));
         if away.only.is_none() {
             away.from = reached.or(away.from);
         }
