@@ -199,7 +199,9 @@ impl Delivery {
         if !readable {
             return self.held.entry(at).or_default().push((key, start));
         }
-        if let ReadStart::Cursor(Cursor::Arrival { log, position, .. }) = start
+        if let ReadStart::Cursor(
+            Cursor::Arrival { log, position, .. } | Cursor::History { log, until: position, .. },
+        ) = start
             && log == self.log
             && !mine
             && !cx.links.goes_on_from(at, position)
@@ -370,9 +372,10 @@ impl Delivery {
             let events = u64::from(past.count.saturating_sub(past.cursor.skip()));
             subscription.events += events;
             count_delivery(cx, events, bytes);
+            let cursor = subscription.away.as_ref().map_or(past.cursor, |away| away.cursor(past.cursor));
             let message = ServerMessage::Deliver {
                 subscription: key.1,
-                cursor: past.cursor,
+                cursor,
                 received_at: past.received_at,
                 batch: past.bytes,
             };

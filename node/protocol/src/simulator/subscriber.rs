@@ -164,7 +164,10 @@ impl Subscriber {
             return Ok(Taken::Missing(missing));
         }
         self.cursor = Some(cursor.with_skip(header.count));
-        self.told.insert((key, cursor.log()), header.next_sequence());
+        // No batch has such a place: it was read elsewhere, for one series only.
+        let beside = matches!(cursor, Cursor::History { key, .. } if key.sequence == u64::MAX);
+        let log = if beside { NO_LOG } else { cursor.log() };
+        self.told.insert((key, log), header.next_sequence());
         let new = Stretch::of(header, id);
         let Some(stretch) = self.has.get_mut(&key) else {
             self.has.insert(key, new);

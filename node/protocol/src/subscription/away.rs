@@ -4,7 +4,8 @@
 use super::{Delivery, Key, Mode, Reading, Subscription};
 use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, context::Context};
 use mainstem_model::{
-    Address, Batch, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey, StreamPartition,
+    Address, Batch, BatchKey, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey,
+    StreamPartition,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -207,6 +208,25 @@ impl Away {
 
     pub(super) const fn peer(&self) -> Option<Address> {
         self.peer
+    }
+
+    /// The cursor of what is read there.
+    ///
+    /// IMPORTANT: who comes back after it went for one series goes on where that lacked at home, not behind what it was told of
+    /// that series. There is no history at this key, so that no batch is taken for one that was had in part.
+    pub(super) fn cursor(&self, there: Cursor) -> Cursor {
+        match (self.only, self.local) {
+            (Some(only), Some(Cursor::Arrival { log, position, .. })) => {
+                let key = BatchKey {
+                    timestamp: i64::MAX,
+                    origin: only.origin,
+                    series: only.series,
+                    sequence: u64::MAX,
+                };
+                Cursor::History { log, until: position, key, skip: 0 }
+            }
+            _ => there,
+        }
     }
 }
 
