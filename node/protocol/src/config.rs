@@ -1,3 +1,4 @@
+use crate::rule::Rule;
 use serde::{Deserialize, Serialize};
 
 /// Bounds of the broker's state. What happens at each is said beside it; all are published in `GET /info`.
@@ -104,6 +105,26 @@ pub struct Config {
     pub compare_unready_ms: i64,
     /// A broker that finds nobody to compare with for so long serves what it has, milliseconds.
     pub ready_after_ms: i64,
+    /// A rule that is not kept, so that a test sees that it is missed. Not part of a configuration.
+    #[cfg(feature = "test-utils")]
+    #[serde(skip)]
+    pub without: Option<Rule>,
+}
+
+impl Config {
+    /// Whether a rule is kept: always, but in a test of what happens without it.
+    #[cfg(feature = "test-utils")]
+    #[inline]
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        self.without != Some(rule)
+    }
+
+    /// Whether a rule is kept: always, but in a test of what happens without it.
+    #[cfg(not(feature = "test-utils"))]
+    #[inline]
+    pub(crate) const fn keeps(&self, _: Rule) -> bool {
+        true
+    }
 }
 
 impl Default for Config {
@@ -165,6 +186,8 @@ impl Default for Config {
             compare_ms: 60_000,
             compare_unready_ms: 500,
             ready_after_ms: 10_000,
+            #[cfg(feature = "test-utils")]
+            without: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     network::Network,
     offer::{Offer, Source},
     peers::Peers,
+    rule::Rule,
     session::Sessions,
 };
 use mainstem_model::{Address, Code, Refusal, Registry, Right, SeriesKey, StreamId, StreamPartition};
@@ -35,6 +36,16 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// See [`Config::keeps`].
+    #[cfg_attr(
+        not(feature = "test-utils"),
+        expect(clippy::missing_const_for_fn, reason = "it looks something up in tests")
+    )]
+    #[inline]
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        self.config.keeps(rule)
+    }
+
     pub(crate) fn refuse(&mut self, session: SessionId, request: u64, refusal: Refusal) {
         self.counters.count_refusal(refusal.code);
         self.out.push(OutEvent::Send { session, message: ServerMessage::Refused { request, refusal } });
@@ -87,7 +98,7 @@ impl Context<'_> {
     /// Whether series may begin later here than elsewhere: as a reader of the partition this broker began them in the middle.
     /// After a restart it does not know of which it did.
     pub(crate) fn may_lack_past(&self, at: StreamPartition) -> bool {
-        !self.whole && self.network.is_mine(at)
+        !self.whole && self.network.is_mine(at) && self.keeps(Rule::FillsUp)
     }
 
     /// Whether what others have of a partition fills up history here.

@@ -1,6 +1,6 @@
 //! Batches that are to be kept by several brokers: sent to each, counted as they answer.
 
-use crate::{OutEvent, PeerMessage, ServerMessage, SessionId, context::Context};
+use crate::{OutEvent, PeerMessage, ServerMessage, SessionId, context::Context, rule::Rule};
 use mainstem_model::{Ack, AckLevel, Address, BatchId, Code, Refusal, SeriesKey, VerifiedBatch};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -118,7 +118,7 @@ impl Copies {
             return;
         }
         // IMPORTANT: who was not asked to keep it does not count.
-        if !cx.network.is_keeper(broker, series.stream_partition) {
+        if !cx.network.is_keeper(broker, series.stream_partition) && cx.keeps(Rule::AckKeepers) {
             return;
         }
         if let Some(pending) = self.pending.get_mut(&last) {
@@ -156,8 +156,9 @@ impl Copies {
         let bytes = pending.batch.bytes().len();
         let mut told = Vec::new();
         pending.waiters.retain(|waiter| {
-            let copies = held.values().filter(|level| **level >= waiter.ack.level).count();
-            if copies >= usize::from(waiter.ack.copies) {
+            let counts = |level: &&AckLevel| **level >= waiter.ack.level || !cx.keeps(Rule::AckLevel);
+            let copies = held.values().filter(counts).count();
+            if copies >= usize::from(waiter.ack.copies) || !cx.keeps(Rule::AckCount) {
                 told.push((waiter.clone(), Ok(())));
                 return false;
             }

@@ -2,6 +2,7 @@
 
 use crate::{
     OutEvent, PeerMessage, ReadToken, answers, context::Context, links, publish::Ingest, repair::Repair,
+    rule::Rule,
 };
 use mainstem_model::{
     Address, HeadsDigest, HeadsSummary, Origin, Refusal, SeriesId, SeriesRange, StreamPartition,
@@ -81,6 +82,9 @@ impl Inventory {
             Some(comparison) => comparison.done,
             None => None,
         };
+        if !cx.keeps(Rule::Comparing) {
+            return;
+        }
         self.reads.retain(|_, (with, _)| *with != peer);
         let (asks, reads) = (BTreeMap::new(), 0);
         let (other, over) = (None, false);

@@ -22,6 +22,7 @@ mod peer;
 mod peers;
 mod publish;
 mod repair;
+mod rule;
 mod series;
 mod session;
 #[cfg(feature = "test-utils")]
@@ -38,4 +39,6 @@ pub use event::{
 pub use node::Node;
 pub use peer::{Lane, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};
 pub use peers::Misdeed;
+#[cfg(feature = "test-utils")]
+pub use rule::Rule;
 pub use status::{LinkStatus, NetworkStatus, PeerStatus, ShardStatus};

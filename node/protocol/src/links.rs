@@ -7,13 +7,16 @@
 
 mod followed;
 mod followers;
+mod owed;
 
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
+pub(crate) use owed::{owe, pay};
 
-use crate::{LastArrival, LinkStatus, Misdeed, OutEvent, PeerMessage, ReadToken, context::Context};
+use crate::{LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule};
 use followed::Followed;
 use followers::Followers;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
+use owed::Owed;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Brokers to which a session is sought at once, of those that may have a link: the nearest answers first.
@@ -53,6 +56,8 @@ struct Following {
     first: bool,
     /// Until when nothing was missed for certain: both links stood and were heard, so that what the one lacked the other told.
     sound_at: i64,
+    /// What the one that tells batches has not told, and had to be pulled: the first of it.
+    owed: Option<Owed>,
     /// What of the partition was here before; `None` until the store has told.
     before: Option<Before>,
     /// The store is asked for that.
@@ -83,6 +88,7 @@ struct Link {
     peer: Address,
     /// The other has said yes.
     stands: bool,
+    /// It tells what it was asked for since then.
     stands_since: i64,
     asked_at: i64,
     /// Through whom it comes to the other, nearest first; the last one keeps the partition.
@@ -128,8 +134,9 @@ impl Following {
 
 impl Following {
     /// How far back what has changed is asked for.
-    fn since_ms(&self, now: i64) -> u64 {
-        u64::try_from(now - self.sound_at).unwrap_or(0).saturating_add(BEFORE_MS)
+    fn since_ms(&self, cx: &Context<'_>) -> u64 {
+        let sound_at = if cx.keeps(Rule::AsksBack) { self.sound_at } else { cx.now.up_ms };
+        u64::try_from(cx.now.up_ms - sound_at).unwrap_or(0).saturating_add(BEFORE_MS)
     }
 
     fn look_whether_sound(&mut self, at: StreamPartition, cx: &Context<'_>) {
@@ -250,6 +257,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             idle_since: None,
             first: links.followed.note(at),
             sound_at: since,
+            owed: None,
         });
         following.idle_since = None;
         choose(at, following, cx);
@@ -349,6 +357,7 @@ fn choose(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) 
     following.left.retain(|_, until| *until > now);
     for full in [true, false] {
         if following.link(full).is_none()
+            && (full || cx.keeps(Rule::SecondLink))
             && let Some(peer) = seek(at, following, full, cx)
         {
             ask(at, following, full, peer, cx);
@@ -358,7 +367,7 @@ fn choose(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) 
 
 fn ask(at: StreamPartition, following: &mut Following, full: bool, peer: Address, cx: &mut Context<'_>) {
     let now = cx.now.up_ms;
-    let since_ms = following.since_ms(now);
+    let since_ms = following.since_ms(cx);
     cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
     *following.link(full) =
         Some(Link { peer, stands: false, stands_since: now, asked_at: now, path: Vec::new() });
@@ -404,11 +413,11 @@ fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Con
         }
     }
     // The one that tells heads takes over, rather than one that was found wanting.
-    if full && other.is_some_and(|other| cx.peers.is_up(other.peer)) {
+    if full && other.is_some_and(|other| other.stands && cx.peers.is_up(other.peer)) {
         return following.heads.take().map(|link| link.peer);
     }
-    // Who was left is better than nobody.
-    sources.first().copied()
+    // Who was left is better than nobody, and who was left first is better than who was just now.
+    sources.iter().min_by_key(|peer| following.left.get(*peer)).copied()
 }
 
 /// Leaves a broker that does not do what a link is for.
@@ -417,14 +426,16 @@ fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut
     let was_full = following.full.as_ref().is_some_and(|link| link.peer == peer);
     following.full.take_if(|link| link.peer == peer);
     following.heads.take_if(|link| link.peer == peer);
+    following.owed.take_if(|owed| owed.is_by(peer));
     cx.tell(peer, PeerMessage::Unfollow { at });
     if was_full {
         cx.counters.links_moved += 1;
-        // The other one is known to live: it tells batches from now on.
-        if let Some(heads) = following.heads.take() {
-            let since_ms = following.since_ms(cx.now.up_ms);
+        // The other one is known to live, if it has answered: it tells batches from now on.
+        if let Some(heads) = following.heads.take_if(|link| link.stands) {
+            let since_ms = following.since_ms(cx);
             cx.tell(heads.peer, PeerMessage::Follow { at, full: true, since_ms });
-            following.full = Some(heads);
+            // What it was not asked for yet it does not owe.
+            following.full = Some(Link { stands_since: cx.now.up_ms, ..heads });
         }
     }
     choose(at, following, cx);
@@ -446,7 +457,8 @@ pub(crate) fn handle_followed(
         };
         let Some(link) = following.link(full).as_mut().filter(|link| link.peer == peer) else { return false };
         // IMPORTANT: what comes from here does not come here: of a ring of brokers each believes to be told.
-        if path.contains(&me) || path.len() >= PeerMessage::PATH_MAX {
+        let is_ring = path.contains(&me) && cx.keeps(Rule::NoRings);
+        if is_ring || path.len() >= PeerMessage::PATH_MAX {
             leave(at, following, peer, cx);
             return false;
         }
@@ -502,20 +514,6 @@ pub(crate) fn is_fed_by(peer: Address, at: StreamPartition, cx: &Context<'_>) ->
     })
 }
 
-/// The one that tells batches has left some out that the other one has.
-pub(crate) fn withheld(at: StreamPartition, had: Address, cx: &mut Context<'_>) {
-    let full = cx.links.following.get(&at).and_then(|following| following.full.as_ref());
-    let Some(full) = full.filter(|link| link.peer != had && link.stands).map(|link| link.peer) else {
-        return;
-    };
-    cx.blame(full, Misdeed::Withheld);
-    with(cx, |links, cx| {
-        if let Some(following) = links.following.get_mut(&at) {
-            leave(at, following, full, cx);
-        }
-    });
-}
-
 /// A session began: there may be links to open.
 pub(crate) fn handle_up(cx: &mut Context<'_>) {
     with(cx, |links, cx| {
@@ -540,6 +538,7 @@ pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
 /// Time has passed: silent brokers are left, and partitions that nobody reads; followers of what does not come here any more
 /// are told so.
 pub(crate) fn handle_tick(cx: &mut Context<'_>) {
+    owed::end_late(cx);
     with(cx, |links, cx| {
         let now = cx.now.up_ms;
         let mut kept = Vec::new();
@@ -557,9 +556,10 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
                 let heard = cx.peers.heard_at(link.peer).max(link.asked_at);
                 let direct = link.stands && link.path.is_empty();
                 // One that does not keep the partition any more, nor follows it, is told nothing new of it.
-                (direct && !cx.network.is_keeper(link.peer, *at))
-                    || now - heard >= cx.config.silence_ms
-                    || (!link.stands && now - link.asked_at >= cx.config.silence_ms)
+                let moved = direct && !cx.network.is_keeper(link.peer, *at);
+                let silent = now - heard >= cx.config.silence_ms
+                    || (!link.stands && now - link.asked_at >= cx.config.silence_ms);
+                moved || (silent && cx.keeps(Rule::SilentLinks))
             };
             let silent: BTreeSet<Address> = following.links().filter(silent).map(|link| link.peer).collect();
             for peer in silent {

@@ -1,6 +1,6 @@
 //! Who carries what, as this broker sees it.
 
-use crate::ShardStatus;
+use crate::{Config, ShardStatus, rule::Rule};
 use mainstem_model::{Address, Assignment, Shard, StreamPartition};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -68,7 +68,7 @@ impl Network {
     }
 
     /// Another assignment counts from now on.
-    pub(crate) fn assign(&mut self, assignment: Arc<Assignment>, now: i64) {
+    pub(crate) fn assign(&mut self, assignment: Arc<Assignment>, now: i64, config: &Config) {
         let before = self.assignment.replace(assignment.clone());
         let new = self.blank || before.is_some();
         let old = std::mem::take(&mut self.owners);
@@ -81,7 +81,9 @@ impl Network {
             let owners = match was {
                 None => Owners { brokers, before: None, since: mine.then_some(now), new: mine && new },
                 Some(was) => Owners {
-                    before: if was.brokers == brokers {
+                    before: if !config.keeps(Rule::HandsOver) {
+                        None
+                    } else if was.brokers == brokers {
                         was.before.clone()
                     } else {
                         // IMPORTANT: those before them too, if they are not released yet: they may be the only ones to have all.

@@ -12,6 +12,7 @@ use crate::{
     peers::{Hello, Peers},
     publish::Ingest,
     repair::Repair,
+    rule::Rule,
     session::Sessions,
     subscription::Delivery,
 };
@@ -210,16 +211,17 @@ impl Node {
     fn note_former(&mut self, change: &RegistryChange) {
         if let RegistryChange::Grant(stream, who, _) = change
             && self.registry.has_published(*stream, *who)
+            && self.config.keeps(Rule::FormerRights)
         {
             self.former.insert((*stream, *who));
         }
     }
 
     fn assign(&mut self, assignment: &Arc<Assignment>, now: Now) {
-        self.network.assign(assignment.clone(), now.up_ms);
+        self.network.assign(assignment.clone(), now.up_ms, &self.config);
         let given = self.network.given().any(|(.., since)| since == now.up_ms);
-        self.ready &= !given;
-        self.whole &= !given;
+        self.ready &= !given || !self.config.keeps(Rule::ServesWhenReady);
+        self.whole &= !given || !self.config.keeps(Rule::SaysWhenReady);
         let network = &self.network;
         self.peers.retain(|peer| network.knows(peer));
     }
@@ -312,7 +314,7 @@ impl Parts<'_> {
             InEvent::BatchRead { read, result } => ingest.handle_batch(read, result, cx),
             InEvent::Stored { writes } => {
                 for stored in ingest.handle_stored(writes, cx) {
-                    if !stored.past {
+                    if !stored.past || !cx.keeps(Rule::PastIsNoNews) {
                         delivery.deliver(&stored, cx);
                         links::feed(&stored, cx);
                     }
@@ -450,6 +452,7 @@ impl Parts<'_> {
                 // Before it is placed: the journal's own bound holds from here on.
                 cx.tell(peer, PeerMessage::Fed { at, bytes });
                 if links::is_fed_by(peer, at, cx) {
+                    links::pay(batch.header(), peer, cx);
                     ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
                 } else {
                     // It may not have heard that nobody reads here any more.

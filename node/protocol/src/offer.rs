@@ -1,6 +1,6 @@
 //! A batch that somebody brings, and what that leads to.
 
-use crate::SessionId;
+use crate::{SessionId, rule::Rule};
 use bytes::Bytes;
 use mainstem_model::{Ack, Address, SeriesKey, VerifiedBatch};
 use std::sync::Arc;
@@ -26,6 +26,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// The rule by which its origin's right is looked up.
+    pub(crate) const fn right(&self) -> Rule {
+        match self {
+            Self::Client { .. } => Rule::RightsOfClients,
+            Self::Store { .. } => Rule::RightsOfStores,
+            Self::Feed { .. } => Rule::RightsOfFeeds,
+            Self::Repair { .. } => Rule::RightsOfRepairs,
+        }
+    }
+
     /// The broker that brought it.
     pub(crate) const fn peer(&self) -> Option<Address> {
         match self {

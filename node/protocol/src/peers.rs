@@ -1,6 +1,6 @@
 //! The other brokers: who is there, what each has on its way, and how it behaves.
 
-use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, context::Context};
+use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, context::Context, rule::Rule};
 use mainstem_model::{Address, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -277,7 +277,8 @@ impl Peer {
             sent.durable |= durable;
             return true;
         }
-        if self.outstanding_bytes > 0 && self.outstanding_bytes + bytes > config.replica_window_bytes {
+        let full = self.outstanding_bytes > 0 && self.outstanding_bytes + bytes > config.replica_window_bytes;
+        if full && config.keeps(Rule::CopyWindow) {
             return false;
         }
         self.outstanding.insert(key, Outstanding { bytes, since: now, durable });

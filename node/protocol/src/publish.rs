@@ -7,10 +7,11 @@ use crate::{
     context::Context,
     copies::{self, CopyWaiter},
     offer::{Offer, Outcomes, Source},
+    rule::Rule,
     series::{Recent, SeriesCache, SeriesState},
 };
 use bytes::Bytes;
-use checks::{check_future, check_revoked, check_time, gap};
+use checks::{are_proof, check_future, check_revoked, check_time, gap};
 use mainstem_model::{
     AckLevel, Address, Batch, BatchId, Code, Equivocation, Refusal, Right, SeriesHead, SeriesKey,
     SeriesVerdict, VerifiedBatch,
@@ -131,6 +132,7 @@ impl Ingest {
         let key = SeriesKey::of(offer.batch.header());
         if let Source::Client { session, request, ack } = offer.source
             && !cx.network.is_mine(key.stream_partition)
+            && cx.keeps(Rule::AckElsewhere)
         {
             // IMPORTANT: what this broker would keep of it counts for nobody.
             let waiter = CopyWaiter { session, request, ack, duplicate: false };
@@ -170,6 +172,7 @@ impl Ingest {
         let (batch, header) = (&offer.batch, offer.batch.header());
         let (at, origin) = (header.stream_partition, header.origin.address());
         match offer.source {
+            _ if !cx.keeps(offer.source.right()) => {}
             // It had the right when it was taken in elsewhere; whether it has it now says nothing.
             Source::Repair { .. } | Source::Feed { .. } => cx.check_past(at, origin)?,
             Source::Client { .. } | Source::Store { .. } => {
@@ -238,7 +241,7 @@ impl Ingest {
             self.waiting.insert(key, vec![offer]);
             return cx.out.push(OutEvent::ReadHead { series: key });
         };
-        if state.head.frozen {
+        if state.head.frozen && cx.keeps(Rule::Frozen) {
             let refusal = Refusal::new(
                 Code::SeriesFrozen,
                 format!(
@@ -256,10 +259,12 @@ impl Ingest {
             SeriesVerdict::Past if matches!(offer.source, Source::Repair { past: true, .. }) => {
                 self.append(offer, true, cx);
             }
+            SeriesVerdict::Past if !cx.keeps(Rule::Duplicates) => self.append(offer, false, cx),
             SeriesVerdict::Past => self.compare(offer, cx),
             SeriesVerdict::Gap if goes_on && header.timestamp_min >= head.timestamp => {
                 self.take_next(offer, cx)
             }
+            SeriesVerdict::Gap if !cx.keeps(Rule::Gaps) => self.take_next(offer, cx),
             SeriesVerdict::Gap => self.outcomes.gaps.push((offer, head.next_sequence)),
             SeriesVerdict::Backdated => {
                 let refusal = Refusal::new(
@@ -268,6 +273,7 @@ impl Ingest {
                 );
                 cx.refuse_offer(&offer, refusal);
             }
+            SeriesVerdict::Fork if !cx.keeps(Rule::Forks) => self.take_next(offer, cx),
             SeriesVerdict::Fork => {
                 if let Some(peer) = offer.source.peer() {
                     self.outcomes.forks.push((key, head.next_sequence, peer));
@@ -507,13 +513,8 @@ impl Ingest {
         second: &Arc<VerifiedBatch>,
         cx: &mut Context<'_>,
     ) -> Result<(), &'static str> {
-        let (a, b) = (first.header(), second.header());
-        let key = SeriesKey::of(a);
-        if key != SeriesKey::of(b)
-            || first.id() == second.id()
-            || a.sequence >= b.next_sequence()
-            || b.sequence >= a.next_sequence()
-        {
+        let key = SeriesKey::of(first.header());
+        if !are_proof(first, second) && cx.keeps(Rule::Proofs) {
             return Err("the two batches prove nothing");
         }
         if cx.check_past(key.stream_partition, key.origin.address()).is_err() || self.failed.is_some() {
@@ -595,7 +596,8 @@ impl Ingest {
                 received_at: write.received_at,
                 past: write.past,
             });
-            self.tell(token, AckLevel::Stored, cx);
+            let level = if cx.keeps(Rule::AckFsync) { AckLevel::Stored } else { AckLevel::Durable };
+            self.tell(token, level, cx);
         }
         stored
     }

@@ -10,6 +10,7 @@ use crate::{
     links,
     offer::{Offer, Source},
     publish::Ingest,
+    rule::Rule,
 };
 use bytes::Bytes;
 use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
@@ -186,7 +187,8 @@ impl Repair {
         let at = series.stream_partition;
         if own.frozen || claim.head.frozen {
             // Who has not heard of it goes on with the series.
-            if own.frozen && !claim.head.frozen && self.proving.len() < PROVING_MAX {
+            let answers = self.proving.len() < PROVING_MAX && cx.keeps(Rule::ProofsAnswered);
+            if own.frozen && !claim.head.frozen && answers {
                 let read = cx.read_token();
                 self.proving.insert(read, claim.peer);
                 cx.out.push(OutEvent::ReadProof { read, series });
@@ -236,7 +238,7 @@ impl Repair {
                 cx.network.sources(series.stream_partition).into_iter().collect();
             sources.insert(claim.peer);
             let compared = Some(claim.peer);
-            let lack = Lack::Past(Past::before(page.base));
+            let lack = Lack::Past(Past::before(page.base, cx.config));
             self.fall_behind(series, lack, false, sources, compared, ingest, cx);
         }
         true
@@ -314,7 +316,7 @@ impl Repair {
         if behind.pull.is_some() || (young && !behind.urgent && behind.compared.is_empty()) {
             return;
         }
-        if self.pulls.len() >= cx.config.pulls_max {
+        if self.pulls.len() >= cx.config.pulls_max && cx.keeps(Rule::Pulls) {
             return;
         }
         let Some(own) = ingest.head(&series, cx) else { return };
@@ -383,7 +385,7 @@ impl Repair {
             return;
         };
         let header = batch.header();
-        if SeriesKey::of(header) != pull.series {
+        if SeriesKey::of(header) != pull.series && cx.keeps(Rule::PulledWasAsked) {
             return cx.blame(peer, Misdeed::Unasked);
         }
         pull.heard_at = cx.now.up_ms;
@@ -407,12 +409,13 @@ impl Repair {
         let past = pull.past;
         let leap = self.behind.get(&pull.series).and_then(|behind| behind.leap);
         let anchor = leap == Some(header.sequence);
-        let behind_since = self.behind.get(&pull.series).map(|behind| behind.since);
+        // What comparing has shown may be from before the link.
+        let missed = self.behind.get(&pull.series).filter(|behind| behind.compared.is_empty() && !past);
+        let missed_since = missed.map(|behind| behind.since);
         pull.got = true;
-        let (at, since) = (pull.series.stream_partition, behind_since);
-        // Late for something that was on its way: the link leaves it out.
-        if since.is_some_and(|since| cx.now.up_ms - since >= cx.config.withheld_ms) {
-            links::withheld(at, peer, cx);
+        // Something that was on its way: the link leaves it out, or brings it yet.
+        if let Some(since) = missed_since {
+            links::owe(header, since, cx);
         }
         ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor }, batch }, cx);
     }
@@ -448,7 +451,7 @@ impl Repair {
         let begins = looks_again && ingest.head(&series, cx) == Some(SeriesHead::START);
         let is_ready = cx.peers.hello(peer).is_some_and(|hello| hello.ready);
         let keeps = cx.network.is_keeper(peer, at);
-        let believed = keeps && (is_ready || begins);
+        let believed = keeps && (is_ready || begins || !cx.keeps(Rule::LeapsKnown));
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match result {
@@ -456,6 +459,7 @@ impl Repair {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}
+            Ok(_) | Err(_) if !cx.keeps(Rule::PullElsewhere) => {}
             // It said to have it.
             Ok(_) | Err(_) => {
                 behind.failed.insert(peer);
@@ -480,13 +484,17 @@ impl Repair {
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         let Some(past) = &mut behind.past else { return };
-        let filled = result.as_ref().map_or(Filled::Nothing, |end| past.take(stretch, end.more));
+        let filled = result.as_ref().map_or(Filled::Nothing, |end| past.take(stretch, end.more, cx.config));
         match (filled, result) {
             (Filled::TooMuch, _) => {}
             (Filled::Stretch, _) => {
-                for batch in stretch.iter().rev() {
+                let mut stretch = stretch.to_vec();
+                if cx.keeps(Rule::FillsBackwards) {
+                    stretch.reverse();
+                }
+                for batch in stretch {
                     let source = Source::Repair { peer, past: true, anchor: false };
-                    ingest.handle_offer(Offer { source, batch: batch.clone() }, cx);
+                    ingest.handle_offer(Offer { source, batch }, cx);
                 }
             }
             // It begins no earlier.
@@ -551,7 +559,8 @@ impl Repair {
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
         let begins = looks_again && own == SeriesHead::START && behind.past.is_none();
-        let knows = |peer: &Address| begins || cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
+        let believes = begins || !cx.keeps(Rule::LeapsKnown);
+        let knows = |peer: &Address| believes || cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
         let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer) && knows(peer));
         let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else {
             behind.failed.extend(mem::take(&mut behind.trimmed).into_keys());
@@ -607,7 +616,7 @@ impl Repair {
             .filter(|(_, pull)| {
                 let silent = now.saturating_sub(cx.peers.heard_at(pull.peer)) >= cx.config.silence_ms;
                 let wait = if silent { cx.config.silence_ms } else { cx.config.pull_wait_ms };
-                now - pull.heard_at >= wait
+                now - pull.heard_at >= wait && cx.keeps(Rule::LatePulls)
             })
             .map(|(number, _)| *number)
             .collect();

@@ -27,6 +27,7 @@ mod hostile;
 mod machine;
 mod meter;
 mod network;
+mod parents;
 mod publisher;
 mod random;
 mod reference;
@@ -35,6 +36,7 @@ mod sabotage;
 mod settings;
 mod subscriber;
 mod trace;
+mod windows;
 mod world;
 
 pub use faults::{FaultKind, Faults};

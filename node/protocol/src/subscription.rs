@@ -6,7 +6,7 @@ mod start;
 
 use crate::{
     OutEvent, Page, ReadToken, ServerMessage, SessionId, Subscribe, SubscriptionId, context::Context, links,
-    publish::StoredBatch, session::limit,
+    publish::StoredBatch, rule::Rule, session::limit,
 };
 use away::{Away, AwayReads, Seam, Seen};
 use mainstem_model::{
@@ -212,7 +212,8 @@ impl Delivery {
         subscription.reading = Some(Reading::Start);
         // A cursor of another broker means nothing here, whoever keeps the partition.
         let foreign = matches!(start, ReadStart::Cursor(cursor) if cursor.log() != self.log);
-        subscription.away = if mine && !foreign { None } else { Away::of(start, self.log) };
+        let stays = (mine && !foreign) || !cx.keeps(Rule::SentAway);
+        subscription.away = if stays { None } else { Away::of(start, self.log) };
         if subscription.away.is_some() {
             return self.find_home(key, at, filter, cx);
         }
@@ -503,8 +504,11 @@ impl Delivery {
             if *position < next {
                 continue;
             }
-            let seam =
-                if subscription.filter.wants(header) { subscription.seen.judge(header) } else { Seam::Had };
+            let seam = if subscription.filter.wants(header) {
+                subscription.seen.judge(header, cx.config)
+            } else {
+                Seam::Had
+            };
             if seam == Seam::Gap {
                 again.push((*key, Cursor::Arrival { log: self.log, position: next, skip: 0 }));
                 continue;

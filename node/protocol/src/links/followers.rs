@@ -1,7 +1,7 @@
 //! Those that follow a partition here: each is told what comes, as far as it takes it in, and through whom it comes.
 
 use super::{BEFORE_MS, Links, with};
-use crate::{OutEvent, PeerMessage, context::Context, publish::StoredBatch};
+use crate::{OutEvent, PeerMessage, context::Context, publish::StoredBatch, rule::Rule};
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use std::collections::BTreeMap;
 
@@ -125,14 +125,16 @@ pub(crate) fn handle_follow(
             return not_assigned(peer, at, cx);
         };
         // IMPORTANT: what comes from a broker is not told to it: in a ring nobody is told anything.
-        if path.contains(&peer) {
+        if path.contains(&peer) && cx.keeps(Rule::NoRings) {
             links.followers.remove(peer, at);
             let refusal = Refusal::new(Code::LimitReached, "it comes from you");
             return cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead: Vec::new() });
         }
         let most = if full { cx.config.relay_degree } else { cx.config.relay_heads_degree };
         let has_it = links.followers.is_of_kind(peer, at, full);
-        let is_full = links.followers.len() >= cx.config.followers_max && !links.followers.has(peer, at);
+        let is_full = links.followers.len() >= cx.config.followers_max
+            && !links.followers.has(peer, at)
+            && cx.keeps(Rule::Followers);
         if !has_it && (is_full || links.followers.of_kind(at, full).count() >= most) {
             cx.counters.followers_redirected += 1;
             links.followers.remove(peer, at);
@@ -195,7 +197,8 @@ pub(crate) fn feed(stored: &StoredBatch, cx: &mut Context<'_>) {
             continue;
         }
         // Heads tell it what it missed.
-        if follower.on_its_way > 0 && follower.on_its_way + bytes > cx.config.link_window_bytes {
+        let full = follower.on_its_way > 0 && follower.on_its_way + bytes > cx.config.link_window_bytes;
+        if full && cx.config.keeps(Rule::LinkWindow) {
             cx.counters.batches_unfed += 1;
             continue;
         }

@@ -1,7 +1,7 @@
 //! What can be said of a batch by itself, its time and the registry.
 
 use crate::{Config, Now};
-use mainstem_model::{Code, Header, Refusal, Registry, VerifiedBatch};
+use mainstem_model::{Code, Header, Refusal, Registry, SeriesKey, VerifiedBatch};
 
 pub(super) fn gap(message: String) -> Refusal {
     Refusal::new(Code::SeriesGap, message)
@@ -14,6 +14,15 @@ pub(super) fn check_revoked(batch: &VerifiedBatch, registry: &Registry) -> Resul
         return Err(Refusal::new(Code::InvalidDelegation, "the wallet has revoked this delegation on chain"));
     }
     Ok(())
+}
+
+/// Whether two batches are of one place, and not the same.
+pub(super) fn are_proof(first: &VerifiedBatch, second: &VerifiedBatch) -> bool {
+    let (a, b) = (first.header(), second.header());
+    SeriesKey::of(a) == SeriesKey::of(b)
+        && first.id() != second.id()
+        && a.sequence < b.next_sequence()
+        && b.sequence < a.next_sequence()
 }
 
 /// Whether a batch that is not here yet may be taken in at this time.

@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     offer::{Offer, Source},
     publish::Ingest,
+    rule::Rule,
 };
 use mainstem_model::{Address, Code, Refusal, SeriesHead, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +47,9 @@ impl Repair {
             return;
         }
         let bytes = offer.batch.bytes().len();
-        let room = self.parked_bytes == 0 || self.parked_bytes + bytes <= cx.config.parked_bytes_max;
+        let room = self.parked_bytes == 0
+            || self.parked_bytes + bytes <= cx.config.parked_bytes_max
+            || !cx.keeps(Rule::ParkedBytes);
         let waits = !matches!(offer.source, Source::Feed { .. });
         let series = self.parked.entry(key).or_default();
         if series.contains_key(&sequence) || !room {

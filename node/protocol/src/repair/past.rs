@@ -1,5 +1,6 @@
 //! A stretch of history to fill up: what a series has elsewhere before its first batch here.
 
+use crate::{Config, rule::Rule};
 use mainstem_model::VerifiedBatch;
 use std::sync::Arc;
 
@@ -30,8 +31,8 @@ pub(super) enum Filled {
 }
 
 impl Past {
-    pub(super) const fn before(until: u64) -> Self {
-        Self { until, stride: STRIDE }
+    pub(super) fn before(until: u64, config: &Config) -> Self {
+        Self { until, stride: if config.keeps(Rule::FillsBackwards) { STRIDE } else { until } }
     }
 
     /// Sequence to ask from.
@@ -44,7 +45,7 @@ impl Past {
     }
 
     /// Looks at what came of a pull; `more`: there was more than fitted into the answer.
-    pub(super) fn take(&mut self, batches: &[Arc<VerifiedBatch>], more: bool) -> Filled {
+    pub(super) fn take(&mut self, batches: &[Arc<VerifiedBatch>], more: bool, config: &Config) -> Filled {
         let Some((first, last)) = batches.first().zip(batches.last()) else { return Filled::Nothing };
         let joined = batches.windows(2).all(|pair| match pair {
             [a, b] => a.header().next_sequence() == b.header().sequence && b.header().previous == a.id(),
@@ -52,6 +53,12 @@ impl Past {
         });
         if !joined || last.header().next_sequence() > self.until {
             return Filled::Nothing;
+        }
+        if !config.keeps(Rule::FillsBackwards) {
+            // What lacks yet lies between the two.
+            self.stride = self.until - last.header().next_sequence();
+            self.until = if self.stride == 0 { 0 } else { self.until };
+            return Filled::Stretch;
         }
         if last.header().next_sequence() == self.until {
             *self = Self { until: first.header().sequence, stride: (self.stride * 2).min(STRIDE_MAX) };

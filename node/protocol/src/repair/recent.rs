@@ -7,6 +7,7 @@ use crate::{
     links,
     offer::{Offer, Source},
     publish::Ingest,
+    rule::Rule,
 };
 use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ impl Repair {
         let at = series.stream_partition;
         let own = ingest.head(&series, cx).unwrap_or(SeriesHead::START);
         let knows = cx.network.is_keeper(peer, at) && cx.peers.hello(peer).is_some_and(|hello| hello.ready);
+        let knows = knows || !cx.keeps(Rule::LeapsKnown);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match (recent.first(), result) {
@@ -41,20 +43,20 @@ impl Repair {
                 }
                 behind.aged = true;
                 if sequence > own.next_sequence && cx.may_lack_past(at) {
-                    behind.past = behind.past.or(Some(Past::before(sequence)));
+                    behind.past = behind.past.or(Some(Past::before(sequence, cx.config)));
                 }
-                let late = cx.now.up_ms - behind.since >= cx.config.withheld_ms;
+                // Something that was on its way: the link leaves it out, or brings it yet.
+                if let Some(last) = recent.last().filter(|_| behind.compared.is_empty()) {
+                    links::owe(last.header(), behind.since, cx);
+                }
                 for (index, batch) in recent.into_iter().enumerate() {
                     let source = Source::Repair { peer, past: false, anchor: index == 0 };
                     ingest.handle_offer(Offer { source, batch }, cx);
                 }
-                // Late for something that was on its way: the link leaves it out.
-                if late {
-                    links::withheld(at, peer, cx);
-                }
             }
             // All of it is history.
             (None, Ok(_)) if knows && cx.fills_up(at) => behind.aged = true,
+            _ if !cx.keeps(Rule::PullElsewhere) => {}
             // It said to have it.
             _ => {
                 behind.failed.insert(peer);

@@ -68,6 +68,8 @@ pub(crate) struct Written {
     pub(crate) stored: Vec<(WriteToken, u64)>,
     /// What is on the disk now.
     pub(crate) batches: Vec<Arc<VerifiedBatch>>,
+    /// One whose place was taken, or that does not go on from the one before it.
+    pub(crate) wrong: Option<Arc<VerifiedBatch>>,
     /// Somebody waits for a sync.
     pub(crate) sync: bool,
 }
@@ -136,6 +138,15 @@ impl Disk {
             self.written = number;
             match what {
                 What::Batch { batch, received_at, past } => {
+                    let taken = self.log.has(&SeriesKey::of(batch.header()), batch.header().sequence);
+                    if taken && past {
+                        // It is there already, as a store has it.
+                        done.stored.push((write, u64::MAX));
+                        continue;
+                    }
+                    if taken || self.log.breaks(&batch) {
+                        done.wrong = Some(batch.clone());
+                    }
                     let kept = self.log.append(batch.clone(), received_at, past);
                     done.stored.push((write, kept.position.unwrap_or(u64::MAX)));
                     done.batches.push(batch);

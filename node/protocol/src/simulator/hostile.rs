@@ -1,9 +1,16 @@
 //! Brokers that are not what they seem: around an honest state machine stands one that changes what it says.
 
+mod boasting;
+mod hiding;
+mod planting;
+
 use crate::PeerMessage;
+use boasting::Boasting;
+use hiding::Hiding;
 use mainstem_model::{
     Address, BatchId, HeadsDigest, HeadsSummary, SeriesHead, SeriesKey, StreamPartition, VerifiedBatch,
 };
+use planting::{Framing, Planting};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 /// What is going to be said, and to whom.
@@ -19,6 +26,11 @@ pub trait Hostile: fmt::Debug {
         draw: &mut dyn FnMut(u64) -> u64,
         says: &mut Says,
     );
+
+    /// It has heard this, which the honest part is going to handle; what it says to that before.
+    fn hear(&mut self, peer: Address, message: &PeerMessage, peers: &[Address], says: &mut Says) {
+        let _ = (peer, message, peers, says);
+    }
 
     /// Some time has passed; what it says unasked to those it has sessions with.
     fn tick(&mut self, peers: &[Address], draw: &mut dyn FnMut(u64) -> u64, says: &mut Says) {
@@ -37,19 +49,46 @@ pub enum HostileKind {
     Forging,
     /// Asks for everything all the time.
     Flooding,
+    /// Agrees to everything and hides that there is anything: no batch, no head, no page. Several of them are an eclipse.
+    Hiding,
+    /// Follows everything, and says at once to everybody that it keeps what it has heard of.
+    Boasting,
+    /// Puts batches of those who may not publish, and of other series, among those that it was asked for.
+    Planting,
+    /// Tells two honest batches as the proof of an equivocation.
+    Framing,
 }
 
 impl HostileKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Silent, Self::Withholding, Self::Forging, Self::Flooding];
+    pub const ALL: [Self; 8] = [
+        Self::Silent,
+        Self::Withholding,
+        Self::Forging,
+        Self::Flooding,
+        Self::Hiding,
+        Self::Boasting,
+        Self::Planting,
+        Self::Framing,
+    ];
+    /// Those that are drawn from for a swarm.
+    pub(crate) const SWARM: [Self; 4] = [Self::Silent, Self::Withholding, Self::Forging, Self::Flooding];
 
-    /// One of this kind; `unlawful` are batches of one who may not publish.
-    pub(crate) fn make(self, at: StreamPartition, unlawful: &[Arc<VerifiedBatch>]) -> Box<dyn Hostile> {
+    /// One of this kind, in a stream of these partitions; `unlawful` are batches of one who may not publish.
+    pub(crate) fn make(
+        self,
+        places: &[StreamPartition],
+        unlawful: &[Arc<VerifiedBatch>],
+    ) -> Box<dyn Hostile> {
         match self {
             Self::Silent => Box::new(Silent),
             Self::Withholding => Box::new(Withholding),
             Self::Forging => Box::new(Forging { unlawful: unlawful.to_vec(), seen: VecDeque::new() }),
-            Self::Flooding => Box::new(Flooding { at, asked: 0 }),
+            Self::Flooding => Box::new(Flooding { places: places.to_vec(), asked: 0 }),
+            Self::Hiding => Box::new(Hiding),
+            Self::Boasting => Box::new(Boasting::of(places)),
+            Self::Planting => Box::new(Planting::of(unlawful)),
+            Self::Framing => Box::new(Framing::default()),
         }
     }
 }
@@ -182,7 +221,7 @@ fn falsified(summary: HeadsSummary, draw: &mut dyn FnMut(u64) -> u64) -> HeadsSu
 
 #[derive(Debug)]
 struct Flooding {
-    at: StreamPartition,
+    places: Vec<StreamPartition>,
     asked: u64,
 }
 
@@ -195,7 +234,8 @@ impl Hostile for Flooding {
         for peer in peers {
             for _ in 0..10 {
                 self.asked += 1;
-                let (ask, at) = (self.asked, self.at);
+                let ask = self.asked;
+                let Some(at) = self.places.first().copied() else { continue };
                 says.push((
                     *peer,
                     match draw(4) {

@@ -1,4 +1,4 @@
-use crate::{Config, Counters, InEvent, Node, Now, OutEvent};
+use crate::{Config, Counters, InEvent, NetworkStatus, Node, Now, OutEvent};
 use mainstem_model::Address;
 use std::fmt;
 
@@ -14,6 +14,12 @@ pub trait Machine: fmt::Debug {
     fn queued(&self) -> [usize; 2] {
         let counters = self.counters();
         [counters.delivery_queue_bytes, counters.write_queue_bytes].map(|bytes| bytes as usize)
+    }
+
+    /// The network as it sees it, if it tells.
+    fn status(&self, now: Now) -> Option<NetworkStatus> {
+        let _ = now;
+        None
     }
 }
 
@@ -46,6 +52,10 @@ impl Machine for Node {
 
     fn queued(&self) -> [usize; 2] {
         Self::queued(self)
+    }
+
+    fn status(&self, now: Now) -> Option<NetworkStatus> {
+        Some(self.network_status(now))
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Reference {
     by_bytes: BTreeMap<usize, usize>,
     /// Series of which a second branch was sealed.
     forked: BTreeSet<SeriesKey>,
+    /// Bytes of the greatest batch.
+    greatest: usize,
     /// Series of which some disk has lost something.
     torn: BTreeSet<SeriesKey>,
 }
@@ -45,6 +47,7 @@ pub(crate) struct Sealed {
 impl Reference {
     pub(crate) fn seal(&mut self, batch: Arc<VerifiedBatch>, unlawful: bool) {
         let number = self.batches.len();
+        self.greatest = self.greatest.max(batch.bytes().len());
         self.by_id.insert(batch.id(), number);
         self.by_bytes.insert(batch.bytes().as_ptr() as usize, number);
         self.batches.push(Sealed {
@@ -62,6 +65,10 @@ impl Reference {
 
     pub(crate) fn fork(&mut self, series: SeriesKey) {
         self.forked.insert(series);
+    }
+
+    pub(crate) const fn greatest(&self) -> usize {
+        self.greatest
     }
 
     pub(crate) fn is_forked(&self, series: &SeriesKey) -> bool {

@@ -72,6 +72,8 @@ pub struct Settings {
     pub tracing: bool,
     /// Count copies, hops and bytes: see [`Meter`](super::Meter).
     pub metering: bool,
+    /// Who stays longer with one that leaves out batches does wrong, milliseconds.
+    pub withheld_ms_max: Option<i64>,
 }
 
 impl Settings {
@@ -93,7 +95,7 @@ impl Settings {
     pub fn swarm(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5A12);
         let faults = Faults::some_of(&FaultKind::ALL, &mut random);
-        let hostile = if random.one_in(3) { random.pick(&HostileKind::ALL) } else { None };
+        let hostile = if random.one_in(3) { random.pick(&HostileKind::SWARM) } else { None };
         let nearer = random.pick(&[1, 2, 10]).unwrap_or(1);
         Self { faults, hostile: hostile.into_iter().collect(), nearer, ..Self::quiet(seed) }
     }
@@ -156,6 +158,7 @@ impl Settings {
             strict: true,
             tracing: false,
             metering: false,
+            withheld_ms_max: None,
         }
     }
 

@@ -105,6 +105,11 @@ impl Subscriber {
         self.ask.at
     }
 
+    /// Whether a batch of a partition that is sent at a time is to come to it.
+    pub(crate) fn wants_live(&self, at: StreamPartition, sent_at: i64) -> bool {
+        self.ask.at == at && self.live_since.is_some_and(|since| sent_at > since)
+    }
+
     pub(crate) fn close(&mut self) -> Option<SessionId> {
         self.told_before.append(&mut self.told);
         if self.cursor.is_none() {

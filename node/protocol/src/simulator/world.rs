@@ -10,6 +10,7 @@ use super::{
     machine::{self, Make},
     meter::Meter,
     network::{Letter, Network, Pair, SessionNumber},
+    parents::Parents,
     publisher::{Publisher, seal},
     random::Random,
     reference::Reference,
@@ -17,11 +18,12 @@ use super::{
     settings::{Mesh, Settings},
     subscriber::Subscriber,
     trace::Trace,
+    windows::Windows,
 };
 use crate::{InEvent, OutEvent, ServerMessage, SessionId, Subscribe};
 use mainstem_model::{
     Address, Assignment, BatchId, Grant, Network as Chain, NewEvent, Partition, ReadFilter, ReadStart,
-    RegistryChange, Seed, SeriesId, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition,
+    RegistryChange, Seed, SeriesId, SeriesKey, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition,
     StreamRecord, VerifiedBatch, Verifier,
 };
 use std::{
@@ -130,6 +132,10 @@ pub struct World {
     meter: Meter,
     /// Batches sent before are not measured.
     measured_from: i64,
+    windows: Windows,
+    parents: Parents,
+    /// When each subscriber got each batch first, if that is counted.
+    came: BTreeMap<(usize, BatchId), i64>,
     violations: Vec<String>,
     out: Vec<OutEvent>,
 }
@@ -157,9 +163,10 @@ impl World {
                 publisher
             })
             .collect();
-        let unlawful = forged(&signer(FORGER), &verifier, &mut reference);
+        let places: Vec<_> = (0..settings.partitions).map(|number| partition(number.into())).collect();
+        let unlawful = forged(&signer(FORGER), &places, &verifier, &mut reference);
         let regions: Vec<_> = (0..settings.brokers).map(|_| random.below(REGIONS as u64) as usize).collect();
-        let hostile = |n| settings.hostility(n).map(|kind| kind.make(partition(0), &unlawful));
+        let hostile = |n| settings.hostility(n).map(|kind| kind.make(&places, &unlawful));
         let brokers: Vec<_> = (0..settings.brokers).map(|n| Broker::new(n, hostile(n))).collect();
         let by_address = brokers.iter().enumerate().map(|(n, broker)| (broker.address, n)).collect();
         let mut world = Self {
@@ -188,6 +195,9 @@ impl World {
             settling: false,
             meter: Meter::default(),
             measured_from: 0,
+            windows: Windows::default(),
+            parents: Parents::default(),
+            came: BTreeMap::new(),
             violations: Vec::new(),
             out: Vec::new(),
         };
@@ -408,6 +418,39 @@ impl World {
         self.trace.steps()
     }
 
+    /// How long brokers stayed with parents that withheld batches, of those that they left, milliseconds.
+    pub fn withheld_ms(&self) -> &[i64] {
+        self.parents.left_after()
+    }
+
+    /// The longest that a broker stayed with a parent that withholds, milliseconds, left or not.
+    pub const fn withheld_longest_ms(&self) -> i64 {
+        self.parents.longest()
+    }
+
+    /// How many events subscribers were to get that were live when they were sent, and how many of them they got in so many
+    /// milliseconds. Left out are series that a publisher forked, and partitions that no honest broker carries.
+    pub fn delivered_within(&self, ms: i64) -> (u64, u64) {
+        let (mut all, mut in_time) = (0, 0);
+        for sealed in self.reference.all().iter().filter(|sealed| !sealed.unlawful) {
+            let (header, id) = (sealed.batch.header(), sealed.batch.id());
+            let (at, forked) = (header.stream_partition, self.reference.is_forked(&SeriesKey::of(header)));
+            let Some(sent_at) = sealed.sent_at.filter(|_| !forked && !self.carriers(at).is_empty()) else {
+                continue;
+            };
+            for (n, subscriber) in self.subscribers.iter().enumerate() {
+                if !subscriber.wants_live(at, sent_at) {
+                    continue;
+                }
+                let events = u64::from(header.count);
+                let came = self.came.get(&(n, id)).is_some_and(|came| came - sent_at <= ms);
+                all += events;
+                in_time += if came { events } else { 0 };
+            }
+        }
+        (in_time, all)
+    }
+
     /// How many batches were published, and how many of them must be everywhere in the end.
     pub fn published(&self) -> (usize, usize) {
         let sent = self.reference.all().iter().filter(|sealed| sealed.sent_at.is_some());
@@ -421,15 +464,23 @@ fn partition(number: u64) -> StreamPartition {
 }
 
 /// Batches of one who may not publish: each proven, none with a right.
-fn forged(signer: &Signer, verifier: &Verifier, reference: &mut Reference) -> Vec<Arc<VerifiedBatch>> {
-    let mut writer = SeriesWriter::new(CHAIN, partition(0), signer.clone(), SeriesId(0xBAD));
-    let batches: Vec<_> = (0..10)
-        .filter_map(|n| seal(&mut writer, &[NewEvent::binary(START_MS + n, vec![0xBD; 40].into())], verifier))
-        .collect();
-    for batch in &batches {
-        reference.seal(batch.clone(), true);
+fn forged(
+    signer: &Signer,
+    places: &[StreamPartition],
+    verifier: &Verifier,
+    reference: &mut Reference,
+) -> Vec<Arc<VerifiedBatch>> {
+    let mut all = Vec::new();
+    for at in places {
+        let mut writer = SeriesWriter::new(CHAIN, *at, signer.clone(), SeriesId(0xBAD));
+        let event = |n| NewEvent::binary(START_MS + n, vec![0xBD; 40].into());
+        let batches: Vec<_> = (0..4).filter_map(|n| seal(&mut writer, &[event(n)], verifier)).collect();
+        for batch in &batches {
+            reference.seal(batch.clone(), true);
+        }
+        all.extend(batches);
     }
-    batches
+    all
 }
 
 /// The assignment of the next epoch, in which some shards have another seed and maybe one broker another weight.

@@ -2,7 +2,7 @@
 //! log goes on.
 
 use super::{Delivery, Key, Mode, Reading, Subscription};
-use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, context::Context};
+use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, context::Context, rule::Rule};
 use mainstem_model::{
     Address, Batch, BatchKey, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey,
     StreamPartition,
@@ -96,8 +96,8 @@ impl Seen {
     }
 
     /// What a batch of the own log is to the reader.
-    pub(super) fn judge(&self, header: &Header) -> Seam {
-        if self.is_over() {
+    pub(super) fn judge(&self, header: &Header, config: &Config) -> Seam {
+        if self.is_over() || !config.keeps(Rule::Seam) {
             return Seam::New;
         }
         let may_go = self.again < AGAIN_MAX;
@@ -241,7 +241,7 @@ impl Subscription {
         let seam = match only {
             Some(only) if self.seen.take(&header, only) => Seam::New,
             Some(_) => Seam::Had,
-            None => self.seen.judge(&header),
+            None => self.seen.judge(&header, cx.config),
         };
         if only.is_none() && seam == Seam::New {
             self.seen.note(&header, cx.now.up_ms, cx.config);
@@ -361,7 +361,7 @@ impl Delivery {
             })
         };
         let result = match result {
-            Ok(page) if !sound(&page) => {
+            Ok(page) if !sound(&page) && cx.keeps(Rule::RightsOfPages) => {
                 cx.blame(peer, Misdeed::Unasked);
                 Err(Refusal::new(
                     Code::MalformedBatch,
@@ -396,6 +396,9 @@ impl Delivery {
     }
 
     pub(super) fn end_late_reads(&mut self, cx: &mut Context<'_>) {
+        if !cx.keeps(Rule::LateReads) {
+            return;
+        }
         let before = cx.now.up_ms - cx.config.pull_wait_ms;
         let late: Vec<_> = self
             .away_reads

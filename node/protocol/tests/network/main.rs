@@ -10,6 +10,8 @@
 
 mod alone;
 mod gossip;
+mod hostile;
+mod mutants;
 mod scale;
 mod seeds;
 mod seven;

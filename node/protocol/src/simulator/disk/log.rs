@@ -93,6 +93,20 @@ impl Log {
         kept
     }
 
+    /// Whether an event of a series is kept.
+    pub(crate) fn has(&self, series: &SeriesKey, sequence: u64) -> bool {
+        self.series(series).is_some_and(|series| series.holding(sequence).is_some())
+    }
+
+    /// Whether another batch than the one that a batch names lies right before it.
+    pub(crate) fn breaks(&self, batch: &VerifiedBatch) -> bool {
+        let header = batch.header();
+        let before = header.sequence.checked_sub(1).zip(self.series(&SeriesKey::of(header)));
+        before
+            .and_then(|(sequence, series)| series.holding(sequence))
+            .is_some_and(|before| before.batch.id() != header.previous)
+    }
+
     /// Takes out what was lost.
     pub(crate) fn forget(&mut self, kept: &Kept) {
         let header = kept.batch.header();
@@ -183,6 +197,17 @@ impl Log {
     }
 
     /// The proven batch at a place, as a broker that tells others has it.
+    /// Series of a partition that are frozen.
+    pub(crate) fn frozen(&self, at: StreamPartition) -> impl Iterator<Item = SeriesKey> {
+        let partition = self.partitions.get(&at).into_iter();
+        let frozen = partition.flat_map(|log| &log.series).filter(|(_, log)| log.proof.is_some());
+        frozen.map(move |((origin, series), _)| SeriesKey {
+            stream_partition: at,
+            origin: *origin,
+            series: *series,
+        })
+    }
+
     pub(crate) fn ids(&self, at: StreamPartition) -> BTreeSet<(SeriesKey, u64, BatchId)> {
         let partition = self.partitions.get(&at);
         let series = partition.into_iter().flat_map(|partition| &partition.series);

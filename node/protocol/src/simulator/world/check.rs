@@ -1,6 +1,7 @@
 //! What must be so in the end, and what is told when it is not.
 
 use super::{Mesh, World};
+use crate::Now;
 use mainstem_model::{SeriesKey, StreamPartition};
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -30,7 +31,7 @@ impl World {
     }
 
     /// Honest brokers that carry a partition in the end.
-    fn carriers(&self, at: StreamPartition) -> Vec<usize> {
+    pub(super) fn carriers(&self, at: StreamPartition) -> Vec<usize> {
         let assigned: Vec<_> = match self.epochs.last() {
             Some(assignment) => {
                 assignment.brokers_of(at).iter().filter_map(|it| self.by_address.get(it).copied()).collect()
@@ -52,6 +53,15 @@ impl World {
                         sealed.batch.header().sequence,
                         sealed.batch.header().series,
                         sealed.acked
+                    ));
+                }
+            }
+            for (n, broker) in self.brokers.iter().enumerate().filter(|(_, broker)| broker.is_honest()) {
+                let framed = broker.disk.log.frozen(at).find(|series| !self.reference.is_forked(series));
+                if let Some(key) = framed {
+                    return Err(format!(
+                        "broker {n} has frozen series {} of an honest publisher",
+                        key.series
                     ));
                 }
             }
@@ -122,8 +132,13 @@ impl World {
         for (n, broker) in self.brokers.iter().enumerate() {
             let Some(node) = &broker.node else { return Err(format!("broker {n} is not there")) };
             let counters = node.counters();
-            let gauges = [counters.write_queue_bytes, counters.delivery_queue_bytes];
-            if gauges != [0, 0] {
+            let gauges = [
+                counters.write_queue_bytes,
+                counters.delivery_queue_bytes,
+                counters.parked_bytes,
+                counters.copies_waiting,
+            ];
+            if broker.is_honest() && gauges != [0; 4] {
                 return Err(format!("broker {n} holds {gauges:?} bytes and has nothing to do"));
             }
             if counters.sessions != open[n] {
@@ -131,6 +146,31 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A broker's bounds, and how long it has stayed with one that withholds; looked at now and then.
+    pub(super) fn check_bounds(&mut self, n: usize) {
+        let Some(node) = self.brokers[n].node.as_ref().filter(|_| self.brokers[n].is_honest()) else {
+            return;
+        };
+        let now = Now { unix_ms: self.now, up_ms: self.now };
+        let (counters, config) = (node.counters(), &self.settings.node);
+        let Some(status) = node.status(now) else { return };
+        let pulls: usize = status.peers.iter().map(|peer| peer.pulls).sum();
+        // One batch may always wait.
+        let parked_max = config.parked_bytes_max.max(self.reference.greatest());
+        let bounds = [
+            ("bytes parked", counters.parked_bytes as usize, parked_max),
+            ("followers", status.followers, config.followers_max),
+            ("pulls", pulls, config.pulls_max),
+        ];
+        if let Some((what, has, _)) = bounds.iter().find(|(_, has, max)| has > max) {
+            return self.violate(format!("broker {n} has {has} {what}"));
+        }
+        let withheld_ms = self.parents.look(n, &status, self.now);
+        if self.settings.withheld_ms_max.is_some_and(|max| withheld_ms > max) {
+            self.violate(format!("broker {n} stays {withheld_ms} ms with one that withholds"));
+        }
     }
 
     /// Everything that helps to understand this seed.

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use mainstem_model::{Ack, AckLevel, Address, Code, Cursor, Refusal, VerifiedBatch};
+use mainstem_model::{Ack, AckLevel, Address, BatchId, Code, Cursor, Refusal, VerifiedBatch};
 use std::sync::Arc;
 
 /// A publisher that waits so long for an ack tries another broker, milliseconds.
@@ -142,7 +142,7 @@ impl World {
                     self.violate(format!("publisher {n} asked for {asked} and was acked {ack}: {batch:?}"));
                 }
                 let ack = Ack::new(asked.level, asked.copies);
-                let copies = self.reference.note_acked(batch, ack) + self.settings.hostile.len() as u32;
+                let copies = self.reference.note_acked(batch, ack) + self.liars(batch);
                 if copies < u32::from(ack.copies) {
                     self.violate(format!("{batch:?} was acked {ack} and is so at {copies} brokers"));
                 }
@@ -159,6 +159,15 @@ impl World {
             }
             other => self.violate(format!("publisher {n} was told {other:?}")),
         }
+    }
+
+    /// Liars that were ever to keep a batch: what they say of it counts, and is not so.
+    fn liars(&self, batch: BatchId) -> u32 {
+        let Some(sealed) = self.reference.find(batch) else { return 0 };
+        let at = sealed.batch.header().stream_partition;
+        let carries = |who: &Address| self.epochs.iter().any(|epoch| epoch.brokers_of(at).contains(who));
+        let liars = self.brokers.iter().filter(|broker| !broker.is_honest() && carries(&broker.address));
+        liars.count() as u32
     }
 
     // ------------------------------------------------ subscribers
@@ -284,6 +293,7 @@ impl World {
         if self.settings.metering && sealed.sent_at.is_some_and(|at| at >= self.measured_from) {
             let delay = self.now - sealed.sent_at.unwrap_or(self.now);
             self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
+            self.came.entry((n, sealed.batch.id())).or_insert(self.now);
         }
         let home = self.brokers[subscriber.broker].disk.log.number;
         match subscriber.take(sealed, cursor, home, &self.reference) {

@@ -5,7 +5,7 @@ use crate::{
     InEvent, Now, OutEvent,
     simulator::{machine::Seat, sabotage::Sabotage},
 };
-use mainstem_model::limits::BATCH_BYTES_MAX;
+use mainstem_model::{SeriesKey, limits::BATCH_BYTES_MAX};
 use std::mem;
 
 impl World {
@@ -22,6 +22,8 @@ impl World {
             is_blank: self.brokers[n].disk.log.is_empty(),
         };
         let machine = (self.make)(&seat);
+        self.windows.forget(n);
+        self.parents.forget(n);
         let broker = &mut self.brokers[n];
         broker.start(machine);
         let (heard, assignment, life) = (broker.heard, broker.assignment.clone(), broker.life);
@@ -59,6 +61,7 @@ impl World {
             _ => {}
         }
         self.trace.take_in(self.now, n, &event);
+        self.windows.take_in(n, &event);
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset, up_ms: self.now };
         node.handle(event, now, &mut out);
@@ -82,6 +85,11 @@ impl World {
 
     fn perform(&mut self, n: usize, output: OutEvent) {
         let life = self.brokers[n].life;
+        if let OutEvent::Append { batch, .. } = &output
+            && self.brokers[n].disk.log.proof(&SeriesKey::of(batch.header())).is_some()
+        {
+            self.violate(format!("broker {n} goes on with a series that it has frozen"));
+        }
         let disk = &mut self.brokers[n].disk;
         match output {
             OutEvent::Append { write, batch, received_at, durable, past } => {
@@ -109,7 +117,13 @@ impl World {
             | OutEvent::ListPartitions { .. }
             | OutEvent::DigestHeads { .. }
             | OutEvent::SummarizeHeads { .. } => self.plan_io(n, Plan::Read(n, life, Box::new(output))),
-            OutEvent::Tell { peer, message } => self.tell(n, peer, message),
+            OutEvent::Tell { peer, message } => {
+                let over = self.windows.tell(n, peer, &message, self.now, &self.settings.node);
+                if let Some(what) = over {
+                    self.violate(what);
+                }
+                self.tell(n, peer, message);
+            }
             OutEvent::Connect { peer } => self.connect(n, peer),
             OutEvent::Part { peer } => self.part(n, peer),
             OutEvent::Drop { peer, for_ms, why } => self.drop_peer(n, peer, for_ms, why),
@@ -143,6 +157,12 @@ impl World {
     pub(super) fn write_out(&mut self, n: usize) {
         let life = self.brokers[n].life;
         let written = self.brokers[n].disk.write();
+        if let Some(batch) = &written.wrong {
+            self.violate(format!(
+                "broker {n} keeps {:?} where another is, or behind another than it names",
+                batch.id()
+            ));
+        }
         if self.brokers[n].is_honest() {
             for batch in &written.batches {
                 self.reference.note_stored(batch.id(), n);
@@ -238,6 +258,7 @@ impl World {
             return;
         }
         self.handle(n, InEvent::Tick);
+        self.check_bounds(n);
         self.tell_unasked(n);
     }
 

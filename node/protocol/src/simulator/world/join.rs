@@ -135,8 +135,18 @@ impl World {
             return self.send(n, peer, message);
         };
         let mut says = Vec::new();
+        let fed = if let PeerMessage::Feed { batch } = &message { Some(batch.clone()) } else { None };
         hostile.tell(peer, message, &mut |below| self.random.below(below), &mut says);
         self.brokers[n].hostile = Some(hostile);
+        if let Some(batch) = fed
+            && !says
+                .iter()
+                .any(|(_, said)| matches!(said, PeerMessage::Feed { batch: said } if said.id() == batch.id()))
+            && let Some(follower) = self.by_address.get(&peer)
+        {
+            let (at, parent) = (batch.header().stream_partition, self.brokers[n].address);
+            self.parents.withhold(*follower, at, parent, self.now);
+        }
         for (peer, message) in says {
             self.send(n, peer, message);
         }
@@ -174,6 +184,7 @@ impl World {
             }
         }
         let peer = self.brokers[from].address;
+        self.overhear(to, peer, &message);
         let message = match message {
             PeerMessage::Pulled { pull, batch } => {
                 let Some(batch) = self.prove(&batch) else { return };
@@ -186,6 +197,21 @@ impl World {
             message => message,
         };
         self.handle(to, InEvent::Peer { peer, message });
+    }
+
+    /// A liar hears something before its honest part does.
+    fn overhear(&mut self, n: usize, peer: Address, message: &PeerMessage) {
+        if !self.brokers[n].is_up() || self.brokers[n].backlog.is_some() {
+            return;
+        }
+        let Some(mut hostile) = self.brokers[n].hostile.take() else { return };
+        let peers: Vec<_> = self.network.peers(n).iter().map(|peer| self.brokers[*peer].address).collect();
+        let mut says = Vec::new();
+        hostile.hear(peer, message, &peers, &mut says);
+        self.brokers[n].hostile = Some(hostile);
+        for (peer, message) in says {
+            self.send(n, peer, message);
+        }
     }
 
     /// What a shell does before it hands a batch in. Each was proven when it was sealed.

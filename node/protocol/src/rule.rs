@@ -1,0 +1,155 @@
+//! The rules of the network by name, so that a test can switch one off and see that this does not pass unseen.
+
+/// A rule that brokers keep. Each is looked up where it holds: [`Config::keeps`](crate::Config).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "test-utils"), expect(unreachable_pub, reason = "a name in tests only"))]
+pub enum Rule {
+    // ------------------------------------------------ whose batches are taken in
+    /// Who publishes here has the right.
+    RightsOfClients,
+    /// A batch that another broker wants kept is of one who has the right.
+    RightsOfStores,
+    /// What a link tells is of one who has the right, or had it.
+    RightsOfFeeds,
+    /// What repair brings is of one who has the right, or had it.
+    RightsOfRepairs,
+    /// Pages of the past that another broker reads are of what was asked for, and of those who had the right.
+    RightsOfPages,
+    /// Who has lost its right had it: what was taken in then is repaired.
+    FormerRights,
+
+    // ------------------------------------------------ series
+    /// A batch that lacks those before it waits for them.
+    Gaps,
+    /// A batch that is here is not taken in again.
+    Duplicates,
+    /// A batch goes on from the one before it that is here.
+    Forks,
+    /// A frozen series takes no more.
+    Frozen,
+    /// Two batches are a proof if they are of one place.
+    Proofs,
+    /// Who has not heard of a proof is sent it.
+    ProofsAnswered,
+
+    // ------------------------------------------------ acks
+    /// An ack of n brokers waits for n.
+    AckCount,
+    /// A broker counts for the level that it says.
+    AckLevel,
+    /// A broker counts if it is to keep the batch.
+    AckKeepers,
+    /// *Durable* is said when fsync has returned.
+    AckFsync,
+    /// What a broker keeps that is no owner counts for nobody.
+    AckElsewhere,
+
+    // ------------------------------------------------ repair
+    /// Brokers compare what they keep.
+    Comparing,
+    /// Who answers a pull with nothing is passed over.
+    PullElsewhere,
+    /// A pull that is not answered is given up.
+    LatePulls,
+    /// A pull brings what was asked for.
+    PulledWasAsked,
+    /// What lies before the beginning of a series is filled up.
+    FillsUp,
+    /// What a broker fills up is history, and no news.
+    PastIsNoNews,
+    /// It is filled up from its end to its beginning, so that what is broken off leaves no hole behind.
+    FillsBackwards,
+    /// What lies at a broker that is not to keep it is told to one that is.
+    StraysTold,
+    /// Where a series begins is believed of those only who have all that they are to keep.
+    LeapsKnown,
+
+    // ------------------------------------------------ who keeps a shard
+    /// Readers are served by a broker that is ready.
+    ServesWhenReady,
+    /// A broker says that it is ready when it has all that it is to keep.
+    SaysWhenReady,
+    /// The owners before go on until those after are ready.
+    HandsOver,
+
+    // ------------------------------------------------ links
+    /// A second link tells heads, so that what the first leaves out is seen.
+    SecondLink,
+    /// A link that leaves something out is left.
+    Withheld,
+    /// A link that says nothing is left.
+    SilentLinks,
+    /// A link asks for what has changed since nothing was missed for certain.
+    AsksBack,
+    /// What comes from a broker is not told to it.
+    NoRings,
+
+    // ------------------------------------------------ readers of the past
+    /// A reader of what came before goes to a broker that has it.
+    SentAway,
+    /// A read elsewhere that is not answered is given up.
+    LateReads,
+    /// Where two logs meet, what was had is not told again.
+    Seam,
+
+    // ------------------------------------------------ bounds
+    /// What is on its way to one that keeps copies has a bound.
+    CopyWindow,
+    /// What is on its way over a link has a bound.
+    LinkWindow,
+    /// What waits for those before it has a bound.
+    ParkedBytes,
+    /// Links that others have here have a bound.
+    Followers,
+    /// Pulls have a bound.
+    Pulls,
+}
+
+#[cfg(feature = "test-utils")]
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 42] = [
+        Self::RightsOfClients,
+        Self::RightsOfStores,
+        Self::RightsOfFeeds,
+        Self::RightsOfRepairs,
+        Self::RightsOfPages,
+        Self::FormerRights,
+        Self::Gaps,
+        Self::Duplicates,
+        Self::Forks,
+        Self::Frozen,
+        Self::Proofs,
+        Self::ProofsAnswered,
+        Self::AckCount,
+        Self::AckLevel,
+        Self::AckKeepers,
+        Self::AckFsync,
+        Self::AckElsewhere,
+        Self::Comparing,
+        Self::PullElsewhere,
+        Self::LatePulls,
+        Self::PulledWasAsked,
+        Self::FillsUp,
+        Self::PastIsNoNews,
+        Self::FillsBackwards,
+        Self::StraysTold,
+        Self::LeapsKnown,
+        Self::ServesWhenReady,
+        Self::SaysWhenReady,
+        Self::HandsOver,
+        Self::SecondLink,
+        Self::Withheld,
+        Self::SilentLinks,
+        Self::AsksBack,
+        Self::NoRings,
+        Self::SentAway,
+        Self::LateReads,
+        Self::Seam,
+        Self::CopyWindow,
+        Self::LinkWindow,
+        Self::ParkedBytes,
+        Self::Followers,
+        Self::Pulls,
+    ];
+}

@@ -1,0 +1,93 @@
+//! One broker in five is hostile, and what honest readers get all the same.
+
+use crate::seeds::{run, seeds, span_s};
+use mainstem_model::AckLevel;
+use mainstem_protocol::simulator::{FaultKind, Faults, HostileKind, Settings};
+
+/// An event is to be delivered in so long, milliseconds.
+const DELIVERED_MS: i64 = 6_000;
+/// Who leaves out batches is to be left after so long, milliseconds.
+const REPLACED_MS: i64 = 3_000;
+
+/// Ten, fifteen or twenty brokers, a fifth of them of these kinds in turn. Of 40 partitions that 3 brokers keep each, two or three
+/// have two liars among their keepers.
+fn settings(kinds: &[HostileKind], faults: Faults, seed: u64) -> Settings {
+    let brokers = 10 + 5 * (seed as usize % 3);
+    let hostile = kinds.iter().cycle().skip(seed as usize % kinds.len().max(1)).take(brokers / 5).copied();
+    Settings {
+        brokers,
+        members: brokers,
+        shards: 64,
+        partitions: 40,
+        publishers: 40,
+        publish_every_ms: 2_000,
+        warm_up_ms: 5_000,
+        subscribers: 80,
+        subscribers_spread: true,
+        ack: Some(AckLevel::Stored.into()),
+        hostile: hostile.collect(),
+        faults,
+        metering: true,
+        nearer: [1, 2, 10][(seed / 3) as usize % 3],
+        ..Settings::quiet(seed)
+    }
+}
+
+/// Runs seeds and holds what is promised: how much came in time, that none was forged, and that liars were left.
+fn hold(what: &str, count: u64, settings: impl Fn(u64) -> Settings) {
+    let (percent, longest) = measure(what, count, settings);
+    assert!(percent >= 99.9, "{percent} %");
+    assert!(longest <= 2 * REPLACED_MS, "{longest} ms");
+}
+
+/// Runs seeds: how many of a hundred events came in time, and how long one who withholds was stayed with at most.
+fn measure(what: &str, count: u64, settings: impl Fn(u64) -> Settings) -> (f64, i64) {
+    let (mut in_time, mut all, mut left, mut longest) = (0, 0, Vec::new(), 0);
+    for seed in seeds(count) {
+        let (result, world) = run(settings(seed), span_s(30));
+        let (came, wanted) = world.delivered_within(DELIVERED_MS);
+        println!("{what}, SEED={seed}: {came} of {wanted} events in {DELIVERED_MS} ms");
+        // Nobody was given a batch of one who may not publish, or one twice, or with a gap before it.
+        if world.meter().violations > 0 {
+            panic!("{what}: {result:?}\n{}", world.report());
+        }
+        // How much may be missing in the end is what is measured here.
+        if let Err(missing) = result {
+            println!("{what}, SEED={seed}: {missing}");
+        }
+        in_time += came;
+        all += wanted;
+        left.extend_from_slice(world.withheld_ms());
+        longest = longest.max(world.withheld_longest_ms());
+    }
+    let soon = left.iter().filter(|ms| **ms <= REPLACED_MS).count();
+    let percent = in_time as f64 * 100.0 / all as f64;
+    println!(
+        "{what}: {percent:.3} % of {all} events in {DELIVERED_MS} ms; {soon} of {} who withheld were left in {REPLACED_MS} ms, one was stayed with for {longest} ms",
+        left.len()
+    );
+    assert!(all > 1_000, "{all}");
+    // The aim is all of them. One that tells some batches and leaves out others is sometimes found out by the next one only.
+    assert!(soon * 100 >= left.len() * 90, "{soon} of {}", left.len());
+    (percent, longest)
+}
+
+#[test]
+fn readers_get_everything_in_time_whatever_one_broker_in_five_does() {
+    for kind in HostileKind::ALL.into_iter().filter(|kind| *kind != HostileKind::Hiding) {
+        hold(&format!("{kind:?}"), 2, |seed| settings(&[kind], Faults::NONE, seed));
+    }
+}
+
+#[test]
+fn readers_get_everything_in_time_among_liars_of_all_kinds_and_publishers_that_fork() {
+    let faults = Faults::of(&[FaultKind::Equivocate]);
+    hold("all kinds", 3, |seed| settings(&HostileKind::ALL, faults, seed));
+}
+
+/// Short of the aim, which is 99.9 %: until the third owner's turn comes, two that hide everything are all that a reader's broker hears.
+#[test]
+fn an_eclipse_costs_readers_less_than_one_event_in_a_hundred() {
+    let (percent, _) = measure("Hiding", 2, |seed| settings(&[HostileKind::Hiding], Faults::NONE, seed));
+    assert!(percent >= 99.0, "{percent} %");
+}

@@ -1,0 +1,183 @@
+//! Every rule of the network is missed when it is switched off: some seed shows a violation, and none with the rule.
+//!
+//! A plain run takes for each rule the seed that is noted here, and looks for another one if that shows nothing any more; as the
+//! protocol changes, so do the seeds. `MUTANTS=search` looks from the first one on and prints the table; `RULE=Gaps` is for one.
+
+use crate::seeds::run;
+use mainstem_protocol::{
+    Config, Rule,
+    simulator::{FaultKind, Faults, HostileKind, Settings},
+};
+
+/// Seeds that are tried before a rule counts as one that nobody misses.
+const SEEDS_MAX: u64 = 60;
+/// In what a rule shows.
+#[derive(Clone, Copy, Debug)]
+enum In {
+    /// Anything may happen to seven brokers.
+    Swarm,
+    /// The same, and one of them is of this kind.
+    With(HostileKind),
+    /// One of this kind among six to whom nothing happens.
+    Only(HostileKind),
+    /// Shards move all the time, brokers and clients come and go.
+    Moving,
+    /// Publishers fork their series, and brokers are cut off from each other.
+    Forked,
+    /// Anything may happen, and each broker tells one other.
+    Chained,
+    /// Anything may happen, and brokers have little room.
+    Tight,
+}
+
+use HostileKind::{Boasting, Forging, Framing, Planting, Silent, Withholding};
+use In::{Chained, Forked, Moving, Only, Swarm, Tight, With};
+
+/// The rules, where each shows, and the first seed that does.
+const SEEDS: [(Rule, In, u64); 42] = [
+    (Rule::RightsOfClients, Swarm, 6),
+    (Rule::RightsOfStores, Only(Forging), 0),
+    (Rule::RightsOfFeeds, Only(Forging), 0),
+    (Rule::RightsOfRepairs, Only(Planting), 0),
+    (Rule::RightsOfPages, Only(Planting), 1),
+    (Rule::FormerRights, Swarm, 6),
+    (Rule::Gaps, Swarm, 0),
+    (Rule::Duplicates, Swarm, 0),
+    (Rule::Forks, Forked, 16),
+    (Rule::Frozen, Forked, 0),
+    (Rule::Proofs, Only(Framing), 0),
+    (Rule::ProofsAnswered, Forked, 2),
+    (Rule::AckCount, Swarm, 0),
+    (Rule::AckLevel, Swarm, 49),
+    (Rule::AckKeepers, With(Boasting), 0),
+    (Rule::AckFsync, Swarm, 0),
+    (Rule::AckElsewhere, Swarm, 18),
+    (Rule::Comparing, Swarm, 4),
+    (Rule::PullElsewhere, Swarm, 2),
+    (Rule::LatePulls, With(Silent), 2),
+    (Rule::PulledWasAsked, With(Planting), 6),
+    (Rule::FillsUp, Moving, 0),
+    (Rule::PastIsNoNews, Moving, 2),
+    (Rule::FillsBackwards, Moving, 0),
+    (Rule::StraysTold, Moving, 0),
+    (Rule::LeapsKnown, Moving, 0),
+    (Rule::ServesWhenReady, Swarm, 21),
+    (Rule::SaysWhenReady, Moving, 2),
+    (Rule::HandsOver, Moving, 11),
+    (Rule::SecondLink, With(Withholding), 55),
+    (Rule::Withheld, Only(Withholding), 1),
+    (Rule::SilentLinks, Only(Silent), 1),
+    (Rule::AsksBack, Swarm, 0),
+    (Rule::NoRings, Chained, 0),
+    (Rule::SentAway, Swarm, 0),
+    (Rule::LateReads, Only(Silent), 1),
+    (Rule::Seam, Swarm, 0),
+    (Rule::CopyWindow, Tight, 0),
+    (Rule::LinkWindow, Tight, 0),
+    (Rule::ParkedBytes, Tight, 1),
+    (Rule::Followers, Tight, 2),
+    (Rule::Pulls, Tight, 0),
+];
+
+fn settings(of: In, seed: u64) -> Settings {
+    let swarm = Settings::swarm(seed);
+    match of {
+        Swarm => swarm,
+        With(kind) => Settings { hostile: vec![kind], ..swarm },
+        Only(kind) => Settings { hostile: vec![kind], withheld_ms_max: Some(3_000), ..Settings::quiet(seed) },
+        Chained => {
+            let node = Config { relay_degree: 1, relay_heads_degree: 1, ..swarm.node.clone() };
+            Settings { node, ..swarm }
+        }
+        Moving => {
+            use FaultKind::{ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe};
+            let faults = Faults::of(&[ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe]);
+            Settings { faults, hostile: Vec::new(), ..swarm }
+        }
+        Forked => {
+            use FaultKind::{Equivocate, Kill, Partition, Reset, Stall};
+            let faults = Faults::of(&[Equivocate, Kill, Partition, Reset, Stall]);
+            Settings { faults, hostile: Vec::new(), ..swarm }
+        }
+        Tight => {
+            let node = Config {
+                replica_window_bytes: 2_000,
+                link_window_bytes: 2_000,
+                parked_bytes_max: 2_000,
+                followers_max: 4,
+                pulls_max: 2,
+                ..swarm.node.clone()
+            };
+            Settings { node, hostile: Vec::new(), ..swarm }
+        }
+    }
+}
+
+/// Seconds that a world runs before it settles.
+const fn span_s(of: In) -> u64 {
+    match of {
+        Moving | Forked => 80,
+        Swarm | With(_) | Only(_) | Chained | Tight => 20,
+    }
+}
+
+/// What a seed shows without a rule.
+fn missed(rule: Option<Rule>, of: In, seed: u64) -> Option<String> {
+    let settings = settings(of, seed);
+    let node = Config { without: rule, ..settings.node.clone() };
+    run(Settings { node, ..settings }, span_s(of))
+        .0
+        .err()
+        // A fault of the simulator's sessions, which has nothing to do with a rule.
+        .filter(|what| !what.contains("was told twice that"))
+}
+
+/// The first seed that shows a violation without the rule, and none with it.
+fn search(rule: Rule, of: In) -> Option<(u64, String)> {
+    (0..SEEDS_MAX).find_map(|seed| {
+        let what = missed(Some(rule), of, seed)?;
+        missed(None, of, seed).is_none().then_some((seed, what))
+    })
+}
+
+/// In how many seeds something is violated without the rule, and with it.
+fn count(rule: Rule, of: In) -> [usize; 2] {
+    let violated = |rule| (0..SEEDS_MAX).filter(|seed| missed(rule, of, *seed).is_some()).count();
+    [violated(Some(rule)), violated(None)]
+}
+
+#[test]
+fn a_network_without_one_of_its_rules_goes_wrong() {
+    let searches = std::env::var("MUTANTS").is_ok_and(|how| how == "search");
+    let only = std::env::var("RULE").ok();
+    let mut unseen = Vec::new();
+    for (rule, of, seed) in SEEDS {
+        if only.as_ref().is_some_and(|only| *only != format!("{rule:?}")) {
+            continue;
+        }
+        let known = if searches { None } else { missed(Some(rule), of, seed).map(|what| (seed, what)) };
+        match known.or_else(|| search(rule, of)) {
+            Some((found, what)) if found != seed || searches => {
+                println!("    (Rule::{rule:?}, {of:?}, {found}), // {what}");
+                if searches {
+                    let [without, with] = count(rule, of);
+                    println!("        // of {SEEDS_MAX} seeds {without} without it, {with} with it");
+                }
+            }
+            Some(_) => {}
+            None => {
+                println!("    (Rule::{rule:?}, {of:?}) is not missed");
+                unseen.push(rule);
+            }
+        }
+    }
+    assert!(unseen.is_empty(), "nobody misses {unseen:?} in {SEEDS_MAX} seeds");
+}
+
+#[test]
+fn each_rule_has_a_seed() {
+    for rule in Rule::ALL {
+        assert_eq!(SEEDS.iter().filter(|(of, ..)| *of == rule).count(), 1, "{rule:?}");
+    }
+    assert_eq!(SEEDS.len(), Rule::ALL.len());
+}
