@@ -214,7 +214,9 @@ impl Ingest {
         let proof = self.proofs.remove(&key);
         match result {
             Ok(head) => {
-                let head = head.unwrap_or(SeriesHead::START);
+                let mut head = head.unwrap_or(SeriesHead::START);
+                // IMPORTANT: the store does not know yet of a proof that is on its way to it.
+                head.frozen |= self.freezing.values().any(|freezing| freezing.series == key);
                 self.series.insert(key, SeriesState::new(head));
                 if let Some(proof) = proof.filter(|_| !head.frozen) {
                     self.keep_proof(None, proof, cx);

@@ -125,11 +125,7 @@ const fn span_s(of: In) -> u64 {
 fn missed(rule: Option<Rule>, of: In, seed: u64) -> Option<String> {
     let settings = settings(of, seed);
     let node = Config { without: rule, ..settings.node.clone() };
-    run(Settings { node, ..settings }, span_s(of))
-        .0
-        .err()
-        // A fault of the simulator's sessions, which has nothing to do with a rule.
-        .filter(|what| !what.contains("was told twice that"))
+    run(Settings { node, ..settings }, span_s(of)).0.err()
 }
 
 /// The first seed that shows a violation without the rule, and none with it.

@@ -93,3 +93,29 @@ fn an_equivocation_fills_the_window_until_its_proof_is_kept() {
     let batch = desk.seal(&mut series(1), "of the frozen series");
     assert_eq!(refused(&desk.publish(SESSION, &batch)), Some(Code::SeriesFrozen));
 }
+
+/// The store does not know yet of a proof that is on its way to it, when the series has been forgotten here and is read again.
+#[test]
+fn a_series_takes_no_more_while_the_proof_against_it_is_on_its_way() {
+    let mut desk = Desk::new(Config { series_cache_max: 2, ..Config::default() });
+    let mut writer = series(1);
+    let first = desk.seal(&mut writer, "one");
+    let second = desk.seal(&mut series(1), "another");
+    let write = appended(&desk.begin(SESSION, &first));
+    desk.handle(InEvent::Stored { writes: vec![(write, 0)] });
+    let out = desk.publish(SESSION, &second);
+    let [OutEvent::ReadBatch { read, .. }] = out[..] else { panic!("{out:?}") };
+    let out = desk.handle(InEvent::BatchRead { read, result: Ok(Some(first.bytes().clone())) });
+    assert!(matches!(out[..], [OutEvent::Freeze { .. }]), "{out:?}");
+    for number in 2..4 {
+        let other = desk.seal(&mut series(number), "of others");
+        desk.begin(SESSION, &other);
+    }
+
+    let next = desk.seal(&mut writer, "the next");
+    let out = desk.publish(SESSION, &next);
+    let [OutEvent::ReadHead { series }] = out[..] else { panic!("{out:?}") };
+    let head = SeriesHead::after(&first);
+    let out = desk.handle(InEvent::HeadRead { series, result: Ok(Some(head)) });
+    assert_eq!(refused(&out), Some(Code::SeriesFrozen), "{out:?}");
+}
