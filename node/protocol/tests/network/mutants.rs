@@ -1,7 +1,8 @@
 //! Every rule of the network is missed when it is switched off: some seed shows a violation, and none with the rule.
 //!
 //! A plain run takes for each rule the seed that is noted here, and looks for another one if that shows nothing any more; as the
-//! protocol changes, so do the seeds. `MUTANTS=search` looks from the first one on and prints the table; `RULE=Gaps` is for one.
+//! protocol changes, so do the seeds. `MUTANTS=search` looks from the first one on and prints the table; `RULE=Gaps` is for one,
+//! and `IN=Moving` looks for it elsewhere than where it is noted.
 
 use crate::seeds::run;
 use mainstem_protocol::{
@@ -22,6 +23,10 @@ enum In {
     Only(HostileKind),
     /// Shards move all the time, brokers and clients come and go.
     Moving,
+    /// The same, and history comes in small parts, over longer ways.
+    Filling,
+    /// The same for longer.
+    Wandering,
     /// Publishers fork their series, and brokers are cut off from each other.
     Forked,
     /// Anything may happen, and each broker tells one other.
@@ -30,8 +35,11 @@ enum In {
     Tight,
 }
 
-use HostileKind::{Boasting, Forging, Framing, Planting, Silent, Withholding};
-use In::{Chained, Forked, Moving, Only, Swarm, Tight, With};
+use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
+use In::{Chained, Filling, Forked, Moving, Only, Swarm, Tight, Wandering, With};
+
+/// Where rules may show.
+const WHERE: [In; 8] = [Swarm, Moving, Filling, Wandering, Forked, Chained, Tight, Only(Hiding)];
 
 /// The rules, where each shows, and the first seed that does.
 const SEEDS: [(Rule, In, u64); 42] = [
@@ -41,40 +49,40 @@ const SEEDS: [(Rule, In, u64); 42] = [
     (Rule::RightsOfRepairs, Only(Planting), 0),
     (Rule::RightsOfPages, Only(Planting), 1),
     (Rule::FormerRights, Swarm, 6),
-    (Rule::Gaps, Swarm, 0),
+    (Rule::Gaps, Swarm, 2),
     (Rule::Duplicates, Swarm, 0),
-    (Rule::Forks, Forked, 16),
+    (Rule::Forks, Forked, 5),
     (Rule::Frozen, Forked, 0),
     (Rule::Proofs, Only(Framing), 0),
-    (Rule::ProofsAnswered, Forked, 2),
+    (Rule::ProofsAnswered, Forked, 1),
     (Rule::AckCount, Swarm, 0),
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
-    (Rule::AckElsewhere, Swarm, 18),
-    (Rule::Comparing, Swarm, 4),
+    (Rule::AckElsewhere, Moving, 0),
+    (Rule::Comparing, Swarm, 0),
     (Rule::PullElsewhere, Swarm, 2),
     (Rule::LatePulls, With(Silent), 2),
     (Rule::PulledWasAsked, With(Planting), 6),
-    (Rule::FillsUp, Moving, 0),
+    (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 2),
-    (Rule::FillsBackwards, Moving, 0),
-    (Rule::StraysTold, Moving, 0),
+    (Rule::FillsBackwards, Filling, 0),
+    (Rule::StraysTold, Wandering, 0),
     (Rule::LeapsKnown, Moving, 0),
     (Rule::ServesWhenReady, Swarm, 21),
     (Rule::SaysWhenReady, Moving, 2),
     (Rule::HandsOver, Moving, 11),
-    (Rule::SecondLink, With(Withholding), 55),
+    (Rule::SecondLink, Only(Hiding), 0),
     (Rule::Withheld, Only(Withholding), 1),
     (Rule::SilentLinks, Only(Silent), 1),
-    (Rule::AsksBack, Swarm, 0),
+    (Rule::AsksBack, Swarm, 26),
     (Rule::NoRings, Chained, 0),
     (Rule::SentAway, Swarm, 0),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
     (Rule::CopyWindow, Tight, 0),
     (Rule::LinkWindow, Tight, 0),
-    (Rule::ParkedBytes, Tight, 1),
+    (Rule::ParkedBytes, Tight, 0),
     (Rule::Followers, Tight, 2),
     (Rule::Pulls, Tight, 0),
 ];
@@ -89,7 +97,12 @@ fn settings(of: In, seed: u64) -> Settings {
             let node = Config { relay_degree: 1, relay_heads_degree: 1, ..swarm.node.clone() };
             Settings { node, ..swarm }
         }
-        Moving => {
+        Filling => {
+            let moving = settings(Moving, seed);
+            let node = Config { pull_bytes: 600, ..moving.node };
+            Settings { node, nearer: 1, publish_every_ms: 300, ..moving }
+        }
+        Moving | Wandering => {
             use FaultKind::{ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe};
             let faults = Faults::of(&[ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe]);
             Settings { faults, hostile: Vec::new(), ..swarm }
@@ -116,7 +129,8 @@ fn settings(of: In, seed: u64) -> Settings {
 /// Seconds that a world runs before it settles.
 const fn span_s(of: In) -> u64 {
     match of {
-        Moving | Forked => 80,
+        Moving | Filling | Forked => 80,
+        Wandering => 240,
         Swarm | With(_) | Only(_) | Chained | Tight => 20,
     }
 }
@@ -147,7 +161,13 @@ fn a_network_without_one_of_its_rules_goes_wrong() {
     let searches = std::env::var("MUTANTS").is_ok_and(|how| how == "search");
     let only = std::env::var("RULE").ok();
     let mut unseen = Vec::new();
+    let elsewhere = std::env::var("IN").ok();
+    let place = |of: In| {
+        let of_name = |name: &String| WHERE.into_iter().find(|of| format!("{of:?}") == *name);
+        elsewhere.as_ref().and_then(of_name).unwrap_or(of)
+    };
     for (rule, of, seed) in SEEDS {
+        let of = place(of);
         if only.as_ref().is_some_and(|only| *only != format!("{rule:?}")) {
             continue;
         }
