@@ -2,7 +2,6 @@
 
 use crate::{
     OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, context::Context,
-    rule::Rule,
 };
 use mainstem_model::{
     Address, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,
@@ -171,7 +170,6 @@ impl Answers {
         let last = listed.last().copied();
         let network = &*cx.network;
         let strays = self.rounds.get(&peer).is_none_or(|rounds| *rounds <= STRAY_ROUNDS);
-        let strays = strays && cx.keeps(Rule::StraysTold);
         let both = |at: &StreamPartition| network.is_keeper(peer, *at) && (strays || network.is_kept(*at));
         let partitions: Vec<_> = listed.into_iter().filter(both).collect();
         if partitions.is_empty() && more {

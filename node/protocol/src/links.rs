@@ -457,8 +457,7 @@ pub(crate) fn handle_followed(
         };
         let Some(link) = following.link(full).as_mut().filter(|link| link.peer == peer) else { return false };
         // IMPORTANT: what comes from here does not come here: of a ring of brokers each believes to be told.
-        let is_ring = path.contains(&me) && cx.keeps(Rule::NoRings);
-        if is_ring || path.len() >= PeerMessage::PATH_MAX {
+        if path.contains(&me) || path.len() >= PeerMessage::PATH_MAX {
             leave(at, following, peer, cx);
             return false;
         }

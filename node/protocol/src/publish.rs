@@ -132,7 +132,6 @@ impl Ingest {
         let key = SeriesKey::of(offer.batch.header());
         if let Source::Client { session, request, ack } = offer.source
             && !cx.network.is_mine(key.stream_partition)
-            && cx.keeps(Rule::AckElsewhere)
         {
             // IMPORTANT: what this broker would keep of it counts for nobody.
             let waiter = CopyWaiter { session, request, ack, duplicate: false };

@@ -41,8 +41,6 @@ pub enum Rule {
     AckKeepers,
     /// *Durable* is said when fsync has returned.
     AckFsync,
-    /// What a broker keeps that is no owner counts for nobody.
-    AckElsewhere,
 
     // ------------------------------------------------ repair
     /// Brokers compare what they keep.
@@ -59,8 +57,6 @@ pub enum Rule {
     PastIsNoNews,
     /// It is filled up from its end to its beginning, so that what is broken off leaves no hole behind.
     FillsBackwards,
-    /// What lies at a broker that is not to keep it is told to one that is.
-    StraysTold,
     /// Where a series begins is believed of those only who have all that they are to keep.
     LeapsKnown,
 
@@ -81,8 +77,6 @@ pub enum Rule {
     SilentLinks,
     /// A link asks for what has changed since nothing was missed for certain.
     AsksBack,
-    /// What comes from a broker is not told to it.
-    NoRings,
 
     // ------------------------------------------------ readers of the past
     /// A reader of what came before goes to a broker that has it.
@@ -108,7 +102,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 39] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -125,7 +119,6 @@ impl Rule {
         Self::AckLevel,
         Self::AckKeepers,
         Self::AckFsync,
-        Self::AckElsewhere,
         Self::Comparing,
         Self::PullElsewhere,
         Self::LatePulls,
@@ -133,7 +126,6 @@ impl Rule {
         Self::FillsUp,
         Self::PastIsNoNews,
         Self::FillsBackwards,
-        Self::StraysTold,
         Self::LeapsKnown,
         Self::ServesWhenReady,
         Self::SaysWhenReady,
@@ -142,7 +134,6 @@ impl Rule {
         Self::Withheld,
         Self::SilentLinks,
         Self::AsksBack,
-        Self::NoRings,
         Self::SentAway,
         Self::LateReads,
         Self::Seam,

@@ -125,7 +125,7 @@ pub(crate) fn handle_follow(
             return not_assigned(peer, at, cx);
         };
         // IMPORTANT: what comes from a broker is not told to it: in a ring nobody is told anything.
-        if path.contains(&peer) && cx.keeps(Rule::NoRings) {
+        if path.contains(&peer) {
             links.followers.remove(peer, at);
             let refusal = Refusal::new(Code::LimitReached, "it comes from you");
             return cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead: Vec::new() });

@@ -42,7 +42,7 @@ use In::{Chained, Filling, Forked, Moving, Only, Swarm, Tight, Wandering, With};
 const WHERE: [In; 8] = [Swarm, Moving, Filling, Wandering, Forked, Chained, Tight, Only(Hiding)];
 
 /// The rules, where each shows, and the first seed that does.
-const SEEDS: [(Rule, In, u64); 42] = [
+const SEEDS: [(Rule, In, u64); 39] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -59,7 +59,6 @@ const SEEDS: [(Rule, In, u64); 42] = [
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
-    (Rule::AckElsewhere, Moving, 0),
     (Rule::Comparing, Swarm, 0),
     (Rule::PullElsewhere, Swarm, 2),
     (Rule::LatePulls, With(Silent), 2),
@@ -67,16 +66,14 @@ const SEEDS: [(Rule, In, u64); 42] = [
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 2),
     (Rule::FillsBackwards, Filling, 0),
-    (Rule::StraysTold, Wandering, 0),
-    (Rule::LeapsKnown, Moving, 0),
-    (Rule::ServesWhenReady, Swarm, 21),
+    (Rule::LeapsKnown, Filling, 0),
+    (Rule::ServesWhenReady, Moving, 36),
     (Rule::SaysWhenReady, Moving, 2),
-    (Rule::HandsOver, Moving, 11),
-    (Rule::SecondLink, Only(Hiding), 0),
+    (Rule::HandsOver, Filling, 11),
+    (Rule::SecondLink, Only(Hiding), 1),
     (Rule::Withheld, Only(Withholding), 1),
     (Rule::SilentLinks, Only(Silent), 1),
     (Rule::AsksBack, Swarm, 26),
-    (Rule::NoRings, Chained, 0),
     (Rule::SentAway, Swarm, 0),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
@@ -142,12 +139,14 @@ fn missed(rule: Option<Rule>, of: In, seed: u64) -> Option<String> {
     run(Settings { node, ..settings }, span_s(of)).0.err()
 }
 
+/// What a seed shows without a rule, if it shows nothing with it.
+fn misses(rule: Rule, of: In, seed: u64) -> Option<String> {
+    missed(Some(rule), of, seed).filter(|_| missed(None, of, seed).is_none())
+}
+
 /// The first seed that shows a violation without the rule, and none with it.
 fn search(rule: Rule, of: In) -> Option<(u64, String)> {
-    (0..SEEDS_MAX).find_map(|seed| {
-        let what = missed(Some(rule), of, seed)?;
-        missed(None, of, seed).is_none().then_some((seed, what))
-    })
+    (0..SEEDS_MAX).find_map(|seed| Some((seed, misses(rule, of, seed)?)))
 }
 
 /// In how many seeds something is violated without the rule, and with it.
@@ -171,7 +170,7 @@ fn a_network_without_one_of_its_rules_goes_wrong() {
         if only.as_ref().is_some_and(|only| *only != format!("{rule:?}")) {
             continue;
         }
-        let known = if searches { None } else { missed(Some(rule), of, seed).map(|what| (seed, what)) };
+        let known = if searches { None } else { misses(rule, of, seed).map(|what| (seed, what)) };
         match known.or_else(|| search(rule, of)) {
             Some((found, what)) if found != seed || searches => {
                 println!("    (Rule::{rule:?}, {of:?}, {found}), // {what}");
