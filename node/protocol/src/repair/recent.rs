@@ -46,8 +46,8 @@ impl Repair {
                     behind.past = behind.past.or(Some(Past::before(sequence, cx.config)));
                 }
                 // Something that was on its way: the link leaves it out, or brings it yet.
-                if let Some(last) = recent.last().filter(|_| behind.compared.is_empty()) {
-                    links::owe(last.header(), behind.since, cx);
+                if let Some(first) = recent.first().filter(|_| behind.compared.is_empty()) {
+                    links::owe(first.header(), behind.since, cx);
                 }
                 for (index, batch) in recent.into_iter().enumerate() {
                     let source = Source::Repair { peer, past: false, anchor: index == 0 };

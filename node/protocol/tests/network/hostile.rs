@@ -33,23 +33,14 @@ fn settings(kinds: &[HostileKind], faults: Faults, seed: u64) -> Settings {
     }
 }
 
-/// What seeds gave.
-struct Measured {
-    /// How many of a hundred events came in time.
-    all: f64,
-    /// How long one who withholds was stayed with at most, milliseconds.
-    longest_ms: i64,
-}
-
 /// Runs seeds and holds what is promised: how much came in time, that none was forged, and that liars were left.
 fn hold(what: &str, count: u64, settings: impl Fn(u64) -> Settings) {
-    let measured = measure(what, count, settings);
-    assert!(measured.all >= 99.9, "{} %", measured.all);
-    assert!(measured.longest_ms <= 2 * REPLACED_MS, "{} ms", measured.longest_ms);
+    let percent = measure(what, count, settings);
+    assert!(percent >= 99.9, "{percent} %");
 }
 
-/// Runs seeds and measures them. What two honest brokers keep comes in time whoever the third is.
-fn measure(what: &str, count: u64, settings: impl Fn(u64) -> Settings) -> Measured {
+/// Runs seeds: how many of a hundred events came in time. What two honest brokers keep comes in time whoever the third is.
+fn measure(what: &str, count: u64, settings: impl Fn(u64) -> Settings) -> f64 {
     let (mut sums, mut left, mut longest_ms) = ([0; 4], Vec::new(), 0);
     for seed in seeds(count) {
         let (result, world) = run(settings(seed), span_s(30));
@@ -80,9 +71,10 @@ fn measure(what: &str, count: u64, settings: impl Fn(u64) -> Settings) -> Measur
     );
     assert!(wanted > 1_000, "{wanted}");
     assert!(of_two >= 99.9, "{of_two} %");
-    // The aim is all of them. One that tells some batches and leaves out others is sometimes found out by the next one only.
+    // The aim is all of them. One that leaves out a batch just when its link begins, or tells the next ones, is found out by another
+    // one only: if nothing comes any more it is stayed with, and nothing is missing.
     assert!(soon * 100 >= left.len() * 90, "{soon} of {}", left.len());
-    Measured { all, longest_ms }
+    all
 }
 
 #[test]
@@ -102,6 +94,6 @@ fn readers_get_everything_in_time_among_liars_of_all_kinds_and_publishers_that_f
 /// that there is a third thing to ask for. What they cost is measured; whose partition two honest brokers keep loses nothing.
 #[test]
 fn an_eclipse_costs_those_only_whose_partition_is_kept_by_two_liars() {
-    let percent = measure("Hiding", 4, |seed| settings(&[HostileKind::Hiding], Faults::NONE, seed)).all;
+    let percent = measure("Hiding", 4, |seed| settings(&[HostileKind::Hiding], Faults::NONE, seed));
     assert!(percent >= 90.0, "{percent} %");
 }
