@@ -220,7 +220,7 @@ impl Node {
     fn assign(&mut self, assignment: &Arc<Assignment>, now: Now) {
         self.network.assign(assignment.clone(), now.up_ms, &self.config);
         let given = self.network.given().any(|(.., since)| since == now.up_ms);
-        self.ready &= !given || !self.config.keeps(Rule::ServesWhenReady);
+        self.ready &= !given;
         self.whole &= !given || !self.config.keeps(Rule::SaysWhenReady);
         let network = &self.network;
         self.peers.retain(|peer| network.knows(peer));

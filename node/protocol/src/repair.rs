@@ -451,7 +451,7 @@ impl Repair {
         let begins = looks_again && ingest.head(&series, cx) == Some(SeriesHead::START);
         let is_ready = cx.peers.hello(peer).is_some_and(|hello| hello.ready);
         let keeps = cx.network.is_keeper(peer, at);
-        let believed = keeps && (is_ready || begins || !cx.keeps(Rule::LeapsKnown));
+        let believed = keeps && (is_ready || begins);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match result {
@@ -559,8 +559,7 @@ impl Repair {
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
         let begins = looks_again && own == SeriesHead::START && behind.past.is_none();
-        let believes = begins || !cx.keeps(Rule::LeapsKnown);
-        let knows = |peer: &Address| believes || cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
+        let knows = |peer: &Address| begins || cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
         let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer) && knows(peer));
         let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else {
             behind.failed.extend(mem::take(&mut behind.trimmed).into_keys());

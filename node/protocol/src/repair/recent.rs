@@ -29,7 +29,6 @@ impl Repair {
         let at = series.stream_partition;
         let own = ingest.head(&series, cx).unwrap_or(SeriesHead::START);
         let knows = cx.network.is_keeper(peer, at) && cx.peers.hello(peer).is_some_and(|hello| hello.ready);
-        let knows = knows || !cx.keeps(Rule::LeapsKnown);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match (recent.first(), result) {

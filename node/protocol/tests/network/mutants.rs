@@ -42,7 +42,7 @@ use In::{Chained, Filling, Forked, Moving, Only, Swarm, Tight, Wandering, With};
 const WHERE: [In; 8] = [Swarm, Moving, Filling, Wandering, Forked, Chained, Tight, Only(Hiding)];
 
 /// The rules, where each shows, and the first seed that does.
-const SEEDS: [(Rule, In, u64); 39] = [
+const SEEDS: [(Rule, In, u64); 37] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -66,9 +66,7 @@ const SEEDS: [(Rule, In, u64); 39] = [
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 3),
     (Rule::FillsBackwards, Filling, 23),
-    (Rule::LeapsKnown, Filling, 0),
-    (Rule::ServesWhenReady, Moving, 36),
-    (Rule::SaysWhenReady, Moving, 2),
+    (Rule::SaysWhenReady, Moving, 1),
     (Rule::HandsOver, Filling, 11),
     (Rule::SecondLink, Only(Hiding), 1),
     (Rule::Withheld, Only(Withholding), 1),

@@ -7,7 +7,7 @@ use mainstem_protocol::{
 };
 
 /// Seeds in a plain run.
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 200;
 
 #[test]
 fn seven_brokers_lose_double_and_reorder_nothing_whatever_happens_to_them() {

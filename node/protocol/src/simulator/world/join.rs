@@ -6,6 +6,7 @@ use crate::{
     simulator::{
         meter::wire_bytes,
         network::{Letter, Pair, Sent, SessionNumber},
+        sabotage::Sabotage,
     },
 };
 use mainstem_model::{Address, BatchId};
@@ -86,9 +87,10 @@ impl World {
         }
         let peer = self.brokers[there].address;
         let broker = &self.brokers[here];
-        // The end of the session before is about to be told, at this very time.
+        // The end of the session before is about to be told, at this very time, unless it never is.
         let ending = self.network.session(here, there).is_none() && broker.peers.contains(&peer);
-        if ending && broker.backlog.is_none() {
+        let told = self.settings.sabotage != Some(Sabotage::LosePeerDown);
+        if ending && told && broker.backlog.is_none() {
             return self.plan(0, Plan::Up { here, there, session, last });
         }
         if self.network.open(here, there, session).is_some() {
