@@ -37,6 +37,7 @@ mod gate;
 mod inbound;
 mod inbox;
 mod limiter;
+mod listening;
 mod metrics;
 mod muxer;
 mod outbound;

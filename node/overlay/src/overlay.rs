@@ -3,9 +3,10 @@ use crate::{
     config::Config,
     frame::Lane,
     inbox::{self, Inbox},
+    listening::Listening,
     metrics::Metrics,
     peer::Directory,
-    swarm::{Driver, Listening},
+    swarm::Driver,
     transport,
 };
 use bytes::Bytes;

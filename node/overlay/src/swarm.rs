@@ -6,6 +6,7 @@ use crate::{
     frame::{Lane, RefusalCode},
     inbound,
     inbox::DisconnectReason,
+    listening::{Listening, failed},
     outbound,
     peer::Directory,
     substreams::{self, What},
@@ -27,7 +28,6 @@ use libp2p::{
 use mainstem_crypto::{Address, SecretKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -36,34 +36,8 @@ use tokio::{
     task::JoinSet,
 };
 
-fn failed(address: &Multiaddr, error: &(dyn Error + 'static)) -> OverlayError {
-    let (mut why, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        why = format!("{why}: {error}");
-        cause = error.source();
-    }
-    OverlayError::Listen { address: address.to_string(), why }
-}
-
 /// A session that lasted so long shows that the broker is well, so the next wait is the shortest again.
 const SOUND_SESSION: Duration = Duration::from_secs(10);
-
-/// The listeners that were asked for, and the addresses that they have.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Listening {
-    asked: Vec<ListenerId>,
-    open: Vec<(ListenerId, Multiaddr)>,
-}
-
-impl Listening {
-    pub(crate) fn is_complete(&self) -> bool {
-        self.asked.iter().all(|asked| self.open.iter().any(|(id, _)| id == asked))
-    }
-
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Multiaddr> {
-        self.open.iter().map(|(_, address)| address)
-    }
-}
 
 /// The one task that owns the swarm: turns what happens on the network, and what is wanted, into sessions.
 pub(crate) struct Driver {
