@@ -23,10 +23,10 @@ Promise.withResolvers ??= function () {
 const PATIENCE = 10_000
 const LANES = ['/mainstem/live/1', '/mainstem/bulk/1']
 
-const within = (what, promise) => {
+const within = (what, promise, patience = PATIENCE) => {
   let timer
   const late = new Promise((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not happen`)), PATIENCE)
+    timer = setTimeout(() => reject(new Error(`${what} did not happen`)), patience)
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
@@ -91,7 +91,9 @@ const meet = async (address, privateKey) => {
   } finally {
     // What was sent goes out first.
     await new Promise((resolve) => setTimeout(resolve, 200))
-    await node.stop()
+    // A stop sometimes waits for ever for a stream that the other side has left; with nothing else to wait for, Node.js ends
+    // with status 13 then. All that the test asks about has happened.
+    await within('the stop', node.stop(), 1_000).catch((error) => console.error(error.message))
   }
 }
 

@@ -19,7 +19,8 @@ async fn stranger(addresses: &[String], key: Option<&str>) -> Vec<String> {
         command.env("KEY", key);
     }
     let output = soon("the script's end", command.output()).await.expect("node runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "the script ended with {}\n{said}\n{errors}", output.status);
     String::from_utf8(output.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
 }
 
