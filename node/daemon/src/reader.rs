@@ -13,9 +13,9 @@ use mainstem_model::{
     Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange, StreamPartition,
 };
 use mainstem_protocol::{
-    InEvent, LastArrival, Page, PastBatch, ReadToken, SeriesFrom, SeriesPage, WriteToken,
+    InEvent, LastArrival, Page, PastBatch, ReadToken, SeriesPage, SeriesStart, WriteToken,
 };
-use mainstem_store::{DamagedRange, EventLog, SeriesStart, StoreError};
+use mainstem_store::{DamagedRange, EventLog, StoreError};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -113,13 +113,13 @@ impl Reader {
         &self,
         read: ReadToken,
         series: SeriesKey,
-        from: SeriesFrom,
+        from: SeriesStart,
         until: u64,
         bytes_max: usize,
     ) {
         let from = match from {
-            SeriesFrom::Sequence(sequence) => SeriesStart::Sequence(sequence),
-            SeriesFrom::Age(ms) => SeriesStart::ReceivedAt(now().unix_ms.saturating_sub_unsigned(ms)),
+            SeriesStart::Sequence(sequence) => mainstem_store::SeriesStart::Sequence(sequence),
+            SeriesStart::ReceivedAt(since) => mainstem_store::SeriesStart::ReceivedAt(since),
         };
         self.run(&self.repairs, move |log| {
             let page = log.series_range(&series, from, until, PAGE_BATCHES_MAX, bytes_max);
@@ -326,10 +326,10 @@ mod tests {
                 finished.lock().unwrap().recv().unwrap_err();
             }));
         }
-        reader.series(ReadToken(1), series, SeriesFrom::Sequence(1), 2, usize::MAX);
+        reader.series(ReadToken(1), series, SeriesStart::Sequence(1), 2, usize::MAX);
         // Since 1970, or since now.
-        reader.series(ReadToken(2), series, SeriesFrom::Age(u64::MAX), u64::MAX, 0);
-        reader.series(ReadToken(3), series, SeriesFrom::Age(0), u64::MAX, usize::MAX);
+        reader.series(ReadToken(2), series, SeriesStart::ReceivedAt(0), u64::MAX, 0);
+        reader.series(ReadToken(3), series, SeriesStart::ReceivedAt(now().unix_ms), u64::MAX, usize::MAX);
         reader.partitions(ReadToken(4), None, 9);
         reader.partitions(ReadToken(5), Some(at), 9);
         reader.digests(ReadToken(6), vec![at, at]);

@@ -1,7 +1,8 @@
 //! What other brokers ask of this one's store, while the store reads it.
 
 use crate::{
-    OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, context::Context,
+    OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
+    context::Context,
 };
 use mainstem_model::{
     Address, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,
@@ -69,6 +70,10 @@ impl Answers {
         cx: &mut Context<'_>,
     ) {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(cx.config.pull_bytes);
+        let from = match from {
+            SeriesFrom::Sequence(sequence) => SeriesStart::Sequence(sequence),
+            SeriesFrom::Age(ms) => SeriesStart::ReceivedAt(cx.clock.lowest_in(ms, cx.now)),
+        };
         if let Some(read) = self.ask(peer, Question::Pull { pull }, cx) {
             cx.out.push(OutEvent::ReadSeries { read, series, from, until, bytes_max });
         }

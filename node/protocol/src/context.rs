@@ -3,11 +3,12 @@
 use crate::{
     Config, Counters, Now, OutEvent, PeerMessage, ReadToken, ServerMessage, SessionId,
     changes::Changes,
+    clock::Clock,
     copies::Copies,
     links::Links,
     network::Network,
     offer::{Offer, Source},
-    peers::Peers,
+    peers::{Hello, Peers},
     rule::Rule,
     session::Sessions,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Context<'a> {
     /// It has all of that.
     pub(crate) whole: bool,
     pub(crate) next_read: &'a mut u64,
+    pub(crate) clock: &'a Clock,
     pub(crate) now: Now,
     pub(crate) out: &'a mut Vec<OutEvent>,
 }
@@ -93,6 +95,16 @@ impl Context<'_> {
         let had = origin.is_some_and(|origin| self.former.contains(&(at.stream, origin)))
             || self.former.contains(&(at.stream, Address::ZERO));
         if refusal.code == Code::MissingPermission && had { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Whether a broker says to have all that it is to keep, and knows that a partition is of that.
+    ///
+    /// IMPORTANT: one that sees an epoch late is ready for the one before, and has nothing yet of what it was given since.
+    pub(crate) fn has_all(&self, peer: Address, at: StreamPartition) -> bool {
+        let since = self.network.given_in(peer, at);
+        let sees =
+            |hello: Hello| since.is_none_or(|since| hello.epoch >= since || !self.keeps(Rule::ReadyInEpoch));
+        self.peers.hello(peer).is_some_and(|hello| hello.ready && sees(hello))
     }
 
     /// Whether series may begin later here than elsewhere: as a reader of the partition this broker began them in the middle.

@@ -129,18 +129,22 @@ impl Copies {
     }
 
     fn refused(&mut self, broker: Address, batch: BatchId, refusal: Refusal, cx: &mut Context<'_>) {
+        let Some(pending) = self.pending.get_mut(&batch) else { return };
         // It may not have seen yet what this broker sees of the chain; it is asked again.
-        let is_behind = matches!(
-            refusal.code,
-            Code::StreamNotFound | Code::InvalidPartition | Code::MissingPermission | Code::NotAssigned
-        );
+        let is_behind = match refusal.code {
+            Code::StreamNotFound | Code::InvalidPartition | Code::MissingPermission => true,
+            // One that kept the partition before, and has been let go, is right.
+            Code::NotAssigned => cx.network.is_owner(broker, pending.batch.header().stream_partition),
+            _ => false,
+        };
         if is_behind {
             return;
         }
-        if let Some(pending) = self.pending.get_mut(&batch) {
-            pending.refused.insert(broker, refusal);
-            self.settle(batch, cx);
+        let refused = pending.refused.entry(broker).or_insert_with(|| refusal.clone());
+        if !passes(&refusal) {
+            *refused = refusal;
         }
+        self.settle(batch, cx);
     }
 
     /// Tells those who have what they wait for, and those who cannot get it any more.
@@ -164,7 +168,7 @@ impl Copies {
             }
             if possible < usize::from(waiter.ack.copies) {
                 // The same for all, as a rule; the one that weighs most comes first.
-                let why = refused.values().min_by_key(|refusal| refusal.code == Code::Overloaded).cloned();
+                let why = refused.values().min_by_key(|refusal| passes(refusal)).cloned();
                 told.push((waiter.clone(), Err(why.unwrap_or_else(|| too_few(copies, waiter.ack)))));
                 return false;
             }
@@ -216,10 +220,14 @@ impl Copies {
         for id in late {
             let Some(pending) = self.pending.get_mut(&id) else { continue };
             let bytes = pending.batch.bytes().len();
+            // IMPORTANT: if nobody has it, and somebody says why, the publisher has to know: what comes before it may be lost, and
+            // it alone can bring that back.
+            let why = pending.refused.values().find(|refusal| pending.held.is_empty() && !passes(refusal));
             for waiter in std::mem::take(&mut pending.waiters) {
                 let copies = pending.held.values().filter(|level| **level >= waiter.ack.level).count();
                 cx.release(waiter.session, bytes);
-                cx.refuse(waiter.session, waiter.request, too_few(copies, waiter.ack));
+                let refusal = why.cloned().unwrap_or_else(|| too_few(copies, waiter.ack));
+                cx.refuse(waiter.session, waiter.request, refusal);
             }
             self.forget_done(id);
         }
@@ -269,6 +277,11 @@ pub(crate) fn send(
             cx.out.push(OutEvent::Tell { peer: broker, message });
         }
     }
+}
+
+/// Whether a refusal says nothing of the batch, but of the broker at this moment.
+fn passes(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::Overloaded | Code::NotAssigned)
 }
 
 fn too_few(copies: usize, ack: Ack) -> Refusal {

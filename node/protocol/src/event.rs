@@ -1,4 +1,4 @@
-use crate::{PeerFault, PeerMessage, SeriesFrom};
+use crate::{PeerFault, PeerMessage};
 use bytes::Bytes;
 use mainstem_model::{
     Ack, Address, Assignment, BatchId, Cursor, Equivocation, HeadsDigest, HeadsSummary, ReadFilter,
@@ -36,6 +36,15 @@ impl Now {
     pub fn unix_s(self) -> u64 {
         u64::try_from(self.unix_ms.div_euclid(1000)).unwrap_or(0)
     }
+}
+
+/// Where reading a series begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesStart {
+    /// With the batch that holds this event number, or, if that is no longer kept, with the first after it.
+    Sequence(u64),
+    /// With the first batch whose time of receipt is this or later, milliseconds since 1970-01-01 UTC.
+    ReceivedAt(i64),
 }
 
 /// What a subscriber asks for.
@@ -134,7 +143,7 @@ pub enum OutEvent {
     ReadPage { read: ReadToken, at: StreamPartition, cursor: Cursor, filter: ReadFilter, bytes_max: usize },
     /// Read stored batches of a series, from the one that holds `from` up to before `until`, about `bytes_max` bytes of them and
     /// at least one if there is one.
-    ReadSeries { read: ReadToken, series: SeriesKey, from: SeriesFrom, until: u64, bytes_max: usize },
+    ReadSeries { read: ReadToken, series: SeriesKey, from: SeriesStart, until: u64, bytes_max: usize },
     /// Read the proof for which a series was frozen.
     ReadProof { read: ReadToken, series: SeriesKey },
     /// Look what arrived last in a partition.

@@ -8,6 +8,7 @@
 
 mod answers;
 mod changes;
+mod clock;
 mod config;
 mod context;
 mod copies;
@@ -33,8 +34,8 @@ mod subscription;
 pub use config::Config;
 pub use counters::Counters;
 pub use event::{
-    InEvent, LastArrival, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, ServerMessage, SessionId,
-    Subscribe, SubscriptionId, WriteToken,
+    InEvent, LastArrival, Now, OutEvent, Page, PastBatch, ReadToken, SeriesPage, SeriesStart, ServerMessage,
+    SessionId, Subscribe, SubscriptionId, WriteToken,
 };
 pub use node::Node;
 pub use peer::{Lane, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom};

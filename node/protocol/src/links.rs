@@ -278,7 +278,11 @@ pub(crate) fn handle_last(
 ) -> Option<StreamPartition> {
     let (at, following) = cx.links.following.iter_mut().find(|(_, following)| following.asked == read)?;
     let (end, age) = match result {
-        Ok(last) => (last.end, cx.now.unix_ms.saturating_sub(last.received_at).max(0)),
+        Ok(last) => {
+            // A clock that was set back while the node was down says nothing of how long that was.
+            let age = cx.clock.longest_since(last.received_at, cx.now);
+            (last.end, age.unwrap_or(cx.config.link_resume_ms))
+        }
         // No cursor is believed then.
         Err(_) => (u64::MAX, i64::MAX),
     };

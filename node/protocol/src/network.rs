@@ -24,6 +24,8 @@ struct Owners {
     brokers: Arc<[Address]>,
     /// Those of the assignments before, if they were others. They go on until the new ones have what they have.
     before: Option<Arc<[Address]>>,
+    /// Since which epoch each of them is to keep the shard, as far as is known.
+    given: BTreeMap<Address, u32>,
     /// When this broker was given the shard, milliseconds; `None` if it was not.
     since: Option<i64>,
     /// It had nothing of it then, and does not serve it yet.
@@ -31,6 +33,17 @@ struct Owners {
 }
 
 impl Owners {
+    const fn of(brokers: Arc<[Address]>) -> Self {
+        Self { brokers, before: None, given: BTreeMap::new(), since: None, new: false }
+    }
+
+    /// They and, while they take over, the ones before them, each once.
+    fn keepers(&self) -> impl Iterator<Item = Address> {
+        let before = self.before.as_deref().unwrap_or_default();
+        let gone = before.iter().filter(|broker| !self.brokers.contains(broker));
+        self.brokers.iter().chain(gone).copied()
+    }
+
     fn keeps(&self, broker: Address) -> bool {
         self.brokers.contains(&broker) || self.before.as_ref().is_some_and(|before| before.contains(&broker))
     }
@@ -78,8 +91,12 @@ impl Network {
             // Shard p of 2P was part of shard p mod P. Where shards have become fewer, a reorg took an epoch back: all is new.
             let grown = before.as_ref().filter(|before| before.shards <= assignment.shards);
             let was = grown.and_then(|before| old.get(&Shard(shard.0 & (before.shards.number() - 1))));
-            let owners = match was {
-                None => Owners { brokers, before: None, since: mine.then_some(now), new: mine && new },
+            let given_in = |broker: Address| {
+                let known = was.and_then(|was| was.given.get(&broker)).copied();
+                (broker, known.unwrap_or(assignment.epoch).min(assignment.epoch))
+            };
+            let mut owners = match was {
+                None => Owners { since: mine.then_some(now), new: mine && new, ..Owners::of(brokers) },
                 Some(was) => Owners {
                     before: if !config.keeps(Rule::HandsOver) {
                         None
@@ -95,9 +112,10 @@ impl Network {
                     },
                     since: if mine { was.since.or(Some(now)) } else { None },
                     new: mine && (was.new || was.since.is_none()),
-                    brokers,
+                    ..Owners::of(brokers)
                 },
             };
+            owners.given = owners.keepers().map(given_in).collect();
             self.owners.insert(shard, owners);
         }
     }
@@ -150,11 +168,12 @@ impl Network {
 
     /// The owners and, while those take over, the ones before them, each once.
     pub(crate) fn keepers(&self, at: StreamPartition) -> impl Iterator<Item = Address> {
-        let owners = self.shard(at);
-        let now = owners.map_or(&[][..], |owners| &owners.brokers);
-        let before = owners.and_then(|owners| owners.before.as_deref()).unwrap_or_default();
-        let gone = before.iter().filter(|broker| !now.contains(broker));
-        now.iter().chain(gone).copied()
+        self.shard(at).into_iter().flat_map(Owners::keepers)
+    }
+
+    /// The epoch in which a broker was given a partition that it is to keep.
+    pub(crate) fn given_in(&self, broker: Address, at: StreamPartition) -> Option<u32> {
+        self.shard(at)?.given.get(&broker).copied()
     }
 
     /// Whether a broker is to keep a partition.

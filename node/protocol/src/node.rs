@@ -3,6 +3,7 @@ use crate::{
     ServerMessage, SessionId,
     answers::Answers,
     changes::Changes,
+    clock::Clock,
     context::Context,
     copies::{self, Copies},
     inventory::Inventory,
@@ -49,6 +50,7 @@ pub struct Node {
     inventory: Inventory,
     answers: Answers,
     counters: Counters,
+    clock: Clock,
     next_read: u64,
     /// Readers here, and others, were told that it is ready.
     told_ready: bool,
@@ -88,6 +90,7 @@ impl Node {
             inventory: Inventory::default(),
             answers: Answers::default(),
             counters: Counters::default(),
+            clock: Clock::default(),
             next_read: 0,
             told_ready: true,
             told_whole: true,
@@ -176,6 +179,7 @@ impl Node {
 
     /// Takes one thing that happened; what is to be done about it is added to `out`, in order.
     pub fn handle(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
+        self.clock.look(now);
         let mut changed = None;
         if let InEvent::Registry(change) = &event {
             self.note_former(change);
@@ -231,6 +235,10 @@ impl Node {
         if self.network.is_alone() || (self.ready && self.whole) {
             return;
         }
+        // IMPORTANT: history is not there before the store has it; who reads from the past on would pass it by.
+        if self.ingest.is_filling() && self.config.keeps(Rule::FilledIsStored) {
+            return;
+        }
         let up: Vec<_> = self.peers.up().collect();
         let done = |peer: &Address, since| self.inventory.done(*peer).filter(|done| done.began_at >= since);
         // From one that has all; or from everybody there is, as those who kept the shard before may not be known any more.
@@ -271,6 +279,7 @@ impl Node {
             links: &mut self.links,
             changes: &mut self.changes,
             next_read: &mut self.next_read,
+            clock: &self.clock,
             now,
             out,
         };

@@ -144,13 +144,12 @@ impl Peers {
         self.known.get(&peer).is_some_and(|peer| peer.up)
     }
 
-    /// Whether the past can be read at a broker: it has all that it is to keep, or has lacked something for long. What it fills
-    /// up while somebody reads there may lie behind the reader.
-    pub(crate) fn is_readable(&self, peer: Address, now: i64, config: &Config) -> bool {
-        let Some(known) = self.known.get(&peer).filter(|peer| peer.up && peer.hello.is_some()) else {
-            return false;
-        };
-        known.unready_since.is_none_or(|since| now - since >= config.ready_after_ms)
+    /// Whether a broker has lacked something for so long that the past is read there all the same. What it fills up while
+    /// somebody reads may lie behind the reader.
+    pub(crate) fn lacks_for_long(&self, peer: Address, now: i64, config: &Config) -> bool {
+        let known = self.known.get(&peer).filter(|peer| peer.up && peer.hello.is_some());
+        let since = known.and_then(|known| known.unready_since);
+        since.is_some_and(|since| now - since >= config.ready_after_ms)
     }
 
     pub(crate) fn hello(&self, peer: Address) -> Option<Hello> {

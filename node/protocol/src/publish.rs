@@ -36,6 +36,8 @@ pub(crate) struct Ingest {
     freezing: BTreeMap<WriteToken, Freezing>,
     next_write: u64,
     queue_bytes: usize,
+    /// Writes of history under way.
+    filling: usize,
     failed: Option<Refusal>,
     pub(crate) outcomes: Outcomes,
 }
@@ -105,9 +107,15 @@ impl Ingest {
             freezing: BTreeMap::new(),
             next_write: 0,
             queue_bytes: 0,
+            filling: 0,
             failed: None,
             outcomes: Outcomes::default(),
         }
+    }
+
+    /// Whether history is on its way into the store.
+    pub(crate) const fn is_filling(&self) -> bool {
+        self.filling > 0
     }
 
     pub(crate) const fn queue_bytes(&self) -> usize {
@@ -372,7 +380,10 @@ impl Ingest {
                 });
             }
             Source::Feed { .. } => {}
-            Source::Repair { .. } if past => cx.counters.batches_backfilled += 1,
+            Source::Repair { .. } if past => {
+                self.filling += 1;
+                cx.counters.batches_backfilled += 1;
+            }
             Source::Repair { .. } => cx.counters.batches_repaired += 1,
         }
         self.writes.insert(
@@ -583,6 +594,7 @@ impl Ingest {
         let mut stored = Vec::with_capacity(writes.len());
         for (token, position) in writes {
             let Some(write) = self.writes.get_mut(&token) else { continue };
+            self.filling -= usize::from(write.past && !write.stored);
             write.stored = true;
             self.queue_bytes = self.queue_bytes.saturating_sub(write.batch.bytes().len());
             cx.counters.batches_stored += 1;

@@ -5,7 +5,7 @@ mod past;
 mod recent;
 
 use crate::{
-    Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage,
+    Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
     context::Context,
     links,
     offer::{Offer, Source},
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use parked::Parked;
 use past::{Filled, Past};
+use recent::Begun;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -98,6 +99,8 @@ struct Pull {
     /// What came of what lies before, or of late: it is placed when it is known to fit.
     stretch: Vec<Arc<VerifiedBatch>>,
     stretch_bytes: usize,
+    /// What another broker says the series begins with of late; this one is asked what lies before.
+    begun: Option<Begun>,
     /// It asks for what lies before.
     fills: bool,
     /// It asks for what is not older than this broker's interest: the first batch may be any.
@@ -106,6 +109,25 @@ struct Pull {
     /// A batch came that leaves some out.
     beyond: bool,
     heard_at: i64,
+}
+
+impl Pull {
+    const fn new(series: SeriesKey, peer: Address, heard_at: i64) -> Self {
+        Self {
+            series,
+            peer,
+            next: None,
+            past: false,
+            stretch: Vec::new(),
+            stretch_bytes: 0,
+            begun: None,
+            fills: false,
+            by_age: false,
+            got: false,
+            beyond: false,
+            heard_at,
+        }
+    }
 }
 
 impl Behind {
@@ -208,7 +230,7 @@ impl Repair {
             cx.out.push(OutEvent::ReadSeries {
                 read,
                 series,
-                from: SeriesFrom::Sequence(0),
+                from: SeriesStart::Sequence(0),
                 until: u64::MAX,
                 bytes_max: 1,
             });
@@ -332,10 +354,10 @@ impl Repair {
         };
         let source = behind.sources.iter().filter(usable).min_by_key(|source| busy(source)).copied();
         let Some(peer) = source else { return };
-        let (at, mine) = (series.stream_partition, cx.network.is_mine(series.stream_partition));
+        let (at, kept) = (series.stream_partition, cx.network.is_kept(series.stream_partition));
         let unknown = own == SeriesHead::START;
         // What came before this broker asked for the partition is of no interest.
-        let stale = !mine && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
+        let stale = !kept && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(past) => (SeriesFrom::Sequence(past.from()), past.until, None, true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
@@ -363,9 +385,7 @@ impl Repair {
         behind.pull = Some(pull);
         let by_age = matches!(from, SeriesFrom::Age(_));
         let fills = matches!(behind.lack(), Lack::Past(_));
-        let (stretch, stretch_bytes, got, beyond) = (Vec::new(), 0, false, false);
-        let asked =
-            Pull { series, peer, next, past, stretch, stretch_bytes, fills, by_age, got, beyond, heard_at };
+        let asked = Pull { next, past, fills, by_age, ..Pull::new(series, peer, heard_at) };
         self.pulls.insert(pull, asked);
         let bytes_max = cx.config.pull_bytes as u64;
         cx.tell(peer, PeerMessage::Pull { pull, series, from, until, bytes_max });
@@ -441,7 +461,10 @@ impl Repair {
         }
         if pull.by_age {
             let recent = mem::take(&mut pull.stretch);
-            self.take_recent(series, peer, recent, result, ingest, cx);
+            match pull.begun.take() {
+                Some(begun) => self.begin(series, begun.after(&recent), ingest, cx),
+                None => self.take_recent(series, peer, recent, result, ingest, cx),
+            }
             return self.finish(series, ingest, cx);
         }
         // IMPORTANT: who only follows the partition, or does not have all that it is to keep, may have begun the series in the
@@ -449,7 +472,7 @@ impl Repair {
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
         let begins = looks_again && ingest.head(&series, cx) == Some(SeriesHead::START);
-        let is_ready = cx.peers.hello(peer).is_some_and(|hello| hello.ready);
+        let is_ready = cx.has_all(peer, at);
         let keeps = cx.network.is_keeper(peer, at);
         let believed = keeps && (is_ready || begins);
         let Some(behind) = self.behind.get_mut(&series) else { return };
@@ -559,7 +582,7 @@ impl Repair {
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
         let begins = looks_again && own == SeriesHead::START && behind.past.is_none();
-        let knows = |peer: &Address| begins || cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
+        let knows = |peer: &Address| begins || cx.has_all(*peer, at);
         let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer) && knows(peer));
         let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else {
             behind.failed.extend(mem::take(&mut behind.trimmed).into_keys());

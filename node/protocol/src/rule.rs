@@ -47,6 +47,12 @@ pub enum Rule {
     Comparing,
     /// Who answers a pull with nothing is passed over.
     PullElsewhere,
+    /// Who fills up history is not ready before it is stored.
+    FilledIsStored,
+    /// A broker that sees an epoch late is not ready for it.
+    ReadyInEpoch,
+    /// Where a series begins of late is asked of two.
+    BegunByTwo,
     /// A pull that is not answered is given up.
     LatePulls,
     /// A pull brings what was asked for.
@@ -98,7 +104,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -117,6 +123,9 @@ impl Rule {
         Self::AckFsync,
         Self::Comparing,
         Self::PullElsewhere,
+        Self::FilledIsStored,
+        Self::ReadyInEpoch,
+        Self::BegunByTwo,
         Self::LatePulls,
         Self::PulledWasAsked,
         Self::FillsUp,

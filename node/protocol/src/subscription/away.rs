@@ -273,7 +273,7 @@ impl Delivery {
             let hello = cx.peers.hello(*peer);
             !away.failed.contains(peer) && hello.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
         };
-        let ready = |peer: &Address| cx.peers.hello(*peer).is_some_and(|hello| hello.ready);
+        let ready = |peer: &Address| cx.has_all(*peer, at);
         // A relay has what has come since it follows, and not what was before.
         let parent = cx.links.parent(at).filter(|parent| cx.network.is_keeper(*parent, at));
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
@@ -283,7 +283,7 @@ impl Delivery {
         if peers.iter().any(ready) {
             peers.retain(ready);
         } else {
-            peers.retain(|peer| cx.peers.is_readable(*peer, cx.now.up_ms, cx.config));
+            peers.retain(|peer| cx.peers.lacks_for_long(*peer, cx.now.up_ms, cx.config));
         }
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {

@@ -8,7 +8,7 @@ use mainstem_model::{
     VerifiedBatch, Verifier,
 };
 use mainstem_protocol::{
-    Counters, InEvent, Node, Now, OutEvent, PeerMessage, ReadToken, SeriesFrom, ServerMessage, SessionId,
+    Counters, InEvent, Node, Now, OutEvent, PeerMessage, ReadToken, SeriesStart, ServerMessage, SessionId,
     simulator::{CHAIN, FaultKind, Faults, Machine, Seat, Settings},
 };
 use std::{
@@ -143,7 +143,7 @@ impl Gossip {
 }
 
 fn read_series(series: SeriesKey, from: u64) -> OutEvent {
-    let from = SeriesFrom::Sequence(from);
+    let from = SeriesStart::Sequence(from);
     OutEvent::ReadSeries { read: LOOK, series, from, until: u64::MAX, bytes_max: 2_000 }
 }
 

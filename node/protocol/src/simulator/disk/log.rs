@@ -1,4 +1,4 @@
-use crate::{LastArrival, Page, PastBatch, SeriesFrom, SeriesPage};
+use crate::{LastArrival, Page, PastBatch, SeriesPage, SeriesStart};
 use bytes::Bytes;
 use mainstem_model::{
     BatchId, BatchKey, Code, Cursor, HeadsDigest, HeadsDigester, HeadsSummary, Origin, ReadFilter, ReadStart,
@@ -267,14 +267,13 @@ impl Log {
         HeadsSummary::Parts(summary)
     }
 
-    /// A page of one series; `now` is the broker's clock.
+    /// A page of one series.
     pub(crate) fn series_page(
         &self,
         key: &SeriesKey,
-        from: SeriesFrom,
+        from: SeriesStart,
         until: u64,
         bytes_max: usize,
-        now: i64,
     ) -> SeriesPage {
         let Some(series) = self.series(key) else {
             return SeriesPage { batches: Vec::new(), base: 0, more: false };
@@ -282,11 +281,10 @@ impl Log {
         let head = series.head().next_sequence;
         let base = series.batches.keys().next().copied().unwrap_or(head);
         let first = match from {
-            SeriesFrom::Sequence(sequence) => {
+            SeriesStart::Sequence(sequence) => {
                 series.holding(sequence).map_or(sequence, |kept| kept.batch.header().sequence)
             }
-            SeriesFrom::Age(ms) => {
-                let since = now.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX));
+            SeriesStart::ReceivedAt(since) => {
                 let young = series.batches.iter().find(|(_, kept)| kept.received_at >= since);
                 young.map_or(head, |(sequence, _)| *sequence)
             }

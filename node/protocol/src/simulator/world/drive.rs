@@ -207,7 +207,6 @@ impl World {
     pub(super) fn read(&mut self, n: usize, read: OutEvent) {
         let broker = &self.brokers[n];
         let (log, life) = (&broker.disk.log, broker.life);
-        let clock = START_MS + self.now + broker.clock_offset;
         let answer = match read {
             OutEvent::ReadHead { series } => InEvent::HeadRead { series, result: Ok(log.head(&series)) },
             OutEvent::ReadBatch { read, series, sequence } => {
@@ -220,7 +219,7 @@ impl World {
                 InEvent::PageRead { read, result: log.page(at, cursor, &filter, bytes_max) }
             }
             OutEvent::ReadSeries { read, series, from, until, bytes_max } => {
-                let page = log.series_page(&series, from, until, bytes_max, clock);
+                let page = log.series_page(&series, from, until, bytes_max);
                 InEvent::SeriesRead { read, result: Ok(page) }
             }
             OutEvent::ReadProof { read, series } => {
