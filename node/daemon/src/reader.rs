@@ -5,10 +5,7 @@
 //! by the state machine, by the bytes that wait to be published, by the subscriptions that there are and by what it lets other
 //! brokers ask; the third has a bound of its own.
 
-use crate::{
-    config::ReaderConfig,
-    driver::{Internal, now},
-};
+use crate::{config::ReaderConfig, driver::Internal};
 use mainstem_model::{
     Code, Cursor, Equivocation, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange, StreamPartition,
 };
@@ -244,6 +241,7 @@ fn refusal(error: StoreError) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::now;
     use bytes::Bytes;
     use mainstem_crypto::SecretKey;
     use mainstem_model::{

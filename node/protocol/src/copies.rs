@@ -131,13 +131,12 @@ impl Copies {
     fn refused(&mut self, broker: Address, batch: BatchId, refusal: Refusal, cx: &mut Context<'_>) {
         let Some(pending) = self.pending.get_mut(&batch) else { return };
         // It may not have seen yet what this broker sees of the chain; it is asked again.
-        let is_behind = match refusal.code {
-            Code::StreamNotFound | Code::InvalidPartition | Code::MissingPermission => true,
-            // One that kept the partition before, and has been let go, is right.
-            Code::NotAssigned => cx.network.is_owner(broker, pending.batch.header().stream_partition),
-            _ => false,
-        };
-        if is_behind {
+        let sees_less =
+            matches!(refusal.code, Code::StreamNotFound | Code::InvalidPartition | Code::MissingPermission);
+        // One that kept the partition before, and has been let go, is right.
+        let is_late = refusal.code == Code::NotAssigned
+            && cx.network.is_owner(broker, pending.batch.header().stream_partition);
+        if sees_less || is_late {
             return;
         }
         let refused = pending.refused.entry(broker).or_insert_with(|| refusal.clone());
