@@ -30,6 +30,10 @@ enum In {
     Wandering,
     /// Publishers fork their series, and brokers are cut off from each other.
     Forked,
+    /// Disks are slow and are wiped, brokers are cut off from each other, and clients come and go.
+    Slow,
+    /// Anything may happen to seven brokers, for long.
+    Long,
     /// Anything may happen, and each broker tells one other.
     Chained,
     /// Anything may happen, and brokers have little room.
@@ -37,13 +41,13 @@ enum In {
 }
 
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
-use In::{Chained, Filling, Forked, Moving, Only, Swarm, Tight, Wandering, With};
+use In::{Chained, Filling, Forked, Long, Moving, Only, Slow, Swarm, Tight, Wandering, With};
 
 /// Where rules may show.
-const WHERE: [In; 8] = [Swarm, Moving, Filling, Wandering, Forked, Chained, Tight, Only(Hiding)];
+const WHERE: [In; 9] = [Swarm, Moving, Filling, Wandering, Forked, Slow, Chained, Tight, Only(Hiding)];
 
 /// The rules, where each shows, and the first seed that does.
-const SEEDS: [(Rule, In, u64); 37] = [
+const SEEDS: [(Rule, In, u64); 40] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -62,6 +66,9 @@ const SEEDS: [(Rule, In, u64); 37] = [
     (Rule::AckFsync, Swarm, 0),
     (Rule::Comparing, Swarm, 6),
     (Rule::PullElsewhere, Swarm, 2),
+    (Rule::FilledIsStored, Slow, 54),
+    (Rule::ReadyInEpoch, Long, 902),
+    (Rule::BegunByTwo, Long, 7),
     (Rule::LatePulls, With(Silent), 6),
     (Rule::PulledWasAsked, With(Planting), 2),
     (Rule::FillsUp, Moving, 1),
@@ -86,7 +93,7 @@ const SEEDS: [(Rule, In, u64); 37] = [
 fn settings(of: In, seed: u64) -> Settings {
     let swarm = Settings::swarm(seed);
     match of {
-        Swarm => swarm,
+        Swarm | Long => swarm,
         With(kind) => Settings { hostile: vec![kind], ..swarm },
         Only(kind) => Settings { hostile: vec![kind], withheld_ms_max: Some(3_000), ..Settings::quiet(seed) },
         Chained => {
@@ -101,6 +108,11 @@ fn settings(of: In, seed: u64) -> Settings {
         Moving | Wandering => {
             use FaultKind::{ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe};
             let faults = Faults::of(&[ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe]);
+            Settings { faults, hostile: Vec::new(), ..swarm }
+        }
+        Slow => {
+            use FaultKind::{ClientsMove, Epoch, Partition, Reset, SlowDisk, Wipe};
+            let faults = Faults::of(&[ClientsMove, Epoch, Partition, Reset, SlowDisk, Wipe]);
             Settings { faults, hostile: Vec::new(), ..swarm }
         }
         Forked => {
@@ -125,8 +137,9 @@ fn settings(of: In, seed: u64) -> Settings {
 /// Seconds that a world runs before it settles.
 const fn span_s(of: In) -> u64 {
     match of {
-        Moving | Filling | Forked => 80,
+        Moving | Filling | Forked | Slow => 80,
         Wandering => 240,
+        Long => 300,
         Swarm | With(_) | Only(_) | Chained | Tight => 20,
     }
 }
