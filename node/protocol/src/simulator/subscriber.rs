@@ -256,6 +256,11 @@ impl Subscriber {
         })
     }
 
+    /// Where it reads, while that is the past.
+    pub(crate) const fn reads_at(&self) -> Option<Cursor> {
+        if self.live_since.is_some() || self.revoked { None } else { self.cursor }
+    }
+
     /// Something that it must have got and has not.
     pub(crate) fn missing(&self, reference: &Reference) -> Option<String> {
         if self.revoked {

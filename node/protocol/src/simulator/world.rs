@@ -39,6 +39,8 @@ const TICK_MS: i64 = 250;
 const FAULT_MS_MAX: i64 = 10_000;
 /// After the last fault, milliseconds.
 const QUIET_MS: i64 = 60_000;
+/// How often that is added while readers of the past come on.
+const READING_MAX: usize = 10;
 /// Epochs after which a shard gets another seed.
 const ROTATION_EPOCHS: u16 = 4;
 
@@ -316,6 +318,17 @@ impl World {
             self.publisher_away(n, 0);
         }
         self.run(QUIET_MS);
+        // Whoever reads history by single batches from a slow disk needs longer; not as long as it likes.
+        for _ in 0..READING_MAX {
+            let cursors: Vec<_> = self.subscribers.iter().map(Subscriber::reads_at).collect();
+            if cursors.iter().all(Option::is_none) {
+                break;
+            }
+            self.run(QUIET_MS);
+            if self.subscribers.iter().map(Subscriber::reads_at).eq(cursors) {
+                break;
+            }
+        }
     }
 
     /// Nothing goes wrong any more and nothing new is published, for so many milliseconds: what is under way comes.
