@@ -35,9 +35,10 @@ pub struct SessionConfig {
     pub unproven_bytes_max: usize,
     /// Requests a second, over a burst of the same number.
     pub requests_per_second_max: u32,
-    /// As so many requests counts a batch that is refused because the session has too much on its way. Whoever goes on all the
-    /// same is read more slowly, so that others' batches, and not its refusals, are what the node works on.
-    pub refusal_requests: u32,
+    /// How long a batch for which the session has too much on its way waits for room before it is refused with `OVERLOADED`,
+    /// milliseconds; nothing more of the session is read meanwhile. Whoever goes on all the same is held to so many refusals, and
+    /// what the node works on are batches.
+    pub refusal_wait_ms: u64,
     /// Attempts to sign in. One more is refused with `LIMIT_REACHED` and ends the session.
     pub sign_ins_max: u32,
     /// Batches that did not prove, or were equivocations. One more ends the session with `LIMIT_REACHED`.
@@ -54,8 +55,8 @@ impl Default for SessionConfig {
             unproven_bytes_max: 1 << 20,
             // Ten times what two cores can prove of one-event batches.
             requests_per_second_max: 100_000,
-            // A thousand refusals a second: a hundredth of a processor.
-            refusal_requests: 100,
+            // A hundred refusals a second.
+            refusal_wait_ms: 10,
             sign_ins_max: 8,
             bad_batches_max: 256,
             drain_ms: 3_000,

@@ -75,6 +75,16 @@ pub(crate) struct Session {
     unproven_bytes: usize,
     sign_ins: u32,
     pace: Pace,
+    /// A batch that waits for room; nothing is read behind it.
+    waiting: Option<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: u64,
+    ack: Ack,
+    batch: Bytes,
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -135,6 +145,7 @@ impl Session {
             unproven_bytes: 0,
             sign_ins: 0,
             pace: Pace::new(config.requests_per_second_max),
+            waiting: None,
         };
         Ok((session, outbox))
     }
@@ -177,12 +188,16 @@ impl Session {
     async fn serve(&mut self, requests: &mut impl Requests) -> Result<(), Refusal> {
         loop {
             let paced = self.pace.until();
-            let reads = paced.is_none() && self.ledger.has_room() && self.has_proof_room();
+            let waits = self.waiting.as_ref().map(|waiting| waiting.until);
+            let reads = paced.is_none() && waits.is_none() && self.ledger.has_room() && self.has_proof_room();
             tokio::select! {
                 biased;
                 step = front(self.open.id, &mut self.pending), if !self.pending.is_empty() => self.step(step).await?,
+                () = self.ledger.answered(), if waits.is_some() || (paced.is_none() && !reads) => {
+                    self.admit().await?;
+                }
+                () = pause(waits), if waits.is_some() => self.admit().await?,
                 () = pause(paced), if paced.is_some() => {}
-                () = self.ledger.answered(), if paced.is_none() && !reads => {}
                 next = requests.next(), if reads => match next? {
                     Some(request) => {
                         self.check_bad_batches()?;
@@ -196,6 +211,10 @@ impl Session {
     }
 
     async fn drain(&mut self) -> Result<(), Refusal> {
+        if let Some(waiting) = self.waiting.take() {
+            let refused = self.no_room(waiting.request);
+            self.take_in(refused).await?;
+        }
         while !self.pending.is_empty() {
             let step = front(self.open.id, &mut self.pending).await;
             self.step(step).await?;
@@ -232,6 +251,11 @@ impl Session {
         let pending = match message {
             ClientMessage::SignIn { request, sign_in } => self.sign_in(request, sign_in).await?,
             ClientMessage::Publish { request, ack, batch } => {
+                if !self.take_window(request, batch.len()) {
+                    let until = Instant::now() + ms(self.config.refusal_wait_ms);
+                    self.waiting = Some(Waiting { request, ack, batch, until });
+                    return Ok(());
+                }
                 let here = alone && self.pending.is_empty() && batch.len() <= PROVEN_HERE_BYTES_MAX;
                 self.publish(request, ack, batch, here).await
             }
@@ -248,6 +272,10 @@ impl Session {
                 Pending::Ready(Step::Answer { request, frame: ServerFrame::Pong { request } })
             }
         };
+        self.take_in(pending).await
+    }
+
+    async fn take_in(&mut self, pending: Pending) -> Result<(), Refusal> {
         match pending {
             Pending::Ready(step) if self.pending.is_empty() => self.step(step).await,
             pending @ (Pending::Ready(_)
@@ -260,19 +288,27 @@ impl Session {
         }
     }
 
+    /// A batch that waits gets room if there is some now, and is refused if it has waited long enough.
+    async fn admit(&mut self) -> Result<(), Refusal> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let Waiting { request, ack, batch, until } = waiting;
+        let pending = if self.take_window(request, batch.len()) {
+            self.publish(request, ack, batch, false).await
+        } else if until <= Instant::now() {
+            self.no_room(request)
+        } else {
+            self.waiting = Some(Waiting { request, ack, batch, until });
+            return Ok(());
+        };
+        self.take_in(pending).await
+    }
+
     async fn publish(&mut self, request: u64, ack: Ack, batch: Bytes, here: bool) -> Pending {
-        let bytes = batch.len();
-        let has_room = self.take_window(request, bytes);
-        if has_room.is_err() {
-            self.pace.count(self.config.refusal_requests);
-            // IMPORTANT: what is refused takes so little time that a flood of it would go on for a whole turn of this task. Others
-            // have their turns between any two: acks that others wait for come by tasks like this one.
-            tokio::task::yield_now().await;
-        }
-        if let Err(refusal) = has_room.and_then(|()| self.open.handle.screen(&batch)) {
+        if let Err(refusal) = self.open.handle.screen(&batch) {
             let frame = ServerFrame::refused(request, refusal);
             return Pending::Ready(Step::Answer { request, frame });
         }
+        let bytes = batch.len();
         self.unproven_bytes += bytes;
         let verifier = self.open.handle.verifier().clone();
         if here {
@@ -287,13 +323,15 @@ impl Session {
     ///
     /// Why here, when the broker counts too: a proof is most of what a small batch costs. A broker that proves what it then
     /// refuses does little else once it is offered several times what it can do.
-    fn take_window(&self, request: u64, bytes: usize) -> Result<(), Refusal> {
+    fn take_window(&self, request: u64, bytes: usize) -> bool {
+        self.ledger.take_window(request, bytes, self.open.handle.publish_window_bytes())
+    }
+
+    fn no_room(&self, request: u64) -> Pending {
         let max = self.open.handle.publish_window_bytes();
-        if self.ledger.take_window(request, bytes, max) {
-            return Ok(());
-        }
         let why = format!("more than {max} bytes wait for their ack; send on as acks come");
-        Err(Refusal::new(Code::Overloaded, why))
+        let frame = ServerFrame::refused(request, Refusal::new(Code::Overloaded, why));
+        Pending::Ready(Step::Answer { request, frame })
     }
 
     async fn sign_in(&mut self, request: u64, sign_in: SignIn) -> Result<Pending, Refusal> {
