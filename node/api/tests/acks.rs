@@ -40,7 +40,7 @@ use support::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::timeout,
 };
 use tokio_tungstenite::{
@@ -52,6 +52,8 @@ use tower::ServiceExt;
 const DURABLE_TWICE: Ack = Ack { level: AckLevel::Durable, copies: 2 };
 /// What this broker does not answer.
 const NEVER: Ack = Ack { level: AckLevel::Stored, copies: 3 };
+/// The series that it answers when another session publishes.
+const LATE: u64 = 77;
 
 /// A node whose broker says yes to what three replicas can do.
 struct Node {
@@ -61,6 +63,8 @@ struct Node {
     workers: Workers,
     publisher: Arc<NodePublisher>,
     router: Router,
+    /// Ends the listener of `quic`.
+    stop: Arc<Notify>,
 }
 
 impl Node {
@@ -85,7 +89,7 @@ impl Node {
         ));
         let (config, info) = (HttpConfig::default(), NodeInfo::default());
         let router = http::router(handle.clone(), config, info, workers.clone(), publisher.clone());
-        Self { asked, handle, workers, publisher, router }
+        Self { asked, handle, workers, publisher, router, stop: Arc::default() }
     }
 
     /// What the broker was asked for last; nothing else may have been asked for.
@@ -125,13 +129,17 @@ impl Node {
     }
 
     async fn quic(&self) -> Client {
+        self.quic_with(SessionConfig::default()).await
+    }
+
+    async fn quic_with(&self, session: SessionConfig) -> Client {
         let identity = TlsIdentity::self_signed_by(&new_key_pem().unwrap()).unwrap();
         let config = QuicConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..QuicConfig::default() };
         let (handle, workers) = (self.handle.clone(), self.workers.clone());
-        let listener =
-            QuicListener::bind(config, SessionConfig::default(), &identity, handle, workers).unwrap();
+        let listener = QuicListener::bind(config, session, &identity, handle, workers).unwrap();
         let address = listener.address();
-        tokio::spawn(listener.serve(std::future::pending()));
+        let stop = self.stop.clone();
+        tokio::spawn(listener.serve(async move { stop.notified().await }));
         let endpoint = endpoint(identity.pin(), transport());
         let connection = endpoint.connect(address, "mainstem").unwrap().await.unwrap();
         let (up, down) = connection.open_bi().await.unwrap();
@@ -145,6 +153,7 @@ impl Node {
 
 async fn answer(mut inputs: mpsc::Receiver<Input>, asks: mpsc::UnboundedSender<(Ack, SeriesId)>) {
     let mut outboxes = BTreeMap::new();
+    let mut late = None;
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Open { session, outbox, .. } => drop(outboxes.insert(session, outbox)),
@@ -159,6 +168,13 @@ async fn answer(mut inputs: mpsc::Receiver<Input>, asks: mpsc::UnboundedSender<(
                 } else {
                     ServerMessage::Ack { request, batch: batch.id(), ack, duplicate: false }
                 };
+                if batch.header().series == SeriesId(LATE) {
+                    late = Some((session, told));
+                    continue;
+                }
+                if let Some((waiting, told)) = late.take_if(|(waiting, _)| *waiting != session) {
+                    outboxes[&waiting].send(told).unwrap();
+                }
                 outboxes[&session].send(told).unwrap();
             }
             Input::Event(_) | Input::Manage(_) | Input::Network(_) => {}
@@ -322,6 +338,40 @@ async fn what_is_over_a_sessions_window_is_refused_before_it_is_proven() {
     }
     let heard: Vec<_> = std::iter::from_fn(|| node.asked.try_recv().ok()).collect();
     assert_eq!(heard.len(), 3, "{heard:?}");
+}
+
+#[tokio::test]
+async fn what_is_over_a_sessions_window_waits_for_room_before_it_is_refused() {
+    let mut node = Node::start();
+    node.handle = node.handle.with_publish_window(batch(1).len());
+    let patient = SessionConfig { refusal_wait_ms: 60_000, ..SessionConfig::default() };
+    let (mut client, mut other) = (node.quic_with(patient).await, node.quic().await);
+    client.send(&wire::publish_at(2, truth::AckLevel::Stored, 1), &batch(LATE)).await;
+    assert_eq!(node.asked.recv().await.unwrap().1, SeriesId(LATE));
+    for request in [3, 4] {
+        client.send(&wire::publish_at(request, truth::AckLevel::Stored, 1), &batch(request)).await;
+    }
+    client.send(&wire::ping(5), &[]).await;
+    other.send(&wire::publish_at(2, truth::AckLevel::Stored, 1), &batch(6)).await;
+    for request in [2, 3, 4] {
+        let told = client.told().await;
+        assert!(matches!(told, Told::Ack { request: of, .. } if of == request), "{told:?}");
+    }
+    assert_eq!(client.told().await, Told::Pong(5));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_a_batch_waits_for_room_ends_at_once() {
+    let mut node = Node::start();
+    node.handle = node.handle.with_publish_window(batch(1).len());
+    let patient = SessionConfig { refusal_wait_ms: 60_000, ..SessionConfig::default() };
+    let mut client = node.quic_with(patient).await;
+    client.send(&wire::publish_at(2, truth::AckLevel::Stored, 3), &batch(1)).await;
+    client.send(&wire::publish_at(3, truth::AckLevel::Stored, 1), &batch(2)).await;
+    assert_eq!(node.asked.recv().await.unwrap().0, NEVER);
+    node.stop.notify_one();
+    let told = client.told().await;
+    assert!(matches!(&told, Told::Refused { request: 3, code, .. } if code == "OVERLOADED"), "{told:?}");
 }
 
 #[tokio::test]
