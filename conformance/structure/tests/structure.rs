@@ -4,8 +4,8 @@
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use mainstem_structure::{
-    Kind, Package, forbidden_anywhere, forbidden_below, forbidden_calls, machine_paths, misplaced,
-    missing_workspace_lints, too_long, undeclared_edges, unfinished,
+    Kind, Package, forbidden_anywhere, forbidden_below, forbidden_calls, has_tests, invariants,
+    machine_paths, misplaced, missing_workspace_lints, too_long, undeclared_edges, unfinished,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,4 +159,22 @@ fn no_source_file_holds_unfinished_work() {
         unfinished(text).into_iter().map(|found| format!("{name}: {found}")).collect::<Vec<_>>()
     };
     holds(&rust_files().iter().flat_map(of).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_invariant_of_the_architecture_names_a_test_that_is_there() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let stated = invariants(&text);
+    assert!(stated.len() > 20, "{}", stated.len());
+    let tested = |path: &String| fs::read_to_string(root().join(path)).is_ok_and(|text| has_tests(&text));
+    // A folder of tests has them in the files below.
+    let below = |path: &String| {
+        let files = fs::read_dir(root().join(path)).into_iter().flatten().flatten();
+        files.map(|file| format!("{path}/{}", file.file_name().display())).any(|file| tested(&file))
+    };
+    let of = |(statement, paths): &(&str, Vec<String>)| {
+        let holds = paths.iter().any(|path| tested(path) || below(path));
+        (!holds).then(|| format!("no test is named, or there is none in what is named: {statement}"))
+    };
+    holds(&stated.iter().filter_map(of).collect::<Vec<_>>());
 }

@@ -6,6 +6,14 @@ use mainstem_crypto::{Address, Hash, Signature, personal_message_digest};
 use std::ops::Deref;
 
 /// A batch whose signature, Merkle root and time range were checked. Rights, order and clock are still to be looked at.
+///
+/// Only a [`Verifier`] makes one:
+///
+/// ```compile_fail,E0451
+/// fn forged(batch: mainstem_model::Batch) -> mainstem_model::VerifiedBatch {
+///     mainstem_model::VerifiedBatch { batch, delegation: None }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedBatch {
     batch: Batch,

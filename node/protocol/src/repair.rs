@@ -357,6 +357,7 @@ impl Repair {
         let (at, kept) = (series.stream_partition, cx.network.is_kept(series.stream_partition));
         let unknown = own == SeriesHead::START;
         // What came before this broker asked for the partition is of no interest.
+        let kept = kept && cx.keeps(Rule::KeepersBySequence);
         let stale = !kept && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(past) => (SeriesFrom::Sequence(past.from()), past.until, None, true),
@@ -474,7 +475,7 @@ impl Repair {
         let begins = looks_again && ingest.head(&series, cx) == Some(SeriesHead::START);
         let is_ready = cx.has_all(peer, at);
         let keeps = cx.network.is_keeper(peer, at);
-        let believed = keeps && (is_ready || begins);
+        let believed = (keeps && (is_ready || begins)) || !cx.keeps(Rule::BegunByReady);
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match result {
@@ -582,7 +583,7 @@ impl Repair {
         let at = series.stream_partition;
         let looks_again = !cx.network.is_mine(at) || cx.may_lack_past(at);
         let begins = looks_again && own == SeriesHead::START && behind.past.is_none();
-        let knows = |peer: &Address| begins || cx.has_all(*peer, at);
+        let knows = |peer: &Address| begins || cx.has_all(*peer, at) || !cx.keeps(Rule::BegunByReady);
         let usable = behind.trimmed.iter().filter(|(peer, _)| cx.peers.is_up(**peer) && knows(peer));
         let Some((_, base)) = usable.min_by_key(|(_, base)| **base) else {
             behind.failed.extend(mem::take(&mut behind.trimmed).into_keys());

@@ -49,6 +49,14 @@ pub enum Rule {
     PullElsewhere,
     /// Who fills up history is not ready before it is stored.
     FilledIsStored,
+    /// Only one that has all is believed of where a series begins.
+    BegunByReady,
+    /// Who keeps a partition gets what it lacks from where it stands, and not by age.
+    KeepersBySequence,
+    /// Readers of what is kept here wait until all of it is.
+    ReadWhenReady,
+    /// What was lacking where a reader was is looked for elsewhere.
+    SeamAgain,
     /// A broker that sees an epoch late is not ready for it.
     ReadyInEpoch,
     /// Where a series begins of late is asked of two.
@@ -104,7 +112,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 44] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -123,6 +131,10 @@ impl Rule {
         Self::AckFsync,
         Self::Comparing,
         Self::PullElsewhere,
+        Self::BegunByReady,
+        Self::KeepersBySequence,
+        Self::ReadWhenReady,
+        Self::SeamAgain,
         Self::FilledIsStored,
         Self::ReadyInEpoch,
         Self::BegunByTwo,

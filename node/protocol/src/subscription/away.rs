@@ -100,7 +100,7 @@ impl Seen {
         if self.is_over() || !config.keeps(Rule::Seam) {
             return Seam::New;
         }
-        let may_go = self.again < AGAIN_MAX;
+        let may_go = self.again < AGAIN_MAX && config.keeps(Rule::SeamAgain);
         match self.series.get(&SeriesKey::of(header)) {
             // Or a second branch.
             Some(told) if header.sequence < told.until => Seam::Had,

@@ -47,7 +47,7 @@ use In::{Chained, Filling, Forked, Long, Moving, Only, Slow, Swarm, Tight, Wande
 const WHERE: [In; 9] = [Swarm, Moving, Filling, Wandering, Forked, Slow, Chained, Tight, Only(Hiding)];
 
 /// The rules, where each shows, and the first seed that does.
-const SEEDS: [(Rule, In, u64); 40] = [
+const SEEDS: [(Rule, In, u64); 44] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -66,6 +66,10 @@ const SEEDS: [(Rule, In, u64); 40] = [
     (Rule::AckFsync, Swarm, 0),
     (Rule::Comparing, Swarm, 6),
     (Rule::PullElsewhere, Swarm, 2),
+    (Rule::BegunByReady, Long, 48),
+    (Rule::KeepersBySequence, Long, 204),
+    (Rule::ReadWhenReady, Long, 26),
+    (Rule::SeamAgain, Long, 35),
     (Rule::FilledIsStored, Slow, 54),
     (Rule::ReadyInEpoch, Long, 902),
     (Rule::BegunByTwo, Long, 7),
