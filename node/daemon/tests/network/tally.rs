@@ -43,10 +43,13 @@ impl Got {
         pace.last = now;
     }
 
-    /// From here on gaps are measured anew.
-    pub(crate) fn begin(&mut self) {
-        for pace in self.publishers.values_mut() {
+    /// From here on gaps are measured anew. That one publisher was `struck` before, and silent for that, is no gap.
+    pub(crate) fn begin(&mut self, struck: Option<u16>) {
+        for (publisher, pace) in &mut self.publishers {
             pace.widest = Duration::ZERO;
+            if Some(*publisher) == struck {
+                pace.last = Instant::now();
+            }
         }
     }
 
