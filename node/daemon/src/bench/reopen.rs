@@ -17,7 +17,7 @@ pub(crate) async fn run(mut broker: Broker, args: &BenchArgs, bytes: u64) -> any
     let client = broker.client(batching(args, AckLevel::Durable)).await?;
     let at = broker.stream(&client).await?;
     let events = Arc::new(AtomicU64::new(bytes / args.event_bytes as u64));
-    let published = send(client, at, args.event_bytes, events).await?;
+    let published = send(client, at, args.event_bytes, events, None).await?;
     let stored = broker.stored_bytes();
     broker.kill();
     let begun = Instant::now();

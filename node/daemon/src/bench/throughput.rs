@@ -36,7 +36,7 @@ pub(crate) async fn run(
     for _ in 0..subscribers {
         readers.push(broker.client_over(over, batching.clone()).await?);
     }
-    let through = through(publisher, at, readers, args, || broker.cpu()).await?;
+    let through = through(publisher, at, readers, None, args, || broker.cpu()).await?;
     let name = format!("throughput over {}, {subscribers} subscriber(s), stored", over.name());
     Ok(through.row(name, subscribers).with("broker_rss_mb", broker.rss() as f64 / 1e6))
 }
@@ -62,11 +62,13 @@ impl Through {
     }
 }
 
-/// From one publisher to these readers; `cpu` is what the brokers have used so far, in seconds.
+/// From one publisher to these readers, of whom the first is behind by `lag_max` events at most, if that is given: the publisher
+/// waits for it. `cpu` is what the brokers have used so far, in seconds.
 pub(crate) async fn through(
     publisher: Client,
     at: StreamPartition,
     readers: Vec<Client>,
+    lag_max: Option<u64>,
     args: &BenchArgs,
     cpu: impl Fn() -> f64,
 ) -> anyhow::Result<Through> {
@@ -78,7 +80,8 @@ pub(crate) async fn through(
         reading.push(subscriber(client, at, count).await?);
     }
     let stop = Arc::new(AtomicU64::new(u64::MAX));
-    let sending = tokio::spawn(send(publisher, at, args.event_bytes, stop.clone()));
+    let ahead = lag_max.zip(counts.first().cloned());
+    let sending = tokio::spawn(send(publisher, at, args.event_bytes, stop.clone(), ahead));
     tokio::time::sleep(WARM_UP).await;
     let total = |counts: &[Arc<AtomicU64>]| counts.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>();
     let (begun, before) = (Instant::now(), total(&counts));
@@ -105,7 +108,7 @@ pub(crate) async fn durable(broker: &Broker, args: &BenchArgs) -> anyhow::Result
     let at = broker.stream(&client).await?;
     let stop = Arc::new(AtomicU64::new(u64::MAX));
     let begun = Instant::now();
-    let sending = tokio::spawn(send(client, at, args.event_bytes, stop.clone()));
+    let sending = tokio::spawn(send(client, at, args.event_bytes, stop.clone(), None));
     tokio::time::sleep(args.run_time() / 2).await;
     stop.store(0, Ordering::Relaxed);
     let published = sending.await??;
@@ -117,17 +120,22 @@ pub(crate) fn batching(args: &BenchArgs, ack: AckLevel) -> PublishConfig {
     PublishConfig { batch_bytes_max: args.batch_bytes, ack: ack.into(), ..PublishConfig::default() }
 }
 
-/// Publishes until told to stop, then waits for the last ack; gives how many.
+/// Publishes until told to stop, then waits for the last ack; gives how many. It is `ahead` of a count by so many at most.
 pub(crate) async fn send(
     client: Client,
     at: StreamPartition,
     bytes: usize,
     stop: Arc<AtomicU64>,
+    ahead: Option<(u64, Arc<AtomicU64>)>,
 ) -> anyhow::Result<u64> {
     let publisher = client.publisher(at)?;
     let content = Bytes::from(vec![0x5a; bytes]);
     let mut count = 0;
     while count < stop.load(Ordering::Relaxed) {
+        if ahead.as_ref().is_some_and(|(max, behind)| count - behind.load(Ordering::Relaxed) > *max) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
         // One look at the clock for many events.
         let now = unix_ms();
         for _ in 0..64 {
