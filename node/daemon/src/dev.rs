@@ -6,6 +6,7 @@ mod network;
 use crate::{
     cli::{failure::Failure, profile::Profile},
     config::Config,
+    interrupts::Interrupts,
     node,
 };
 use anyhow::Context;
@@ -131,11 +132,13 @@ pub(crate) async fn run(args: DevArgs, data_dir: &Path) -> anyhow::Result<()> {
     let profile_file = data_dir.join("connection.json");
     profile.save(&profile_file)?;
     greet(&running, &rpc_url, &profile_file, &others);
+    let interrupts = Interrupts::listen()?;
     let stop = async {
-        interrupted().await;
+        interrupts.heard(1).await;
         children.let_go();
+        1
     };
-    let ended = running.until(stop, interrupted()).await;
+    let ended = running.until(stop, &interrupts).await;
     // After an error nobody waits for anything: they are killed when this ends.
     if ended.is_ok() {
         children.end().await;
@@ -290,21 +293,4 @@ fn greet(running: &node::Running, rpc_url: &str, profile: &Path, others: &[Profi
         text.push_str("\n  `mainstem network` shows how they fare, with --watch anew each second.\n");
     }
     crate::cli::say(&text);
-}
-
-/// Returns at ctrl-c or SIGTERM.
-pub(crate) async fn interrupted() {
-    #[cfg(unix)]
-    {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        else {
-            return drop(tokio::signal::ctrl_c().await);
-        };
-        tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => drop(interrupt),
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    drop(tokio::signal::ctrl_c().await);
 }

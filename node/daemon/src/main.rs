@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod dev;
 mod driver;
+mod interrupts;
 mod metrics;
 mod network;
 mod node;

@@ -5,6 +5,7 @@ use crate::{
     chain_seen::ChainSeen,
     config::{ChainConfig, Config},
     driver::{Driver, Internal, Stopped},
+    interrupts::Interrupts,
     metrics::Metrics,
     network::{Network, Show},
     operator::Operator,
@@ -210,18 +211,18 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
 
 impl Running {
     /// Serves until `stop` or until the store fails; then ends in order: listeners, what they had on its way, the store.
-    /// `again` cuts the waiting for listeners short; it is only looked at after `stop`.
+    /// `stop` tells how many of the `interrupts` it has heard; one more cuts the waiting for listeners short.
     ///
     /// # Errors
-    /// The store failed, or `again` came.
+    /// The store failed, or one more came.
     pub(crate) async fn until(
         mut self,
-        stop: impl Future<Output = ()>,
-        again: impl Future<Output = ()>,
+        stop: impl Future<Output = u32>,
+        interrupts: &Interrupts,
     ) -> anyhow::Result<()> {
-        let failed = tokio::select! {
-            () = stop => None,
-            stopped = &mut self.driver => Some(stopped),
+        let (heard, failed) = tokio::select! {
+            heard = stop => (heard, None),
+            stopped = &mut self.driver => (0, Some(stopped)),
         };
         tracing::info!("shutting down");
         self.stop.send_replace(true);
@@ -234,7 +235,7 @@ impl Running {
         };
         tokio::select! {
             () = drained => {}
-            () = again => {
+            () = interrupts.heard(heard + 1) => {
                 // What was acked is in the journal; whoever is still connected is cut off.
                 bail!("a second signal: the node ends without waiting for its connections");
             }

@@ -102,7 +102,7 @@ async fn replay(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode>
 
     let interrupted = tokio::select! {
         ended = replay.passes() => { ended?; false }
-        () = crate::dev::interrupted() => true,
+        () = crate::interrupts::interrupted() => true,
     };
     let flushed = replay.publisher.flush();
     if interrupted {

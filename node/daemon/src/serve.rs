@@ -3,7 +3,7 @@
 use crate::{
     cli::{failure::Failure, profile::Profile},
     config::{Config, DEFAULT_FILE},
-    dev::interrupted,
+    interrupts::Interrupts,
     node,
 };
 use anyhow::Context;
@@ -90,13 +90,14 @@ pub(crate) async fn run(args: NodeArgs, data_dir: Option<PathBuf>) -> anyhow::Re
         private_key: Profile::load(&path).ok().and_then(|before| before.private_key),
     };
     profile.save(&path)?;
+    let interrupts = Interrupts::listen()?;
     let stop = async {
         tokio::select! {
-            () = interrupted() => {}
-            () = input_ends(), if args.end_with_stdin => {}
+            () = interrupts.heard(1) => 1,
+            () = input_ends(), if args.end_with_stdin => 0,
         }
     };
-    running.until(stop, interrupted()).await
+    running.until(stop, &interrupts).await
 }
 
 /// Returns when standard input ends: so however the process ended that holds the other end of a pipe.

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: NetworkArgs, globals: &Globals) -> anyhow::Result<
         return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {
-        () = crate::dev::interrupted() => Ok(ExitCode::SUCCESS),
+        () = crate::interrupts::interrupted() => Ok(ExitCode::SUCCESS),
         // It ends only with an error.
         ended = watch(&context) => ended.map(|()| ExitCode::SUCCESS),
     }

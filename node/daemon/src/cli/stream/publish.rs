@@ -118,7 +118,7 @@ pub(super) async fn run(mut args: PublishArgs, context: &Context) -> anyhow::Res
     // Over all of it: while the broker is away both handing in and the last acks wait.
     let interrupted = tokio::select! {
         done = work => { done?; false }
-        () = crate::dev::interrupted() => true,
+        () = crate::interrupts::interrupted() => true,
     };
     if interrupted && let Ok(flushed) = timeout(LAST_ACKS, publishers.flush()).await {
         flushed?;
