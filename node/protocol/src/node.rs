@@ -236,9 +236,7 @@ impl Node {
             return;
         }
         // IMPORTANT: history is not there before the store has it; who reads from the past on would pass it by.
-        if self.ingest.is_filling() && self.config.keeps(Rule::FilledIsStored) {
-            return;
-        }
+        let stored = !self.ingest.is_filling() || !self.config.keeps(Rule::FilledIsStored);
         let up: Vec<_> = self.peers.up().collect();
         let done = |peer: &Address, since| self.inventory.done(*peer).filter(|done| done.began_at >= since);
         // From one that has all; or from everybody there is, as those who kept the shard before may not be known any more.
@@ -254,7 +252,7 @@ impl Node {
             let me = self.network.me();
             let owners: Vec<_> = owners.iter().copied().filter(|owner| *owner != me).collect();
             let keepers: Vec<_> = owners.iter().chain(before).copied().collect();
-            let has_all = keepers.is_empty() || has_all(&keepers, &owners, since);
+            let has_all = stored && (keepers.is_empty() || has_all(&keepers, &owners, since));
             whole &= has_all;
             ready &= has_all || now.up_ms - since >= self.config.ready_after_ms;
         }

@@ -463,7 +463,8 @@ impl Repair {
         if pull.by_age {
             let recent = mem::take(&mut pull.stretch);
             match pull.begun.take() {
-                Some(begun) => self.begin(series, begun.after(&recent), ingest, cx),
+                Some(begun) if result.is_ok() => self.begin(series, begun.after(peer, recent), ingest, cx),
+                Some(begun) => self.ask_another(series, begun, ingest, cx),
                 None => self.take_recent(series, peer, recent, result, ingest, cx),
             }
             return self.finish(series, ingest, cx);
@@ -610,7 +611,9 @@ impl Repair {
         let over: Vec<u64> =
             self.pulls.iter().filter(|(_, pull)| pull.peer == peer).map(|(number, _)| *number).collect();
         for number in over {
-            self.pulls.remove(&number);
+            if let Some(Pull { series, begun: Some(begun), .. }) = self.pulls.remove(&number) {
+                self.ask_another(series, begun, ingest, cx);
+            }
         }
         let touched: Vec<SeriesKey> = self
             .behind
@@ -649,7 +652,9 @@ impl Repair {
             if now.saturating_sub(cx.peers.heard_at(pull.peer)) < cx.config.silence_ms {
                 cx.blame(pull.peer, Misdeed::Late);
             }
-            if let Some(behind) = self.behind.get_mut(&pull.series) {
+            if let Some(begun) = pull.begun {
+                self.ask_another(pull.series, begun, ingest, cx);
+            } else if let Some(behind) = self.behind.get_mut(&pull.series) {
                 behind.pull = None;
                 behind.failed.insert(pull.peer);
             }

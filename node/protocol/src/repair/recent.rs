@@ -10,23 +10,31 @@ use crate::{
     rule::Rule,
 };
 use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What one broker has taken in of late of a series that is new here.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     recent: Vec<Arc<VerifiedBatch>>,
     peer: Address,
+    /// Who was asked what lies before.
+    asked: BTreeSet<Address>,
 }
 
 impl Begun {
-    /// With what another one has before that, if it fits.
-    pub(super) fn after(mut self, before: &[Arc<VerifiedBatch>]) -> Self {
-        let joined = |(a, b): (&Arc<VerifiedBatch>, &Arc<VerifiedBatch>)| {
+    /// With what another one has before that. If that does not reach so far, with that alone: the rest is got as what follows it.
+    pub(super) fn after(mut self, other: Address, before: Vec<Arc<VerifiedBatch>>) -> Self {
+        let follows = |(a, b): (&Arc<VerifiedBatch>, &Arc<VerifiedBatch>)| {
             a.header().next_sequence() == b.header().sequence && a.id() == b.header().previous
         };
-        if before.iter().zip(before.iter().skip(1).chain(self.recent.first())).all(joined) {
-            self.recent.splice(..0, before.iter().cloned());
+        let (Some(last), Some(first)) = (before.last(), self.recent.first()) else { return self };
+        if !before.iter().zip(before.iter().skip(1)).all(follows) {
+            return self;
+        }
+        if follows((last, first)) {
+            self.recent.splice(..0, before);
+        } else if last.header().next_sequence() < first.header().sequence {
+            (self.recent, self.peer) = (before, other);
         }
         self
     }
@@ -60,8 +68,10 @@ impl Repair {
                     behind.trimmed.insert(peer, sequence);
                     return;
                 }
-                let begun = Begun { recent, peer };
-                if sequence <= own.next_sequence || !self.ask_another(series, &begun, cx) {
+                let begun = Begun { recent, peer, asked: BTreeSet::from([peer]) };
+                if sequence > own.next_sequence {
+                    self.ask_another(series, begun, ingest, cx);
+                } else {
                     self.begin(series, begun, ingest, cx);
                 }
             }
@@ -75,29 +85,38 @@ impl Repair {
         }
     }
 
-    /// Asks another broker that keeps the partition what of a series came of late before what has come. Says whether there is one.
-    fn ask_another(&mut self, series: SeriesKey, begun: &Begun, cx: &mut Context<'_>) -> bool {
+    /// Asks one more broker that keeps the partition what of a series came of late before what has come. If there is none, it
+    /// begins there.
+    pub(super) fn ask_another(
+        &mut self,
+        series: SeriesKey,
+        mut begun: Begun,
+        ingest: &mut Ingest,
+        cx: &mut Context<'_>,
+    ) {
         let (Some(behind), Some(first)) = (self.behind.get_mut(&series), begun.recent.first()) else {
-            return false;
+            return;
         };
-        if !cx.keeps(Rule::BegunByTwo) {
-            return false;
-        }
-        let at = series.stream_partition;
-        let now = cx.now.up_ms;
-        let other = cx.network.sources(at).into_iter().find(|keeper| {
+        behind.pull = None;
+        let (at, now) = (series.stream_partition, cx.now.up_ms);
+        let others = cx.network.sources(at).into_iter().filter(|keeper| {
             let silent = now.saturating_sub(cx.peers.heard_at(*keeper)) >= cx.config.silence_ms;
-            *keeper != begun.peer && cx.peers.is_up(*keeper) && !silent && !behind.failed.contains(keeper)
+            !begun.asked.contains(keeper) && cx.peers.is_up(*keeper) && !silent
         });
-        let Some(other) = other else { return false };
+        // One that does not have all may have nothing before that for want of having got it.
+        let Some(other) =
+            others.min_by_key(|keeper| !cx.has_all(*keeper, at)).filter(|_| cx.keeps(Rule::BegunByTwo))
+        else {
+            return self.begin(series, begun, ingest, cx);
+        };
+        let (from, until) = (SeriesFrom::Age(cx.links.reach_back(at, now)), first.header().sequence);
+        begun.asked.insert(other);
         self.next_pull += 1;
         behind.pull = Some(self.next_pull);
-        let pull = Pull { by_age: true, begun: Some(begun.clone()), ..Pull::new(series, other, now) };
+        let pull = Pull { by_age: true, begun: Some(begun), ..Pull::new(series, other, now) };
         self.pulls.insert(self.next_pull, pull);
-        let (from, until) = (SeriesFrom::Age(cx.links.reach_back(at, now)), first.header().sequence);
         let bytes_max = cx.config.pull_bytes as u64;
         cx.tell(other, PeerMessage::Pull { pull: self.next_pull, series, from, until, bytes_max });
-        true
     }
 
     /// The series goes on here with what came of late.
@@ -119,7 +138,7 @@ impl Repair {
             behind.past = behind.past.or(Some(Past::before(sequence, cx.config)));
         }
         // Something that was on its way: the link leaves it out, or brings it yet.
-        if behind.compared.is_empty() {
+        if behind.compared.is_empty() && sequence >= own.next_sequence {
             links::owe(first.header(), behind.since, cx);
         }
         for (index, batch) in begun.recent.into_iter().enumerate() {
