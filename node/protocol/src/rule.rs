@@ -53,8 +53,6 @@ pub enum Rule {
     BegunByReady,
     /// Who keeps a partition gets what it lacks from where it stands, and not by age.
     KeepersBySequence,
-    /// Readers of what is kept here wait until all of it is.
-    ReadWhenReady,
     /// What was lacking where a reader was is looked for elsewhere.
     SeamAgain,
     /// A broker that sees an epoch late is not ready for it.
@@ -112,7 +110,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 43] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -133,7 +131,6 @@ impl Rule {
         Self::PullElsewhere,
         Self::BegunByReady,
         Self::KeepersBySequence,
-        Self::ReadWhenReady,
         Self::SeamAgain,
         Self::FilledIsStored,
         Self::ReadyInEpoch,
