@@ -138,7 +138,7 @@ impl Repair {
             behind.past = behind.past.or(Some(Past::before(sequence, cx.config)));
         }
         // Something that was on its way: the link leaves it out, or brings it yet.
-        if behind.compared.is_empty() && sequence >= own.next_sequence {
+        if behind.compared.is_empty() {
             links::owe(first.header(), behind.since, cx);
         }
         for (index, batch) in begun.recent.into_iter().enumerate() {
