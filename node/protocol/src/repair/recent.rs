@@ -13,7 +13,7 @@ use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// What one broker has taken in of late of a series that is new here.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Begun {
     recent: Vec<Arc<VerifiedBatch>>,
     peer: Address,
