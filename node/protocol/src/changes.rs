@@ -39,6 +39,11 @@ impl Changes {
         }
     }
 
+    /// When a series has changed, if that is remembered.
+    pub(crate) fn at(&self, series: &SeriesKey) -> Option<i64> {
+        self.latest.get(series).map(|change| change.at)
+    }
+
     /// What has changed since change `told`, oldest first, with each change's number.
     pub(crate) fn since(&self, told: u64) -> impl Iterator<Item = (u64, SeriesKey, SeriesHead)> {
         let newer = self.by_number.range(told.saturating_add(1)..);

@@ -57,6 +57,9 @@ pub struct Config {
     pub relay_degree: usize,
     /// Brokers that are told the heads only, of one partition. One more is told to ask one of those that have all.
     pub relay_heads_degree: usize,
+    /// Brokers that tell the heads of a partition that is followed, besides the one that tells its batches; each by the tree of
+    /// another owner, as far as there are so many. So many owners can hide nothing together.
+    pub heads_links: usize,
     /// A session that was asked for and has carried nothing but signs of life for so long is given up, milliseconds.
     pub session_linger_ms: i64,
     /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds,
@@ -160,6 +163,7 @@ impl Default for Config {
             relay_degree: 16,
             // Heads cost a hundred bytes a beat, however many batches they stand for.
             relay_heads_degree: 32,
+            heads_links: 2,
             session_linger_ms: 10_000,
             copies_resend_ms: 1_000,
             copies_wait_ms: 15_000,

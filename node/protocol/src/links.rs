@@ -1,18 +1,21 @@
-//! Links: a broker that does not keep a partition follows it at two that have it. One tells each batch, the other heads only,
+//! Links: a broker that does not keep a partition follows it at some that have it. One tells each batch, the others heads only,
 //! so that what the one leaves out is seen.
 //!
 //! A broker serves a bounded number of links of a partition; whoever comes then is told to ask one of those that have them. So
-//! below each owner there is a tree of relays, in which each broker has one parent. The two links of a broker are in the trees
-//! of different owners: what withholds on one way is not on the other.
+//! below each owner there is a tree of relays, in which each broker has one parent. The links of a broker are in the trees
+//! of different owners: what withholds on one way is not on the others, and of three owners two can hide nothing.
 
+mod began;
 mod followed;
 mod followers;
 mod owed;
 
+pub(crate) use began::handle_heads;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
-pub(crate) use owed::{owe, pay};
+pub(crate) use owed::{Missed, handle_feed, owe};
 
 use crate::{LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule};
+use began::Began;
 use followed::Followed;
 use followers::Followers;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
@@ -36,18 +39,18 @@ pub(crate) struct Links {
     following: BTreeMap<StreamPartition, Following>,
     followers: Followers,
     followed: Followed,
+    /// Links that began with a broker's last word; the next one says where series stand then.
+    answered: BTreeMap<Address, Vec<StreamPartition>>,
 }
 
 /// A partition that is followed at others.
 #[derive(Debug)]
 struct Following {
     since: i64,
-    /// Who tells batches, and who tells heads.
-    full: Option<Link>,
-    heads: Option<Link>,
-    /// How the one that is missing is looked for.
-    full_search: Search,
-    heads_search: Search,
+    /// How its batches come here.
+    full: Way,
+    /// How its heads come here: what the one that tells batches leaves out, one of these tells.
+    heads: Vec<Way>,
     /// Who was left lately, and until when it is passed over.
     left: BTreeMap<Address, i64>,
     /// Nobody here reads it any more, since then.
@@ -83,6 +86,13 @@ enum Before {
     },
 }
 
+/// A way that a partition comes by: through a broker, or through one that is still looked for.
+#[derive(Debug, Default)]
+struct Way {
+    link: Option<Link>,
+    search: Search,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Link {
     peer: Address,
@@ -90,6 +100,8 @@ struct Link {
     stands: bool,
     /// It tells what it was asked for since then.
     stands_since: i64,
+    /// Where series stood when that began.
+    began: Began,
     asked_at: i64,
     /// Through whom it comes to the other, nearest first; the last one keeps the partition.
     path: Vec<Address>,
@@ -113,22 +125,47 @@ impl Link {
 }
 
 impl Following {
-    const fn link(&mut self, full: bool) -> &mut Option<Link> {
-        if full { &mut self.full } else { &mut self.heads }
+    /// Those by which batches come first.
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        std::iter::once(&self.full).chain(&self.heads)
     }
 
-    const fn search(&mut self, full: bool) -> &mut Search {
-        if full { &mut self.full_search } else { &mut self.heads_search }
+    fn ways_mut(&mut self) -> impl Iterator<Item = &mut Way> {
+        std::iter::once(&mut self.full).chain(&mut self.heads)
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {
-        self.full.iter().chain(&self.heads)
+        self.ways().filter_map(|way| way.link.as_ref())
     }
 
-    /// Whether both links are in one tree.
-    fn is_one_way(&self) -> bool {
-        let both = self.full.as_ref().zip(self.heads.as_ref());
-        both.is_some_and(|(full, heads)| full.stands && heads.stands && full.root() == heads.root())
+    fn is_fed_by(&self, peer: Address) -> bool {
+        self.full.link.as_ref().is_some_and(|link| link.peer == peer)
+    }
+
+    /// Takes the link to one that tells heads, so that it tells batches.
+    fn take_standing(&mut self, cx: &Context<'_>) -> Option<Link> {
+        let stands = |link: &mut Link| link.stands && cx.peers.is_up(link.peer);
+        self.heads.iter_mut().find_map(|way| way.link.take_if(stands))
+    }
+
+    /// One that tells heads is the first to take over.
+    fn prefer(&mut self, peer: Address) {
+        if let Some(index) = self.heads.iter().position(|way| way.goes_by(peer)) {
+            self.heads.swap(0, index);
+        }
+    }
+
+    /// A link that comes from the tree of one that is before it.
+    fn redundant(&self) -> Option<&Link> {
+        let standing = |link: &&Link| link.stands;
+        let mut roots = BTreeSet::new();
+        self.links().filter(standing).find(|link| !roots.insert(link.root()))
+    }
+}
+
+impl Way {
+    fn goes_by(&self, peer: Address) -> bool {
+        self.link.as_ref().is_some_and(|link| link.peer == peer)
     }
 }
 
@@ -141,11 +178,11 @@ impl Following {
 
     fn look_whether_sound(&mut self, at: StreamPartition, cx: &Context<'_>) {
         // What has changed before comes right behind the answer.
-        let heard = |link: &Option<Link>| {
-            let link = link.as_ref().filter(|link| link.stands)?;
+        let heard = |way: &Way| {
+            let link = way.link.as_ref().filter(|link| link.stands)?;
             Some(cx.peers.heard_at(link.peer)).filter(|heard| *heard > link.stands_since)
         };
-        match (heard(&self.full), heard(&self.heads)) {
+        match (heard(&self.full), self.heads.iter().filter_map(heard).max()) {
             (Some(full), Some(heads)) => self.sound_at = self.sound_at.max(full.min(heads)),
             // Nobody else keeps it.
             (Some(full), None) if cx.network.sources(at).len() < 2 => self.sound_at = self.sound_at.max(full),
@@ -167,8 +204,8 @@ impl Links {
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
         let status = |(at, following): (&StreamPartition, &Following)| LinkStatus {
             at: *at,
-            full: following.full.as_ref().map(|link| link.peer),
-            heads: following.heads.as_ref().map(|link| link.peer),
+            full: following.full.link.as_ref().map(|link| link.peer),
+            heads: following.heads.iter().filter_map(|way| Some(way.link.as_ref()?.peer)).collect(),
             stands: self.stands(*at),
         };
         self.following.iter().map(status).collect()
@@ -181,13 +218,8 @@ impl Links {
 
     /// Whether a session with a broker carries a link, or may soon.
     pub(crate) fn needs(&self, peer: Address) -> bool {
-        let named = |search: &Search| search.named.contains(&peer);
-        self.followers.knows(peer)
-            || self.following.values().any(|following| {
-                following.links().any(|link| link.peer == peer)
-                    || named(&following.full_search)
-                    || named(&following.heads_search)
-            })
+        let goes_by = |way: &Way| way.goes_by(peer) || way.search.named.contains(&peer);
+        self.followers.knows(peer) || self.following.values().any(|following| following.ways().any(goes_by))
     }
 
     pub(crate) fn is_following(&self, at: StreamPartition) -> bool {
@@ -197,13 +229,13 @@ impl Links {
     /// Whether a partition can be read here: what is told of it comes, and it is known what was here before.
     pub(crate) fn stands(&self, at: StreamPartition) -> bool {
         self.following.get(&at).is_some_and(|following| {
-            following.before.is_some() && following.full.as_ref().is_some_and(|link| link.stands)
+            following.before.is_some() && following.full.link.as_ref().is_some_and(|link| link.stands)
         })
     }
 
     /// Through whom a partition that is followed comes here, nearest first; `None` while it does not.
     fn path(&self, at: StreamPartition) -> Option<Vec<Address>> {
-        let link = self.following.get(&at)?.full.as_ref().filter(|link| link.stands)?;
+        let link = self.following.get(&at)?.full.link.as_ref().filter(|link| link.stands)?;
         Some(std::iter::once(link.peer).chain(link.path.iter().copied()).collect())
     }
 
@@ -222,7 +254,7 @@ impl Links {
 
     /// Who tells the batches of a partition.
     pub(crate) fn parent(&self, at: StreamPartition) -> Option<Address> {
-        self.following.get(&at).and_then(|following| following.full.as_ref()).map(|link| link.peer)
+        self.following.get(&at).and_then(|following| following.full.link.as_ref()).map(|link| link.peer)
     }
 
     /// How old what comes of a partition may be, so that none is missed since it began to be followed, or since what was here
@@ -249,10 +281,8 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             before: None,
             asked: ask_last(at, cx),
             uncompared: true,
-            full: None,
-            heads: None,
-            full_search: Search::default(),
-            heads_search: Search::default(),
+            full: Way::default(),
+            heads: std::iter::repeat_with(Way::default).take(cx.config.heads_links).collect(),
             left: BTreeMap::new(),
             idle_since: None,
             first: links.followed.note(at),
@@ -298,7 +328,7 @@ pub(crate) fn handle_last(
 /// which may have begun later, one that keeps the partition.
 pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option<Address> {
     let following = cx.links.following.get(&at)?;
-    let link = following.full.as_ref().filter(|link| link.stands)?;
+    let link = following.full.link.as_ref().filter(|link| link.stands)?;
     let resumed = matches!(following.before, Some(Before::Resumed { .. }));
     if !resumed {
         return None;
@@ -355,35 +385,51 @@ fn with<T>(cx: &mut Context<'_>, act: impl FnOnce(&mut Links, &mut Context<'_>) 
     result
 }
 
-/// Sees to it that a partition has both links, as far as there are brokers for them.
+/// Sees to it that a partition has all links, as far as there are brokers for them.
 fn choose(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) {
     let now = cx.now.up_ms;
     following.left.retain(|_, until| *until > now);
-    for full in [true, false] {
-        if following.link(full).is_none()
-            && (full || cx.keeps(Rule::SecondLink))
-            && let Some(peer) = seek(at, following, full, cx)
+    for place in 0..=following.heads.len() {
+        let keeps = (place < 1 || cx.keeps(Rule::SecondLink)) && (place < 2 || cx.keeps(Rule::FurtherLinks));
+        let is_missing = following.ways().nth(place).is_some_and(|way| way.link.is_none());
+        if keeps
+            && is_missing
+            && let Some(peer) = seek(at, following, place, cx)
         {
-            ask(at, following, full, peer, cx);
+            ask(at, following, place, peer, cx);
         }
     }
 }
 
-fn ask(at: StreamPartition, following: &mut Following, full: bool, peer: Address, cx: &mut Context<'_>) {
+fn ask(at: StreamPartition, following: &mut Following, place: usize, peer: Address, cx: &mut Context<'_>) {
     let now = cx.now.up_ms;
     let since_ms = following.since_ms(cx);
-    cx.tell(peer, PeerMessage::Follow { at, full, since_ms });
-    *following.link(full) =
-        Some(Link { peer, stands: false, stands_since: now, asked_at: now, path: Vec::new() });
+    cx.tell(peer, PeerMessage::Follow { at, full: place == 0, since_ms });
+    if let Some(way) = following.ways_mut().nth(place) {
+        way.link = Some(Link {
+            peer,
+            stands: false,
+            stands_since: now,
+            began: Began::Asked,
+            asked_at: now,
+            path: Vec::new(),
+        });
+    }
 }
 
 /// Whom to ask for a link next. Sessions are asked for where there is none.
-fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Context<'_>) -> Option<Address> {
+fn seek(
+    at: StreamPartition,
+    following: &mut Following,
+    place: usize,
+    cx: &mut Context<'_>,
+) -> Option<Address> {
     let (now, me) = (cx.now.up_ms, cx.network.me());
-    let other = following.link(!full).clone();
-    let is_other = |peer: Address| other.as_ref().is_some_and(|other| other.peer == peer);
-    let Following { left, full_search, heads_search, .. } = following;
-    let search = if full { full_search } else { heads_search };
+    let others: Vec<(Address, Address)> = following.links().map(|link| (link.peer, link.root())).collect();
+    let is_other = |peer: Address| others.iter().any(|(other, _)| *other == peer);
+    let left = &following.left;
+    let way = if place == 0 { &mut following.full } else { following.heads.get_mut(place - 1)? };
+    let search = &mut way.search;
     search.named.retain(|peer| {
         *peer != me
             && !is_other(*peer)
@@ -402,13 +448,16 @@ fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Con
     if now < search.next_round_at {
         return None;
     }
-    let keepers = cx.network.sources(at);
-    let is_fresh = |peer: &&Address| !left.contains_key(*peer);
+    let mut keepers = cx.network.sources(at);
+    let is_elsewhere = |peer: &Address| !others.iter().any(|(_, root)| root == peer);
+    // One that only tells again what the others tell is no use.
+    if place > 1 {
+        keepers.retain(is_elsewhere);
+    }
     let mut sources = keepers.clone();
     sources.retain(|peer| cx.peers.is_up(*peer) && !is_other(*peer));
-    let elsewhere = |peer: &&Address| other.as_ref().is_none_or(|other| other.root() != **peer);
-    let fresh = sources.iter().filter(is_fresh);
-    if let Some(peer) = fresh.clone().find(elsewhere).or_else(|| fresh.clone().next()) {
+    let fresh = sources.iter().filter(|peer| !left.contains_key(*peer));
+    if let Some(peer) = fresh.clone().find(|peer| is_elsewhere(peer)).or_else(|| fresh.clone().next()) {
         return Some(*peer);
     }
     for peer in &keepers {
@@ -416,9 +465,11 @@ fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Con
             cx.reach(*peer);
         }
     }
-    // The one that tells heads takes over, rather than one that was found wanting.
-    if full && other.is_some_and(|other| other.stands && cx.peers.is_up(other.peer)) {
-        return following.heads.take().map(|link| link.peer);
+    // One that tells heads takes over, rather than one that was found wanting.
+    if place == 0
+        && let Some(link) = following.take_standing(cx)
+    {
+        return Some(link.peer);
     }
     // Who was left is better than nobody, and who was left first is better than who was just now.
     sources.iter().min_by_key(|peer| following.left.get(*peer)).copied()
@@ -427,19 +478,20 @@ fn seek(at: StreamPartition, following: &mut Following, full: bool, cx: &mut Con
 /// Leaves a broker that does not do what a link is for.
 fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut Context<'_>) {
     following.left.insert(peer, cx.now.up_ms + cx.config.link_left_ms);
-    let was_full = following.full.as_ref().is_some_and(|link| link.peer == peer);
-    following.full.take_if(|link| link.peer == peer);
-    following.heads.take_if(|link| link.peer == peer);
-    following.owed.take_if(|owed| owed.is_by(peer));
+    let was_full = following.is_fed_by(peer);
+    for way in following.ways_mut() {
+        way.link.take_if(|link| link.peer == peer);
+    }
+    following.owed.take_if(|owed| owed.by == peer);
     cx.tell(peer, PeerMessage::Unfollow { at });
     if was_full {
         cx.counters.links_moved += 1;
-        // The other one is known to live, if it has answered: it tells batches from now on.
-        if let Some(heads) = following.heads.take_if(|link| link.stands) {
+        // Another one is known to live, if it has answered: it tells batches from now on.
+        if let Some(heads) = following.take_standing(cx) {
             let since_ms = following.since_ms(cx);
             cx.tell(heads.peer, PeerMessage::Follow { at, full: true, since_ms });
             // What it was not asked for yet it does not owe.
-            following.full = Some(Link { stands_since: cx.now.up_ms, ..heads });
+            following.full.link = Some(Link { stands_since: cx.now.up_ms, began: Began::Asked, ..heads });
         }
     }
     choose(at, following, cx);
@@ -459,7 +511,14 @@ pub(crate) fn handle_followed(
             cx.tell(peer, PeerMessage::Unfollow { at });
             return false;
         };
-        let Some(link) = following.link(full).as_mut().filter(|link| link.peer == peer) else { return false };
+        let mut ways = following.ways_mut().enumerate();
+        let Some((place, way)) = ways.find(|(_, way)| way.goes_by(peer)) else { return false };
+        drop(ways);
+        // It was asked for something else since.
+        if (place == 0) != full {
+            return false;
+        }
+        let Some(link) = &mut way.link else { return false };
         // IMPORTANT: what comes from here does not come here: of a ring of brokers each believes to be told.
         if path.contains(&me) || path.len() >= PeerMessage::PATH_MAX {
             leave(at, following, peer, cx);
@@ -470,7 +529,10 @@ pub(crate) fn handle_followed(
             (link.stands, link.stands_since) = (true, now);
         }
         link.path = path;
-        *following.search(full) = Search::default();
+        if link.began.answer() && full {
+            links.answered.entry(peer).or_default().push(at);
+        }
+        way.search = Search::default();
         if full && changed {
             links.tell_path(at, cx);
         }
@@ -489,11 +551,10 @@ pub(crate) fn handle_not_followed(
     let now = cx.now.up_ms;
     with(cx, |links, cx| {
         let Some(following) = links.following.get_mut(&at) else { return };
-        if !following.links().any(|link| link.peer == peer) {
-            return;
-        }
-        let full = following.full.as_ref().is_some_and(|link| link.peer == peer);
-        let search = following.search(full);
+        let mut ways = following.ways_mut();
+        let Some(way) = ways.find(|way| way.goes_by(peer)) else { return };
+        drop(ways);
+        let search = &mut way.search;
         search.redirects += 1;
         // It is full, and names those that it tells.
         if refusal.code != Code::LimitReached || instead.is_empty() || search.redirects > REDIRECTS_MAX {
@@ -505,7 +566,7 @@ pub(crate) fn handle_not_followed(
         named.truncate(NAMED_MAX);
         search.named = named;
         search.next_round_at = now + ROUND_MS;
-        following.link(full).take_if(|link| link.peer == peer);
+        way.link = None;
         choose(at, following, cx);
     });
 }
@@ -530,6 +591,7 @@ pub(crate) fn handle_up(cx: &mut Context<'_>) {
 pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
     with(cx, |links, cx| {
         links.followers.forget(peer);
+        links.answered.remove(&peer);
         for (at, following) in &mut links.following {
             if following.links().any(|link| link.peer == peer) {
                 leave(*at, following, peer, cx);
@@ -580,21 +642,21 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
     });
 }
 
-/// Looks for another one to tell heads, if both links are in one tree and there are others.
+/// Looks for another one to tell heads instead of one that is in the tree of another link, if there are other trees.
 fn part_ways(at: StreamPartition, following: &mut Following, cx: &mut Context<'_>) {
     let now = cx.now.up_ms;
-    let Some(heads) = following.heads.as_ref().filter(|_| following.is_one_way()) else { return };
-    if now - heads.asked_at < cx.config.link_left_ms {
+    let Some(link) = following.redundant() else { return };
+    if now - link.asked_at < cx.config.link_left_ms {
         return;
     }
-    let root = heads.root();
-    let others = cx.network.sources(at).into_iter().filter(|keeper| *keeper != root);
-    let others: Vec<_> = others.filter(|keeper| !following.left.contains_key(keeper)).collect();
+    let (peer, roots) = (link.peer, following.links().map(Link::root).collect::<BTreeSet<_>>());
+    let mut others = cx.network.sources(at);
+    others.retain(|keeper| !roots.contains(keeper) && !following.left.contains_key(keeper));
     if others.iter().any(|keeper| cx.peers.is_up(*keeper)) {
-        let heads = following.heads.take();
-        if let Some(peer) = heads.map(|link| link.peer) {
-            cx.tell(peer, PeerMessage::Unfollow { at });
+        for way in &mut following.heads {
+            way.link.take_if(|link| link.peer == peer);
         }
+        cx.tell(peer, PeerMessage::Unfollow { at });
         return;
     }
     for keeper in others {

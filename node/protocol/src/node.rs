@@ -459,7 +459,7 @@ impl Parts<'_> {
                 // Before it is placed: the journal's own bound holds from here on.
                 cx.tell(peer, PeerMessage::Fed { at, bytes });
                 if links::is_fed_by(peer, at, cx) {
-                    links::pay(batch.header(), peer, cx);
+                    links::handle_feed(batch.header(), peer, cx);
                     ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
                 } else {
                     // It may not have heard that nobody reads here any more.
@@ -468,6 +468,7 @@ impl Parts<'_> {
             }
             PeerMessage::Fed { at, bytes } => links::handle_fed(peer, at, bytes, cx),
             PeerMessage::Heads { heads } => {
+                links::handle_heads(peer, &heads, cx);
                 let wanted = |series: &SeriesKey| {
                     let at = series.stream_partition;
                     (cx.network.is_kept(at) && cx.network.is_keeper(peer, at))

@@ -1,15 +1,17 @@
 //! Taking batches in: rights, clock, order within the series, the journal, acks.
 
+mod acks;
 mod checks;
 
 use crate::{
-    Config, OutEvent, PeerMessage, ReadToken, ServerMessage, SessionId, WriteToken,
+    Config, OutEvent, ReadToken, SessionId, WriteToken,
     context::Context,
     copies::{self, CopyWaiter},
     offer::{Offer, Outcomes, Source},
     rule::Rule,
     series::{Recent, SeriesCache, SeriesState},
 };
+use acks::{answer, send_ack};
 use bytes::Bytes;
 use checks::{are_proof, check_future, check_revoked, check_time, gap};
 use mainstem_model::{
@@ -192,8 +194,7 @@ impl Ingest {
             return Err(Refusal::new(Code::NotAssigned, why));
         }
         let bytes = batch.bytes().len();
-        let queued = self.queue_bytes + cx.copies.bytes();
-        if queued > 0 && queued + bytes > cx.config.write_queue_bytes_max {
+        if !self.has_room(0, bytes, cx) {
             return Err(Refusal::new(Code::Overloaded, "the journal is behind; try again in a moment"));
         }
         let Source::Client { session, ack, .. } = offer.source else { return Ok(()) };
@@ -208,6 +209,12 @@ impl Ingest {
             Some(session) => session.take_window(bytes, cx.config),
             None => Err(Refusal::new(Code::ShuttingDown, "the session is closed")),
         }
+    }
+
+    /// Whether a batch of so many bytes has room on its way to the journal, after others of so many. What is alone there has.
+    pub(crate) fn has_room(&self, after: usize, bytes: usize, cx: &Context<'_>) -> bool {
+        let queued = self.queue_bytes + cx.copies.bytes() + after;
+        queued == 0 || queued + bytes <= cx.config.write_queue_bytes_max
     }
 
     /// The head of a series was read; its waiting batches can be placed.
@@ -662,35 +669,4 @@ impl Ingest {
         self.next_write += 1;
         WriteToken(self.next_write)
     }
-}
-
-/// Tells who waits for a batch that it has come so far.
-fn answer(waiter: &Waiter, batch: &VerifiedBatch, level: AckLevel, cx: &mut Context<'_>) {
-    let header = batch.header();
-    let (series, next_sequence, last) = (SeriesKey::of(header), header.next_sequence(), batch.id());
-    match waiter.asker {
-        Asker::Client { session, request } => {
-            cx.release(session, waiter.bytes);
-            if !waiter.told {
-                send_ack(cx, session, request, batch, level, waiter.duplicate);
-            }
-        }
-        Asker::Copies => copies::held(cx.network.me(), series, next_sequence, last, level, cx),
-        Asker::Peer(peer) => {
-            let durable = level == AckLevel::Durable;
-            cx.tell(peer, PeerMessage::Held { series, next_sequence, last, durable });
-        }
-    }
-}
-
-fn send_ack(
-    cx: &mut Context<'_>,
-    session: SessionId,
-    request: u64,
-    batch: &VerifiedBatch,
-    level: AckLevel,
-    duplicate: bool,
-) {
-    let message = ServerMessage::Ack { request, batch: batch.id(), ack: level.into(), duplicate };
-    cx.out.push(OutEvent::Send { session, message });
 }

@@ -7,7 +7,7 @@ mod recent;
 use crate::{
     Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
     context::Context,
-    links,
+    links::{self, Missed},
     offer::{Offer, Source},
     publish::Ingest,
     rule::Rule,
@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use parked::Parked;
-use past::{Filled, Past};
+use past::{Filled, Past, with_room};
 use recent::Begun;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -131,6 +131,10 @@ impl Pull {
 }
 
 impl Behind {
+    fn missed(&self) -> Missed {
+        Missed { since: self.since, compared: !self.compared.is_empty() }
+    }
+
     /// What comes first: filling up, as what is here has its place already.
     fn lack(&self) -> Lack {
         match (self.past, self.conflict) {
@@ -430,13 +434,10 @@ impl Repair {
         let past = pull.past;
         let leap = self.behind.get(&pull.series).and_then(|behind| behind.leap);
         let anchor = leap == Some(header.sequence);
-        // What comparing has shown may be from before the link.
-        let missed = self.behind.get(&pull.series).filter(|behind| behind.compared.is_empty() && !past);
-        let missed_since = missed.map(|behind| behind.since);
         pull.got = true;
         // Something that was on its way: the link leaves it out, or brings it yet.
-        if let Some(since) = missed_since {
-            links::owe(header, since, cx);
+        if let Some(behind) = self.behind.get(&pull.series).filter(|_| !past) {
+            links::owe(header, peer, behind.missed(), cx);
         }
         ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor }, batch }, cx);
     }
@@ -457,8 +458,10 @@ impl Repair {
         let series = pull.series;
         if pull.fills {
             let stretch = mem::take(&mut pull.stretch);
-            self.fill(series, peer, &stretch, result, ingest, cx);
-            return self.finish(series, ingest, cx);
+            if self.fill(series, peer, &stretch, result, ingest, cx) {
+                self.finish(series, ingest, cx);
+            }
+            return;
         }
         if pull.by_age {
             let recent = mem::take(&mut pull.stretch);
@@ -496,7 +499,7 @@ impl Repair {
         self.finish(series, ingest, cx);
     }
 
-    /// A stretch of what lies before has come, or not.
+    /// A stretch of what lies before has come, or not. Gives whether it can be gone on at once.
     fn fill(
         &mut self,
         series: SeriesKey,
@@ -505,10 +508,16 @@ impl Repair {
         result: Result<PullEnd, Refusal>,
         ingest: &mut Ingest,
         cx: &mut Context<'_>,
-    ) {
-        let Some(behind) = self.behind.get_mut(&series) else { return };
+    ) -> bool {
+        let Some(behind) = self.behind.get_mut(&series) else { return false };
         behind.pull = None;
-        let Some(past) = &mut behind.past else { return };
+        let Some(past) = &mut behind.past else { return true };
+        // IMPORTANT: what is taken counts as being here, so nothing of it may be refused. The rest is asked for again.
+        let room = with_room(stretch, ingest, cx);
+        if room.is_empty() && !stretch.is_empty() {
+            return false;
+        }
+        let stretch = if cx.keeps(Rule::FillsWithRoom) { room } else { stretch };
         let filled = result.as_ref().map_or(Filled::Nothing, |end| past.take(stretch, end.more, cx.config));
         match (filled, result) {
             (Filled::TooMuch, _) => {}
@@ -533,6 +542,7 @@ impl Repair {
             }
         }
         behind.past = behind.past.filter(|past| !past.is_filled());
+        true
     }
 
     /// Looks whether a series has what it lacked; else asks on, or gives up.

@@ -69,6 +69,8 @@ pub enum Rule {
     PastIsNoNews,
     /// It is filled up from its end to its beginning, so that what is broken off leaves no hole behind.
     FillsBackwards,
+    /// What fills up is asked for again when the journal has room.
+    FillsWithRoom,
 
     // ------------------------------------------------ who keeps a shard
     /// A broker says that it is ready when it has all that it is to keep.
@@ -77,10 +79,14 @@ pub enum Rule {
     HandsOver,
 
     // ------------------------------------------------ links
-    /// A second link tells heads, so that what the first leaves out is seen.
+    /// Other links tell heads, so that what the first leaves out is seen.
     SecondLink,
+    /// They are as many as hold against two that hide everything together.
+    FurtherLinks,
     /// A link that leaves something out is left.
     Withheld,
+    /// What is new when a link begins is for it to tell.
+    OwedFromTheStart,
     /// A link that says nothing is left.
     SilentLinks,
     /// A link asks for what has changed since nothing was missed for certain.
@@ -110,7 +116,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -140,10 +146,13 @@ impl Rule {
         Self::FillsUp,
         Self::PastIsNoNews,
         Self::FillsBackwards,
+        Self::FillsWithRoom,
         Self::SaysWhenReady,
         Self::HandsOver,
         Self::SecondLink,
+        Self::FurtherLinks,
         Self::Withheld,
+        Self::OwedFromTheStart,
         Self::SilentLinks,
         Self::AsksBack,
         Self::SentAway,

@@ -66,8 +66,8 @@ pub struct LinkStatus {
     pub at: StreamPartition,
     /// Who tells its batches.
     pub full: Option<Address>,
-    /// Who tells its heads.
-    pub heads: Option<Address>,
+    /// Who tell its heads.
+    pub heads: Vec<Address>,
     /// Batches come.
     pub stands: bool,
 }

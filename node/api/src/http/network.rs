@@ -147,10 +147,8 @@ struct LinkBody {
     /// Address of the broker that tells its batches; absent while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     full: Option<String>,
-    /// Address of the broker that tells only how far its series are, so that what is missing is noticed; absent while there
-    /// is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heads: Option<String>,
+    /// Addresses of the brokers that tell only how far its series are, so that what is missing is noticed.
+    heads: Vec<String>,
     /// Whether batches come.
     stands: bool,
 }
@@ -246,7 +244,7 @@ impl LinkBody {
             stream: link.at.stream.to_string(),
             partition: link.at.partition.number(),
             full: link.full.map(|broker| broker.to_string()),
-            heads: link.heads.map(|broker| broker.to_string()),
+            heads: link.heads.iter().map(ToString::to_string).collect(),
             stands: link.stands,
         }
     }
@@ -278,7 +276,7 @@ mod tests {
         let link = |number: u8, stands: bool| LinkStatus {
             at: StreamId(address(number)).partition(Partition::ZERO),
             full: stands.then_some(address(1)),
-            heads: None,
+            heads: vec![address(3), address(4)],
             stands,
         };
         let shard =

@@ -157,7 +157,7 @@ struct Link {
     stream: String,
     partition: u16,
     full: Option<String>,
-    heads: Option<String>,
+    heads: Vec<String>,
     stands: bool,
 }
 
@@ -221,8 +221,6 @@ impl Seen {
             return String::new();
         }
         let mut table = Table::new(["shard", "goes to", "from"]);
-        let brief =
-            |brokers: &[String]| brokers.iter().map(|broker| short(broker)).collect::<Vec<_>>().join(" ");
         for shard in moving().take(ROWS_MAX) {
             table.row([shard.shard.to_string(), brief(&shard.owners), brief(&shard.before)]);
         }
@@ -235,12 +233,11 @@ impl Seen {
         }
         let mut table = Table::new(["partition", "state", "batches from", "heads from"]);
         for link in self.links.iter().take(ROWS_MAX) {
-            let from = |broker: &Option<String>| broker.as_deref().map(short).unwrap_or_default();
             table.row([
                 format!("{}#{}", link.stream, link.partition),
                 if link.stands { "stands" } else { "waits" }.to_owned(),
-                from(&link.full),
-                from(&link.heads),
+                link.full.as_deref().map(short).unwrap_or_default(),
+                brief(&link.heads),
             ]);
         }
         table.text("  ") + &rest(self.links.len().min(ROWS_MAX), self.counts.links)
@@ -256,6 +253,11 @@ impl Peer {
             None => "up".to_owned(),
         }
     }
+}
+
+/// Several brokers.
+fn brief(brokers: &[String]) -> String {
+    brokers.iter().map(|broker| short(broker)).collect::<Vec<_>>().join(" ")
 }
 
 /// What is said of rows that are left out.

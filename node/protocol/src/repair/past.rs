@@ -1,6 +1,6 @@
 //! A stretch of history to fill up: what a series has elsewhere before its first batch here.
 
-use crate::{Config, rule::Rule};
+use crate::{Config, context::Context, publish::Ingest, rule::Rule};
 use mainstem_model::VerifiedBatch;
 use std::sync::Arc;
 
@@ -71,4 +71,20 @@ impl Past {
         }
         Filled::Nothing
     }
+}
+
+/// The end of a stretch that has room on its way to the journal.
+pub(super) fn with_room<'a>(
+    stretch: &'a [Arc<VerifiedBatch>],
+    ingest: &Ingest,
+    cx: &Context<'_>,
+) -> &'a [Arc<VerifiedBatch>] {
+    let mut after = 0;
+    let fits = stretch.iter().rev().take_while(|batch| {
+        let bytes = batch.bytes().len();
+        let has_room = ingest.has_room(after, bytes, cx);
+        after += bytes;
+        has_room
+    });
+    stretch.get(stretch.len() - fits.count()..).unwrap_or_default()
 }

@@ -138,9 +138,7 @@ impl Repair {
             behind.past = behind.past.or(Some(Past::before(sequence, cx.config)));
         }
         // Something that was on its way: the link leaves it out, or brings it yet.
-        if behind.compared.is_empty() {
-            links::owe(first.header(), behind.since, cx);
-        }
+        links::owe(first.header(), begun.peer, behind.missed(), cx);
         for (index, batch) in begun.recent.into_iter().enumerate() {
             let source = Source::Repair { peer: begun.peer, past: false, anchor: index == 0 };
             ingest.handle_offer(Offer { source, batch }, cx);

@@ -147,7 +147,10 @@ impl World {
             && let Some(follower) = self.by_address.get(&peer)
         {
             let (at, parent) = (batch.header().stream_partition, self.brokers[n].address);
-            self.parents.withhold(*follower, at, parent, self.now);
+            // Where no honest broker has it, nobody can tell.
+            if !self.carriers(at).is_empty() {
+                self.parents.withhold(*follower, at, parent, self.now);
+            }
         }
         for (peer, message) in says {
             self.send(n, peer, message);
