@@ -48,6 +48,8 @@ pub struct Settings {
     pub slow_io_one_in: u64,
     /// What goes wrong.
     pub faults: Faults,
+    /// What the chain says reaches a broker within so long, milliseconds.
+    pub news_ms_max: i64,
     /// So many of a hundred brokers that are no members are killed in a minute, and come again.
     pub churn_percent_per_minute: usize,
     /// The last brokers are of these kinds.
@@ -144,6 +146,7 @@ impl Settings {
             subscribers: 10,
             subscribers_spread: false,
             slow_io_one_in: 20,
+            news_ms_max: 3_000,
             faults: Faults::NONE,
             churn_percent_per_minute: 0,
             hostile: Vec::new(),

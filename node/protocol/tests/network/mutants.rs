@@ -5,6 +5,7 @@
 //! and `IN=Moving` looks for it elsewhere than where it is noted.
 
 use crate::seeds::run;
+use mainstem_model::{Ack, AckLevel};
 use mainstem_protocol::{
     Config, Rule,
     simulator::{FaultKind, Faults, HostileKind, Settings},
@@ -39,6 +40,8 @@ enum In {
     Wandering,
     /// Publishers fork their series, and brokers are cut off from each other.
     Forked,
+    /// Shards move, and some brokers hear of it late.
+    Late,
     /// Disks are slow and are wiped, brokers are cut off from each other, and clients come and go.
     Slow,
     /// Anything may happen to seven brokers, for long.
@@ -51,12 +54,26 @@ enum In {
 
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Chained, Crammed, Eclipsed, Filling, Forked, Long, Moving, Only, Slow, Swarm, Tight, Wandering, With,
+    Chained, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Only, Slow, Swarm, Tight, Wandering,
+    With,
 };
 
 /// Where rules may show.
-const WHERE: [In; 12] =
-    [Swarm, Moving, Filling, Crammed, Eclipsed, Wandering, Forked, Slow, Long, Chained, Tight, Only(Hiding)];
+const WHERE: [In; 13] = [
+    Swarm,
+    Moving,
+    Late,
+    Filling,
+    Crammed,
+    Eclipsed,
+    Wandering,
+    Forked,
+    Slow,
+    Long,
+    Chained,
+    Tight,
+    Only(Hiding),
+];
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
 const SEEDS: [(Rule, In, u64); 46] = [
@@ -64,11 +81,11 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
     (Rule::RightsOfRepairs, Only(Planting), 0),
-    (Rule::RightsOfPages, Only(Planting), 12),
+    (Rule::RightsOfPages, Only(Planting), 38),
     (Rule::FormerRights, Swarm, 6),
     (Rule::Gaps, Swarm, 2),
     (Rule::Duplicates, Swarm, 0),
-    (Rule::Forks, Forked, 22),
+    (Rule::Forks, Forked, 63),
     (Rule::Frozen, Forked, 0),
     (Rule::Proofs, Only(Framing), 0),
     (Rule::ProofsAnswered, Forked, 1),
@@ -76,34 +93,34 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
-    (Rule::Comparing, Swarm, 2),
-    (Rule::PullElsewhere, Swarm, 2),
-    (Rule::BegunByReady, Long, 57),
+    (Rule::Comparing, Swarm, 12),
+    (Rule::PullElsewhere, Swarm, 5),
+    (Rule::BegunByReady, Long, 48),
     (Rule::KeepersBySequence, Long, 204),
-    (Rule::SeamAgain, Long, 35),
-    (Rule::FilledIsStored, Slow, 54),
-    (Rule::ReadyInEpoch, Long, 902),
-    (Rule::BegunByTwo, Long, 7),
-    (Rule::LatePulls, With(Silent), 6),
+    (Rule::SeamAgain, Long, 71),
+    (Rule::FilledIsStored, Slow, 40),
+    (Rule::ReadyInEpoch, Late, 28),
+    (Rule::BegunByTwo, Long, 12),
+    (Rule::LatePulls, With(Silent), 1),
     (Rule::PulledWasAsked, With(Planting), 6),
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 8),
-    (Rule::FillsBackwards, Filling, 0),
-    (Rule::FillsWithRoom, Crammed, 0),
+    (Rule::FillsBackwards, Filling, 19),
+    (Rule::FillsWithRoom, Crammed, 1),
     (Rule::SaysWhenReady, Moving, 1),
-    (Rule::HandsOver, Filling, 2),
+    (Rule::HandsOver, Filling, 20),
     (Rule::SecondLink, Only(Hiding), 1),
-    (Rule::FurtherLinks, Eclipsed, 0),
+    (Rule::FurtherLinks, Eclipsed, 1),
     (Rule::Withheld, Only(Withholding), 2),
-    (Rule::OwedFromTheStart, Only(Withholding), 0),
+    (Rule::OwedFromTheStart, Only(Withholding), 8),
     (Rule::SilentLinks, Only(Silent), 1),
-    (Rule::AsksBack, Swarm, 8),
+    (Rule::AsksBack, Swarm, 29),
     (Rule::SentAway, Swarm, 0),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
     (Rule::CopyWindow, Tight, 0),
     (Rule::LinkWindow, Tight, 0),
-    (Rule::ParkedBytes, Tight, 1),
+    (Rule::ParkedBytes, Tight, 0),
     (Rule::Followers, Tight, 2),
     (Rule::Pulls, Tight, 1),
 ];
@@ -114,7 +131,13 @@ fn settings(of: In, seed: u64) -> Settings {
         Swarm | Long => swarm,
         With(kind) => Settings { hostile: vec![kind], ..swarm },
         Only(kind) => Settings { hostile: vec![kind], withheld_ms_max: Some(3_000), ..Settings::quiet(seed) },
-        Eclipsed => Settings { hostile: vec![Hiding, Hiding], ..settings(Only(Hiding), seed) },
+        Eclipsed => Settings {
+            hostile: vec![Hiding, Hiding],
+            // Two of three may say that they have it.
+            ack: Some(Ack { level: AckLevel::Stored, copies: 3 }),
+            withheld_ms_max: Some(4_000),
+            ..Settings::quiet(seed)
+        },
         Chained => {
             let node = Config { relay_degree: 1, relay_heads_degree: 1, ..swarm.node.clone() };
             Settings { node, ..swarm }
@@ -124,9 +147,14 @@ fn settings(of: In, seed: u64) -> Settings {
             let node = Config { pull_bytes: 600, ..moving.node };
             Settings { node, nearer: 1, publish_every_ms: 300, ..moving }
         }
+        Late => {
+            use FaultKind::{ClientsMove, Epoch, Reset, Stall};
+            let faults = Faults::of(&[ClientsMove, Epoch, Reset, Stall]);
+            Settings { faults, news_ms_max: 12_000, subscribers: 40, ..settings(Filling, seed) }
+        }
         Crammed => {
             let filling = settings(Filling, seed);
-            let node = Config { write_queue_bytes_max: 1_500, ..filling.node };
+            let node = Config { pull_bytes: 4_000, write_queue_bytes_max: 2_000, ..filling.node };
             Settings { node, ..filling }
         }
         Moving | Wandering => {
@@ -137,7 +165,7 @@ fn settings(of: In, seed: u64) -> Settings {
         Slow => {
             use FaultKind::{ClientsMove, Epoch, Partition, Reset, SlowDisk, Wipe};
             let faults = Faults::of(&[ClientsMove, Epoch, Partition, Reset, SlowDisk, Wipe]);
-            Settings { faults, hostile: Vec::new(), ..swarm }
+            Settings { faults, hostile: Vec::new(), slow_io_one_in: 3, ..swarm }
         }
         Forked => {
             use FaultKind::{Equivocate, Kill, Partition, Reset, Stall};
@@ -161,7 +189,7 @@ fn settings(of: In, seed: u64) -> Settings {
 /// Seconds that a world runs before it settles.
 const fn span_s(of: In) -> u64 {
     match of {
-        Moving | Filling | Crammed | Forked | Slow => 80,
+        Moving | Late | Filling | Crammed | Forked | Slow => 80,
         Wandering => 240,
         Long => 300,
         Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight => 20,

@@ -7,8 +7,6 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// By how much a clock can be wrong, milliseconds: less than what a broker lets pass.
 const CLOCK_MS_MAX: i64 = 3 * 60_000;
-/// How long news of the chain are under way at most, milliseconds.
-const NEWS_MS_MAX: i64 = 3_000;
 
 impl World {
     pub(super) fn plan_strike(&mut self, kind: FaultKind) {
@@ -174,7 +172,7 @@ impl World {
         let index = self.epochs.len();
         self.epochs.push(Arc::new(next));
         for n in 0..self.brokers.len() {
-            let later = self.random.span(0, NEWS_MS_MAX);
+            let later = self.random.span(0, self.settings.news_ms_max);
             self.plan(later, Plan::Assign(n, index));
         }
     }
@@ -183,7 +181,7 @@ impl World {
         self.registry.push(change);
         let until = self.registry.len();
         for n in 0..self.brokers.len() {
-            let later = self.random.span(0, NEWS_MS_MAX);
+            let later = self.random.span(0, self.settings.news_ms_max);
             self.plan(later, Plan::Hear(n, until));
         }
     }
@@ -198,7 +196,7 @@ impl World {
             return;
         };
         publisher.revoking = true;
-        publisher.revoked_at = Some(self.now + NEWS_MS_MAX);
+        publisher.revoked_at = Some(self.now + self.settings.news_ms_max);
         if let Some(who) = publisher.signer().origin().address() {
             self.revoke(who);
         }
