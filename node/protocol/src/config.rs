@@ -71,7 +71,7 @@ pub struct Config {
     pub beat_ms: i64,
     /// A broker that says nothing for so long is left for another, milliseconds.
     pub silence_ms: i64,
-    /// What a link should have told and did not, is told by the other one after so long, milliseconds, and they change places.
+    /// A broker that should have told a batch and did not is left after so long, milliseconds, for the one that told of it.
     pub withheld_ms: i64,
     /// A broker whose link was left is passed over for so long, milliseconds, if there are others.
     pub link_left_ms: i64,

@@ -12,7 +12,7 @@ mod owed;
 
 pub(crate) use began::handle_heads;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
-pub(crate) use owed::{Missed, handle_feed, owe};
+pub(crate) use owed::{Missed, forgive, handle_feed, handle_new};
 
 use crate::{LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule};
 use began::Began;
@@ -40,7 +40,7 @@ pub(crate) struct Links {
     followers: Followers,
     followed: Followed,
     /// Links that began with a broker's last word; the next one says where series stand then.
-    answered: BTreeMap<Address, Vec<StreamPartition>>,
+    answered: BTreeMap<Address, BTreeSet<StreamPartition>>,
 }
 
 /// A partition that is followed at others.
@@ -57,10 +57,10 @@ struct Following {
     idle_since: Option<i64>,
     /// It is the first time in the life of this process.
     first: bool,
-    /// Until when nothing was missed for certain: both links stood and were heard, so that what the one lacked the other told.
+    /// Until when nothing was missed for certain: two links stood and were heard, so that what the one lacked the other told.
     sound_at: i64,
-    /// What the one that tells batches has not told, and had to be pulled: the first of it.
-    owed: Option<Owed>,
+    /// What the one that tells batches has not told, and had to be pulled: some of it.
+    owed: Vec<Owed>,
     /// What of the partition was here before; `None` until the store has told.
     before: Option<Before>,
     /// The store is asked for that.
@@ -182,12 +182,18 @@ impl Following {
             let link = way.link.as_ref().filter(|link| link.stands)?;
             Some(cx.peers.heard_at(link.peer)).filter(|heard| *heard > link.stands_since)
         };
-        match (heard(&self.full), self.heads.iter().filter_map(heard).max()) {
-            (Some(full), Some(heads)) => self.sound_at = self.sound_at.max(full.min(heads)),
-            // Nobody else keeps it.
-            (Some(full), None) if cx.network.sources(at).len() < 2 => self.sound_at = self.sound_at.max(full),
-            _ => {}
-        }
+        let Some(full) = heard(&self.full) else { return };
+        let heads: Vec<i64> = self.heads.iter().filter_map(heard).collect();
+        let others = self.heads.len().min(cx.network.sources(at).len().saturating_sub(1));
+        let until = if heads.len() >= others {
+            heads.into_iter().fold(full, i64::min)
+        } else if let Some(last) = heads.into_iter().max() {
+            // One that is away for long is not waited for.
+            full.min(last) - cx.config.link_left_ms
+        } else {
+            return;
+        };
+        self.sound_at = self.sound_at.max(until);
     }
 }
 
@@ -287,7 +293,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             idle_since: None,
             first: links.followed.note(at),
             sound_at: since,
-            owed: None,
+            owed: Vec::new(),
         });
         following.idle_since = None;
         choose(at, following, cx);
@@ -471,7 +477,10 @@ fn seek(
     {
         return Some(link.peer);
     }
-    // Who was left is better than nobody, and who was left first is better than who was just now.
+    // Who was left is better than nobody, and who was left first is better than who was just now; but not again and again.
+    if let Some(way) = following.ways_mut().nth(place) {
+        way.search.next_round_at = now + ROUND_MS;
+    }
     sources.iter().min_by_key(|peer| following.left.get(*peer)).copied()
 }
 
@@ -482,7 +491,7 @@ fn leave(at: StreamPartition, following: &mut Following, peer: Address, cx: &mut
     for way in following.ways_mut() {
         way.link.take_if(|link| link.peer == peer);
     }
-    following.owed.take_if(|owed| owed.by == peer);
+    following.owed.retain(|owed| owed.by != peer);
     cx.tell(peer, PeerMessage::Unfollow { at });
     if was_full {
         cx.counters.links_moved += 1;
@@ -529,11 +538,12 @@ pub(crate) fn handle_followed(
             (link.stands, link.stands_since) = (true, now);
         }
         link.path = path;
-        if link.began.answer() && full {
-            links.answered.entry(peer).or_default().push(at);
+        let first = link.began.answer();
+        if first && full {
+            links.answered.entry(peer).or_default().insert(at);
         }
         way.search = Search::default();
-        if full && changed {
+        if full && (changed || first) {
             links.tell_path(at, cx);
         }
         full

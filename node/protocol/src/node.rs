@@ -328,6 +328,10 @@ impl Parts<'_> {
                     if !cx.network.is_alone() {
                         let series = SeriesKey::of(stored.batch.header());
                         let head = SeriesHead::after(&stored.batch);
+                        // What lies before says nothing of how far the series is.
+                        if stored.past && !ingest.reaches(&series, head.next_sequence) {
+                            continue;
+                        }
                         cx.changes.note(series, head, cx.now.up_ms, cx.config.changes_max);
                     }
                 }
@@ -459,7 +463,6 @@ impl Parts<'_> {
                 // Before it is placed: the journal's own bound holds from here on.
                 cx.tell(peer, PeerMessage::Fed { at, bytes });
                 if links::is_fed_by(peer, at, cx) {
-                    links::handle_feed(batch.header(), peer, cx);
                     ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
                 } else {
                     // It may not have heard that nobody reads here any more.
@@ -526,6 +529,7 @@ impl Parts<'_> {
                 self.repair.handle_fork(fork, self.ingest, cx);
             }
             for (series, first, second) in proofs {
+                links::forgive(&series, cx);
                 let at = series.stream_partition;
                 let to: Vec<_> = cx
                     .peers

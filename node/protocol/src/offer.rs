@@ -1,6 +1,6 @@
 //! A batch that somebody brings, and what that leads to.
 
-use crate::{SessionId, rule::Rule};
+use crate::{SessionId, links::Missed, rule::Rule};
 use bytes::Bytes;
 use mainstem_model::{Ack, Address, SeriesKey, VerifiedBatch};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ pub(crate) enum Source {
     /// A link.
     Feed { peer: Address },
     /// Repair. `past`: it fills up history. `anchor`: its series may begin here, or go on, with it: what lies before is from before this broker asked.
-    Repair { peer: Address, past: bool, anchor: bool },
+    /// `missed`: since when it was missed, if it may be for a link to tell.
+    Repair { peer: Address, past: bool, anchor: bool, missed: Option<Missed> },
 }
 
 impl Source {

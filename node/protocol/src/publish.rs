@@ -7,6 +7,7 @@ use crate::{
     Config, OutEvent, ReadToken, SessionId, WriteToken,
     context::Context,
     copies::{self, CopyWaiter},
+    links,
     offer::{Offer, Outcomes, Source},
     rule::Rule,
     series::{Recent, SeriesCache, SeriesState},
@@ -169,6 +170,11 @@ impl Ingest {
         None
     }
 
+    /// Whether a series that is remembered goes no further than this.
+    pub(crate) fn reaches(&mut self, key: &SeriesKey, next_sequence: u64) -> bool {
+        self.series.find(key).is_some_and(|state| state.head.next_sequence <= next_sequence)
+    }
+
     /// Everything that can be said of a batch without its series; takes room in the session's window, which is what bounds
     /// the reads that batches of unknown series cause.
     ///
@@ -252,6 +258,9 @@ impl Ingest {
     pub(crate) fn place(&mut self, offer: Offer, leap: Option<u64>, cx: &mut Context<'_>) {
         let header = offer.batch.header();
         let key = SeriesKey::of(header);
+        if let Source::Feed { peer } = offer.source {
+            links::handle_feed(header, peer, cx);
+        }
         let Some(state) = self.series.find(&key) else {
             // Forgotten between read and use: read again.
             self.waiting.insert(key, vec![offer]);
@@ -386,12 +395,15 @@ impl Ingest {
                     told: false,
                 });
             }
-            Source::Feed { .. } => {}
+            Source::Feed { peer } => links::handle_new(batch.header(), peer, None, cx),
             Source::Repair { .. } if past => {
                 self.filling += 1;
                 cx.counters.batches_backfilled += 1;
             }
-            Source::Repair { .. } => cx.counters.batches_repaired += 1,
+            Source::Repair { peer, missed, .. } => {
+                cx.counters.batches_repaired += 1;
+                links::handle_new(batch.header(), peer, missed, cx);
+            }
         }
         self.writes.insert(
             write,

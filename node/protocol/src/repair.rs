@@ -7,7 +7,7 @@ mod recent;
 use crate::{
     Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
     context::Context,
-    links::{self, Missed},
+    links::Missed,
     offer::{Offer, Source},
     publish::Ingest,
     rule::Rule,
@@ -436,10 +436,8 @@ impl Repair {
         let anchor = leap == Some(header.sequence);
         pull.got = true;
         // Something that was on its way: the link leaves it out, or brings it yet.
-        if let Some(behind) = self.behind.get(&pull.series).filter(|_| !past) {
-            links::owe(header, peer, behind.missed(), cx);
-        }
-        ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor }, batch }, cx);
+        let missed = self.behind.get(&pull.series).filter(|_| !past).map(Behind::missed);
+        ingest.handle_offer(Offer { source: Source::Repair { peer, past, anchor, missed }, batch }, cx);
     }
 
     /// A pull is over.
@@ -513,11 +511,12 @@ impl Repair {
         behind.pull = None;
         let Some(past) = &mut behind.past else { return true };
         // IMPORTANT: what is taken counts as being here, so nothing of it may be refused. The rest is asked for again.
-        let room = with_room(stretch, ingest, cx);
-        if room.is_empty() && !stretch.is_empty() {
+        let came = stretch.len();
+        let stretch = if cx.keeps(Rule::FillsWithRoom) { with_room(stretch, ingest, cx) } else { stretch };
+        if stretch.is_empty() && came > 0 {
             return false;
         }
-        let stretch = if cx.keeps(Rule::FillsWithRoom) { room } else { stretch };
+        let taken = stretch.len();
         let filled = result.as_ref().map_or(Filled::Nothing, |end| past.take(stretch, end.more, cx.config));
         match (filled, result) {
             (Filled::TooMuch, _) => {}
@@ -527,7 +526,7 @@ impl Repair {
                     stretch.reverse();
                 }
                 for batch in stretch {
-                    let source = Source::Repair { peer, past: true, anchor: false };
+                    let source = Source::Repair { peer, past: true, anchor: false, missed: None };
                     ingest.handle_offer(Offer { source, batch }, cx);
                 }
             }
@@ -542,7 +541,7 @@ impl Repair {
             }
         }
         behind.past = behind.past.filter(|past| !past.is_filled());
-        true
+        taken == came
     }
 
     /// Looks whether a series has what it lacked; else asks on, or gives up.

@@ -298,8 +298,10 @@ mod tests {
         };
         let mut dropped = peer('c', false);
         dropped["droppedMs"] = json!(2_001);
-        let link =
-            |n: usize| json!({"stream": address('d'), "partition": n, "stands": n > 0, "full": address('a')});
+        let link = |n: usize| {
+            json!({"stream": address('d'), "partition": n, "stands": n > 0, "full": address('a'),
+                "heads": [address('b'), address('c')]})
+        };
         json!({
             "broker": {"address": address('9'), "epoch": 4, "shards": 64, "replicas": 3, "ready": false},
             "counts": {"peers": 3, "peersUp": 1, "kept": 50, "handoffs": 1, "links": links,
@@ -323,7 +325,7 @@ mod tests {
             "shards   50 kept here, 1 of them move".into(),
             "  5      0xaaaa…aaaa  0xbbbb…bbbb 0xcccc…cccc".into(),
             "links    2 partitions followed at others, 1 of them stand; others follow 8 here".into(),
-            format!("  {}#0  waits   0xaaaa…aaaa", address('d')),
+            format!("  {}#0  waits   0xaaaa…aaaa   0xbbbb…bbbb 0xcccc…cccc", address('d')),
             "repair   12 series behind, 13 bytes parked, 14 batches wait for copies".into(),
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is missing in:\n{text}");

@@ -1,6 +1,6 @@
 //! What a link should have told and did not: for how long it is waited for.
 
-use super::{leave, with};
+use super::{BEFORE_MS, Following, leave, with};
 use crate::{Misdeed, context::Context, rule::Rule};
 use mainstem_model::{Address, Header, SeriesKey, StreamPartition};
 
@@ -24,54 +24,69 @@ pub(crate) struct Missed {
     pub(crate) compared: bool,
 }
 
+/// Series of a partition of which something is owed at once; others are seen when they owe again.
+const OWED_MAX: usize = 32;
 /// Links that have stood for so many times the grace: comparing shows nothing from before them any more.
 const LONG_STANDING: i64 = 3;
 
-/// A batch had to be pulled from another one that had been missed since then. The one that tells batches owes it for a while: what
-/// is late comes yet.
-pub(crate) fn owe(header: &Header, told_by: Address, missed: Missed, cx: &mut Context<'_>) {
-    let (at, grace) = (header.stream_partition, cx.config.withheld_ms);
+/// A batch is new here that a broker has told, or that was pulled from it if it was `missed`. If it is for the link to tell, that owes
+/// it for a while: what is late comes yet.
+pub(crate) fn handle_new(header: &Header, told_by: Address, missed: Option<Missed>, cx: &mut Context<'_>) {
+    let (at, grace, now) = (header.stream_partition, cx.config.withheld_ms, cx.now);
     let Some(following) = cx.links.following.get_mut(&at) else { return };
     let Some(full) = following.full.link.as_ref().filter(|link| link.stands) else { return };
-    let (series, sequence) = (SeriesKey::of(header), header.sequence);
-    // What came before the link stood was not for it to tell.
-    let stood = missed.since - full.stands_since;
-    let is_new = if missed.compared {
-        stood >= LONG_STANDING * grace
-    } else {
-        stood >= grace / 2 || full.began.lacks(&series, sequence)
+    let missed = match missed {
+        Some(missed) => missed,
+        None if full.peer == told_by => return,
+        // The link before told it, which did not know yet that it was left.
+        None => Missed { since: now.up_ms, compared: false },
     };
-    if !is_new {
+    let (series, sequence) = (SeriesKey::of(header), header.sequence);
+    // What came before the link stood was not for it to tell. The publisher's clock may excuse it, too.
+    let (stood, stood_at) = (missed.since - full.stands_since, now.unix_ms - (now.up_ms - full.stands_since));
+    let is_new = stood >= 0 && header.timestamp_min >= stood_at;
+    let is_owed = if missed.compared {
+        is_new && stood >= LONG_STANDING * grace
+    } else {
+        full.began.lacks(&series, sequence, is_new).unwrap_or(stood >= grace / 2)
+    };
+    if !is_owed {
         return;
     }
-    if let Some(owed) = &mut following.owed {
-        if owed.by == full.peer && owed.series == series && owed.until == sequence {
+    if let Some(owed) = following.owed.iter_mut().find(|owed| owed.series == series) {
+        if owed.until == sequence {
             owed.until = header.next_sequence();
         }
-    } else {
+    } else if following.owed.len() < OWED_MAX {
         // It was not made before the one that it goes on from came here.
         let since = cx.changes.at(&series).map_or(missed.since, |came| missed.since.max(came));
-        following.owed =
-            Some(Owed { by: full.peer, told_by, series, sequence, until: header.next_sequence(), since });
+        let until = header.next_sequence();
+        following.owed.push(Owed { by: full.peer, told_by, series, sequence, until, since });
     }
 }
 
-/// A broker has told a batch.
+/// A link has told a batch.
 pub(crate) fn handle_feed(header: &Header, peer: Address, cx: &mut Context<'_>) {
+    pay(header, peer, cx);
     let (at, now) = (header.stream_partition, cx.now.up_ms);
     let Some(following) = cx.links.following.get_mut(&at) else { return };
-    let Some(full) = following.full.link.as_mut() else { return };
-    if full.peer == peer {
-        let series = SeriesKey::of(header);
-        if let Some(sequence) = full.began.tell(header, cx.config.heads_per_message_max) {
-            let until = header.sequence;
-            let left_out = Owed { by: peer, told_by: peer, series, sequence, until, since: now };
-            return withheld(at, left_out, cx);
+    let Some(full) = following.full.link.as_mut().filter(|link| link.peer == peer) else { return };
+    // One that was as far as others shortly before the link has nothing to catch up with.
+    let series = SeriesKey::of(header);
+    let before = full.stands_since - i64::try_from(BEFORE_MS).unwrap_or(0);
+    let is_current = cx.changes.at(&series).is_some_and(|came| came >= before);
+    if let Some(sequence) = full.began.tell(header, is_current, cx.config.heads_per_message_max) {
+        let left_out = Owed { by: peer, told_by: peer, series, sequence, until: header.sequence, since: now };
+        if following.owed.len() < OWED_MAX && !following.owed.iter().any(|owed| owed.series == series) {
+            following.owed.push(left_out);
         }
-        pay(header, peer, cx);
-    } else if full.began.lacks(&SeriesKey::of(header), header.sequence) {
-        // It was told before this broker heard that it was left.
-        owe(header, peer, Missed { since: now, compared: false }, cx);
+    }
+}
+
+/// A series takes no more: nobody owes of it.
+pub(crate) fn forgive(series: &SeriesKey, cx: &mut Context<'_>) {
+    if let Some(following) = cx.links.following.get_mut(&series.stream_partition) {
+        following.owed.retain(|owed| owed.series != *series);
     }
 }
 
@@ -79,16 +94,18 @@ pub(crate) fn handle_feed(header: &Header, peer: Address, cx: &mut Context<'_>) 
 fn pay(header: &Header, peer: Address, cx: &mut Context<'_>) {
     let at = header.stream_partition;
     let Some(following) = cx.links.following.get_mut(&at) else { return };
-    let Some(owed) = following.owed.filter(|owed| owed.by == peer) else { return };
-    if owed.series != SeriesKey::of(header) || header.sequence < owed.sequence {
+    let series = SeriesKey::of(header);
+    let Some(index) = following.owed.iter().position(|owed| owed.by == peer && owed.series == series) else {
         return;
+    };
+    let owed = following.owed.swap_remove(index);
+    if header.sequence > owed.sequence {
+        return withheld(at, owed, cx);
     }
-    if header.sequence == owed.sequence {
-        let rest = Owed { sequence: header.next_sequence(), since: cx.now.up_ms, ..owed };
-        following.owed = Some(rest).filter(|rest| rest.sequence < rest.until);
-    } else {
-        withheld(at, owed, cx);
-    }
+    let told = header.sequence == owed.sequence;
+    let rest =
+        if told { Owed { sequence: header.next_sequence(), since: cx.now.up_ms, ..owed } } else { owed };
+    following.owed.extend(Some(rest).filter(|rest| rest.sequence < rest.until));
 }
 
 /// Leaves those who have owed something for too long.
@@ -99,8 +116,9 @@ pub(super) fn end_late(cx: &mut Context<'_>) {
     for link in links.filter(|link| link.stands && now - link.stands_since >= LONG_STANDING * grace) {
         link.began.end();
     }
-    let owing = cx.links.following.iter().filter_map(|(at, following)| Some((*at, following.owed?)));
-    let owing: Vec<_> = owing.filter(|(_, owed)| owed.since <= late).collect();
+    let first = |following: &Following| following.owed.iter().find(|owed| owed.since <= late).copied();
+    let owing = cx.links.following.iter().filter_map(|(at, following)| Some((*at, first(following)?)));
+    let owing: Vec<_> = owing.collect();
     for (at, owed) in owing {
         withheld(at, owed, cx);
     }

@@ -4,7 +4,6 @@ use super::{Past, Pull, Repair};
 use crate::{
     PeerMessage, PullEnd, SeriesFrom,
     context::Context,
-    links,
     offer::{Offer, Source},
     publish::Ingest,
     rule::Rule,
@@ -138,9 +137,9 @@ impl Repair {
             behind.past = behind.past.or(Some(Past::before(sequence, cx.config)));
         }
         // Something that was on its way: the link leaves it out, or brings it yet.
-        links::owe(first.header(), begun.peer, behind.missed(), cx);
+        let missed = Some(behind.missed());
         for (index, batch) in begun.recent.into_iter().enumerate() {
-            let source = Source::Repair { peer: begun.peer, past: false, anchor: index == 0 };
+            let source = Source::Repair { peer: begun.peer, past: false, anchor: index == 0, missed };
             ingest.handle_offer(Offer { source, batch }, cx);
         }
     }
