@@ -478,10 +478,11 @@ fn seek(
         return Some(link.peer);
     }
     // Who was left is better than nobody, and who was left first is better than who was just now; but not again and again.
+    let again = sources.into_iter().min_by_key(|peer| following.left.get(peer))?;
     if let Some(way) = following.ways_mut().nth(place) {
         way.search.next_round_at = now + ROUND_MS;
     }
-    sources.iter().min_by_key(|peer| following.left.get(*peer)).copied()
+    Some(again)
 }
 
 /// Leaves a broker that does not do what a link is for.

@@ -194,10 +194,18 @@ impl Repair {
 
     /// The own head of a series is known now.
     pub(crate) fn handle_head(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
-        let Some(claims) = self.claims.remove(&series) else { return };
+        let claims = self.claims.remove(&series).unwrap_or_default();
+        let waits = self.behind.get(&series).is_some_and(|behind| behind.pull.is_none());
+        if claims.is_empty() && !waits {
+            return;
+        }
         let Some(own) = ingest.head(&series, cx) else { return };
         for claim in claims {
             self.weigh(series, own, claim, ingest, cx);
+        }
+        // At the next tick the head may be forgotten again.
+        if waits {
+            self.finish(series, ingest, cx);
         }
     }
 
@@ -481,7 +489,8 @@ impl Repair {
         let Some(behind) = self.behind.get_mut(&series) else { return };
         behind.pull = None;
         match result {
-            Ok(end) if pull.beyond && believed => {
+            // It says that what was asked for is gone. One that has what lies before has left it out.
+            Ok(end) if pull.beyond && believed && pull.next.is_none_or(|next| end.base > next) => {
                 behind.trimmed.insert(peer, end.base);
             }
             Ok(_) if pull.got => {}

@@ -26,7 +26,7 @@ pub(crate) struct Missed {
 
 /// Series of a partition of which something is owed at once; others are seen when they owe again.
 const OWED_MAX: usize = 32;
-/// Links that have stood for so many times the grace: comparing shows nothing from before them any more.
+/// A link that has stood for so many times the grace does not begin any more.
 const LONG_STANDING: i64 = 3;
 
 /// A batch is new here that a broker has told, or that was pulled from it if it was `missed`. If it is for the link to tell, that owes
@@ -42,13 +42,13 @@ pub(crate) fn handle_new(header: &Header, told_by: Address, missed: Option<Misse
         None => Missed { since: now.up_ms, compared: false },
     };
     let (series, sequence) = (SeriesKey::of(header), header.sequence);
-    // What came before the link stood was not for it to tell. The publisher's clock may excuse it, too.
+    // What came before the link stood was not for it to tell. Comparing shows that too: the batch must have been made since, by
+    // the publisher's clock.
     let (stood, stood_at) = (missed.since - full.stands_since, now.unix_ms - (now.up_ms - full.stands_since));
-    let is_new = stood >= 0 && header.timestamp_min >= stood_at;
-    let is_owed = if missed.compared {
-        is_new && stood >= LONG_STANDING * grace
-    } else {
-        full.began.lacks(&series, sequence, is_new).unwrap_or(stood >= grace / 2)
+    let is_new = stood >= 0 && (!missed.compared || header.timestamp_min >= stood_at);
+    let is_owed = match full.began.lacks(&series, sequence, is_new) {
+        Some(lacks) => lacks && (is_new || !missed.compared),
+        None => is_new && (missed.compared || stood >= grace / 2),
     };
     if !is_owed {
         return;

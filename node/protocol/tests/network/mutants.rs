@@ -80,12 +80,12 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
-    (Rule::RightsOfRepairs, Only(Planting), 0),
-    (Rule::RightsOfPages, Only(Planting), 1),
-    (Rule::FormerRights, Swarm, 6),
+    (Rule::RightsOfRepairs, Only(Planting), 1),
+    (Rule::RightsOfPages, Only(Planting), 6),
+    (Rule::FormerRights, Swarm, 56),
     (Rule::Gaps, Swarm, 2),
     (Rule::Duplicates, Swarm, 0),
-    (Rule::Forks, Forked, 0),
+    (Rule::Forks, Forked, 11),
     (Rule::Frozen, Forked, 0),
     (Rule::Proofs, Only(Framing), 0),
     (Rule::ProofsAnswered, Forked, 0),
@@ -94,28 +94,28 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
     (Rule::Comparing, Swarm, 12),
-    (Rule::PullElsewhere, Swarm, 22),
+    (Rule::PullElsewhere, Swarm, 8),
     (Rule::BegunByReady, Long, 21),
     (Rule::KeepersBySequence, Long, 204),
-    (Rule::SeamAgain, Long, 11),
-    (Rule::FilledIsStored, Slow, 40),
-    (Rule::ReadyInEpoch, Late, 6),
-    (Rule::BegunByTwo, Long, 12),
+    (Rule::SeamAgain, Long, 24),
+    (Rule::FilledIsStored, Slow, 76),
+    (Rule::ReadyInEpoch, Late, 27),
+    (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
-    (Rule::PulledWasAsked, With(Planting), 32),
+    (Rule::PulledWasAsked, With(Planting), 6),
     (Rule::FillsUp, Moving, 1),
-    (Rule::PastIsNoNews, Moving, 8),
-    (Rule::FillsBackwards, Filling, 6),
-    (Rule::FillsWithRoom, Crammed, 4),
-    (Rule::SaysWhenReady, Moving, 1),
-    (Rule::HandsOver, Filling, 3),
+    (Rule::PastIsNoNews, Moving, 0),
+    (Rule::FillsBackwards, Filling, 23),
+    (Rule::FillsWithRoom, Crammed, 3),
+    (Rule::SaysWhenReady, Moving, 2),
+    (Rule::HandsOver, Filling, 8),
     (Rule::SecondLink, Only(Hiding), 2),
     (Rule::FurtherLinks, Eclipsed, 1),
     (Rule::Withheld, Only(Withholding), 2),
-    (Rule::OwedFromTheStart, Only(Withholding), 8),
+    (Rule::OwedFromTheStart, Only(Withholding), 24),
     (Rule::SilentLinks, Only(Silent), 1),
-    (Rule::AsksBack, Swarm, 29),
-    (Rule::SentAway, Swarm, 0),
+    (Rule::AsksBack, Swarm, 31),
+    (Rule::SentAway, Swarm, 3),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
     (Rule::CopyWindow, Tight, 0),
@@ -163,9 +163,9 @@ fn settings(of: In, seed: u64) -> Settings {
             Settings { faults, hostile: Vec::new(), ..swarm }
         }
         Slow => {
-            use FaultKind::{ClientsMove, Epoch, Partition, Reset, SlowDisk, Wipe};
-            let faults = Faults::of(&[ClientsMove, Epoch, Partition, Reset, SlowDisk, Wipe]);
-            Settings { faults, hostile: Vec::new(), slow_io_one_in: 3, ..swarm }
+            use FaultKind::{ClientsMove, Epoch, Partition, PowerLoss, Reset, SlowDisk, Wipe};
+            let faults = Faults::of(&[ClientsMove, Epoch, Partition, PowerLoss, Reset, SlowDisk, Wipe]);
+            Settings { faults, hostile: Vec::new(), slow_io_one_in: 3, subscribers: 40, ..swarm }
         }
         Forked => {
             use FaultKind::{Equivocate, Kill, Partition, Reset, Stall};
