@@ -102,15 +102,15 @@ impl Chain {
 
     /// Whether an origin may publish, asked of the chain now and then.
     pub(crate) async fn may_publish(&self, stream: StreamId, origin: Origin) -> Result<bool, ClientError> {
-        let Some(address) = origin.address() else { return Ok(false) };
-        let key = (stream, address);
+        let account = origin.account();
+        let key = (stream, account);
         let known = self.rights.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         if let Some((may, when)) = known
             && when.elapsed() < RIGHT_AGE_MAX
         {
             return Ok(may);
         }
-        let may = self.registry.can(stream, address, Right::Publish).await?;
+        let may = self.registry.can(stream, account, Right::Publish).await?;
         let mut rights = self.rights.lock().unwrap_or_else(PoisonError::into_inner);
         if rights.len() >= RIGHTS_MAX {
             rights.clear();

@@ -108,9 +108,11 @@ impl ErrorKind {
             Code::WrongNetwork => Self::WrongNetwork,
             Code::SeriesGap => Self::SeriesStopped,
             Code::Equivocation | Code::SeriesFrozen => Self::Equivocation,
-            Code::LimitReached | Code::Overloaded | Code::TooFewCopies | Code::NotAssigned => {
-                Self::Overloaded
-            }
+            Code::LimitReached
+            | Code::Overloaded
+            | Code::TooFewCopies
+            | Code::NotAssigned
+            | Code::SignatureUnavailable => Self::Overloaded,
             Code::StoreUnavailable | Code::DamagedHistory => Self::Storage,
             Code::ChainUnavailable => Self::Chain,
             Code::ShuttingDown => Self::Disconnected,

@@ -32,7 +32,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-devchain", &[]),
     ("mainstem-overlay", &["mainstem-crypto"]),
     ("mainstem-api", &["mainstem-protocol", "mainstem-crypto", "mainstem-model", "mainstem-schema"]),
-    ("mainstem-client", &["mainstem-model", "mainstem-crypto", "mainstem-schema", "mainstem-chain"]),
+    ("mainstem-plugin-abi", &[]),
+    ("mainstem-plugin-sdk", &["mainstem-plugin-abi"]),
+    ("mainstem-plugin-host", &["mainstem-plugin-abi", "mainstem-model", "mainstem-crypto"]),
+    (
+        "mainstem-client",
+        &["mainstem-model", "mainstem-crypto", "mainstem-schema", "mainstem-chain", "mainstem-plugin-host"],
+    ),
     ("mainstem-structure", &[]),
 ];
 
@@ -54,6 +60,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("libp2p", &["mainstem-overlay"]),
     ("libp2p-*", &["mainstem-overlay"]),
     ("yamux", &["mainstem-overlay"]),
+    ("wasmtime", &["mainstem-plugin-host"]),
+    ("wasmtime-*", &["mainstem-plugin-host"]),
     ("revm", &["mainstem-devchain"]),
     ("revm-*", &["mainstem-devchain"]),
 ];

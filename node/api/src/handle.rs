@@ -174,7 +174,7 @@ impl NodeHandle {
             Ok(_) | Err(_) => return Ok(()),
         };
         let now_s = u64::try_from(now_ms() / 1000).unwrap_or(0);
-        let (at, origin) = (header.stream_partition, header.origin.address());
+        let (at, origin) = (header.stream_partition, Some(header.origin.account()));
         self.registry().check(at, origin, Right::Publish, now_s).map(|_stream| ())
     }
 

@@ -43,6 +43,8 @@ codes! {
     UnknownOriginType = "UNKNOWN_ORIGIN_TYPE",
     /// The signature is not the origin's over this header.
     InvalidSignature = "INVALID_SIGNATURE",
+    /// Whether the signature holds cannot be told at present: send it again later.
+    SignatureUnavailable = "SIGNATURE_UNAVAILABLE",
     /// The delegation is not the origin's, has expired, was revoked or does not name the stream.
     InvalidDelegation = "INVALID_DELEGATION",
     /// The events are not those that were signed.

@@ -1,4 +1,4 @@
-use crate::{Code, NetworkId, Refusal, limits};
+use crate::{Code, NetworkId, Refusal, SignatureFault, limits};
 use mainstem_crypto::CryptoError;
 
 /// Why a batch was refused before any state was looked at.
@@ -30,17 +30,26 @@ pub enum BatchError {
     Network(NetworkId),
     /// Neither built in nor a plugin's.
     #[error(
-        "signature type {0} is not known here; install a plugin that claims it, or sign with type 1 (secp256k1)"
+        "signature type {0} is not known here; install a plugin that claims it (mainstem plugin install), or sign with type 1 (secp256k1)"
     )]
     SignatureType(u8),
-    /// Type 1 and 2 need an Ethereum address as origin.
+    /// The signature type is not one for origins of this type.
     #[error(
-        "origin type {0} does not go with signature types 1 and 2, which take an Ethereum address (type 1)"
+        "origin type {origin} does not go with signature type {signature}: types 1 and 2 take an Ethereum address (type 1), \
+         a plugin's those that the plugin claims and this node grants it"
     )]
-    OriginType(u8),
+    OriginType {
+        /// The origin's.
+        origin: u8,
+        /// The signature's.
+        signature: u8,
+    },
     /// Not the origin's signature.
     #[error("the signature does not hold: {0}")]
     Signature(CryptoError),
+    /// A plugin does not say that the signature holds.
+    #[error("the signature of type {0} does not hold: {1}")]
+    Plugin(u8, SignatureFault),
     /// Something is wrong with the delegation.
     #[error("the delegation does not hold: {0}")]
     Delegation(&'static str),
@@ -65,8 +74,9 @@ impl BatchError {
             Self::Partition(_) => Code::InvalidPartition,
             Self::Network(_) => Code::WrongNetwork,
             Self::SignatureType(_) => Code::UnknownSignatureType,
-            Self::OriginType(_) => Code::UnknownOriginType,
-            Self::Signature(_) => Code::InvalidSignature,
+            Self::OriginType { .. } => Code::UnknownOriginType,
+            Self::Plugin(_, SignatureFault::Unavailable(_)) => Code::SignatureUnavailable,
+            Self::Signature(_) | Self::Plugin(..) => Code::InvalidSignature,
             Self::Delegation(_) => Code::InvalidDelegation,
             Self::MerkleRoot => Code::MerkleRootMismatch,
             Self::Timestamps(_) => Code::InvalidTimestamp,

@@ -207,6 +207,9 @@ impl fmt::Display for SeriesId {
     }
 }
 
+/// What the hash of an origin that is no address begins with.
+const ACCOUNT_TAG: &[u8] = b"mainstem/origin/1";
+
 /// Who made an event: a type and up to 32 bytes. Type 1 is an Ethereum address; 16 and up belong to plugins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
@@ -218,6 +221,8 @@ pub struct Origin {
 impl Origin {
     /// Origin type of an Ethereum address.
     pub const ETHEREUM: u8 = 1;
+    /// The least origin type, and signature type, that belongs to plugins.
+    pub const PLUGINS: u8 = 16;
     /// Length of [`Origin::to_bytes`].
     pub const ENCODED_LENGTH: usize = 34;
 
@@ -236,6 +241,33 @@ impl Origin {
     /// The address, when this is one.
     pub fn address(&self) -> Option<Address> {
         (self.kind == Self::ETHEREUM).then(|| Address::from_slice(&self.bytes[..20]).ok()).flatten()
+    }
+
+    /// An origin that a plugin knows. `None` for types below 16 and for what is not 1 to 32 bytes.
+    pub fn of_plugin(kind: u8, value: &[u8]) -> Option<Self> {
+        if kind < Self::PLUGINS || value.is_empty() || value.len() > 32 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        bytes[..value.len()].copy_from_slice(value);
+        // At most 32.
+        Some(Self { kind, length: value.len() as u8, bytes })
+    }
+
+    /// The account that its rights are those of: the address itself, or for other types the last 20 bytes of
+    /// keccak256(`mainstem/origin/1` ‖ type ‖ origin), as an address is that of a public key.
+    pub fn account(&self) -> Address {
+        self.address().unwrap_or_else(|| {
+            let hash = keccak256_of(&[ACCOUNT_TAG, &[self.kind], self.value()]);
+            let mut address = [0; 20];
+            address.copy_from_slice(&hash[12..]);
+            Address(address)
+        })
+    }
+
+    /// Its bytes, without padding.
+    pub fn value(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
     }
 
     /// The origin's type.

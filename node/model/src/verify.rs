@@ -1,9 +1,12 @@
 mod keys;
 
-use crate::{Batch, BatchError, Delegation, Header, Network, NetworkId, SignatureType};
+use crate::{
+    Batch, BatchError, Delegation, Header, Network, NetworkId, SignatureFault, SignatureScheme,
+    SignatureType, SignedHeader,
+};
 use keys::Keys;
 use mainstem_crypto::{Address, Hash, Signature, personal_message_digest};
-use std::ops::Deref;
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 /// A batch whose signature, Merkle root and time range were checked. Rights, order and clock are still to be looked at.
 ///
@@ -47,12 +50,20 @@ pub struct Verifier {
     network: Network,
     network_id: NetworkId,
     keys: Keys,
+    schemes: BTreeMap<u8, Arc<dyn SignatureScheme>>,
 }
 
 impl Verifier {
-    /// A verifier for batches of `network`.
+    /// A verifier for batches of `network`, of signature types 1 and 2.
     pub fn new(network: Network) -> Self {
-        Self { network, network_id: network.id(), keys: Keys::default() }
+        Self { network, network_id: network.id(), keys: Keys::default(), schemes: BTreeMap::new() }
+    }
+
+    /// The same, with one more signature type. Types 1 and 2 stay what they are; of one type the last scheme counts.
+    #[must_use]
+    pub fn with(mut self, scheme: Arc<dyn SignatureScheme>) -> Self {
+        self.schemes.insert(scheme.signature_type().0, scheme);
+        self
     }
 
     /// The network it proves for.
@@ -81,15 +92,17 @@ impl Verifier {
     }
 
     /// What can be said of a header without any hashing.
-    fn check_kind(&self, header: &Header) -> Result<Address, BatchError> {
+    fn check_kind(&self, header: &Header) -> Result<By<'_>, BatchError> {
         if header.network != self.network_id {
             return Err(BatchError::Network(header.network));
         }
-        let kind = header.signature_type;
-        if kind != SignatureType::SECP256K1 && kind != SignatureType::DELEGATED {
-            return Err(BatchError::SignatureType(kind.0));
+        let (kind, origin) = (header.signature_type, header.origin.kind());
+        let no_match = BatchError::OriginType { origin, signature: kind.0 };
+        if kind == SignatureType::SECP256K1 || kind == SignatureType::DELEGATED {
+            return header.origin.address().map(By::Wallet).ok_or(no_match);
         }
-        header.origin.address().ok_or(BatchError::OriginType(header.origin.kind()))
+        let scheme = self.schemes.get(&kind.0).ok_or(BatchError::SignatureType(kind.0))?;
+        if scheme.speaks_for(origin) { Ok(By::Scheme(&**scheme)) } else { Err(no_match) }
     }
 
     /// Proves a header alone; gives digest and expiry of the delegation that a type 2 signature stands on.
@@ -99,7 +112,10 @@ impl Verifier {
         signature: &[u8],
         delegation: &[u8],
     ) -> Result<Option<(Hash, u64)>, BatchError> {
-        let origin = self.check_kind(header)?;
+        let origin = match self.check_kind(header)? {
+            By::Wallet(address) => address,
+            By::Scheme(scheme) => return verify_by(scheme, header, signature, delegation).map(|()| None),
+        };
         let signature = Signature::from_slice(signature).map_err(BatchError::Signature)?;
         let digest = personal_message_digest(&header.id().0);
         if header.signature_type == SignatureType::SECP256K1 {
@@ -123,6 +139,29 @@ impl Verifier {
         self.keys.check(delegation.session_key, &digest, &signature).map_err(BatchError::Signature)?;
         Ok(Some((delegation_digest, delegation.expiry)))
     }
+}
+
+/// Who says whether a signature holds.
+enum By<'a> {
+    /// This verifier, of the key behind an address.
+    Wallet(Address),
+    /// A scheme.
+    Scheme(&'a dyn SignatureScheme),
+}
+
+fn verify_by(
+    scheme: &dyn SignatureScheme,
+    header: &Header,
+    signature: &[u8],
+    delegation: &[u8],
+) -> Result<(), BatchError> {
+    if !delegation.is_empty() {
+        return Err(BatchError::Malformed("a delegation goes with signature type 2 only"));
+    }
+    let fault = |fault| BatchError::Plugin(header.signature_type.0, fault);
+    // IMPORTANT: no answer is no yes.
+    let none = || Err(SignatureFault::Unavailable("the scheme gave no answer".into()));
+    scheme.verify(&[SignedHeader { header, signature }]).pop().unwrap_or_else(none).map_err(fault)
 }
 
 fn check_times(batch: &Batch) -> Result<(), BatchError> {

@@ -185,7 +185,7 @@ impl Ingest {
             return Err(refusal.clone());
         }
         let (batch, header) = (&offer.batch, offer.batch.header());
-        let (at, origin) = (header.stream_partition, header.origin.address());
+        let (at, origin) = (header.stream_partition, Some(header.origin.account()));
         match offer.source {
             _ if !cx.keeps(offer.source.right()) => {}
             // It had the right when it was taken in elsewhere; whether it has it now says nothing.
@@ -548,7 +548,7 @@ impl Ingest {
         if !are_proof(first, second) && cx.keeps(Rule::Proofs) {
             return Err("the two batches prove nothing");
         }
-        if cx.check_past(key.stream_partition, key.origin.address()).is_err() || self.failed.is_some() {
+        if cx.check_past(key.stream_partition, Some(key.origin.account())).is_err() || self.failed.is_some() {
             return Ok(());
         }
         let under_way = self.freezing.len() + self.proofs.len();

@@ -18,6 +18,7 @@ const STATUSES: &[(Code, StatusCode)] = &[
     (Code::UnknownSignatureType, StatusCode::BAD_REQUEST),
     (Code::UnknownOriginType, StatusCode::BAD_REQUEST),
     (Code::InvalidSignature, StatusCode::BAD_REQUEST),
+    (Code::SignatureUnavailable, StatusCode::SERVICE_UNAVAILABLE),
     (Code::InvalidDelegation, StatusCode::FORBIDDEN),
     (Code::MerkleRootMismatch, StatusCode::BAD_REQUEST),
     (Code::InvalidTimestamp, StatusCode::BAD_REQUEST),

@@ -356,7 +356,7 @@ impl Delivery {
             page.batches.iter().all(|past| {
                 Batch::peek_header(&past.bytes).is_ok_and(|header| {
                     at.is_none_or(|at| header.stream_partition == at)
-                        && cx.check_past(header.stream_partition, header.origin.address()).is_ok()
+                        && cx.check_past(header.stream_partition, Some(header.origin.account())).is_ok()
                 })
             })
         };

@@ -1,0 +1,53 @@
+//! What a node and a plugin share: the messages of `schema/plugin.capnp`, how they lie in memory, and the manifest.
+//!
+//! The prose is `plugin-api/ABI.md`. Plugins in Rust use `mainstem-plugin-sdk`, which stands on this crate.
+#![no_std]
+
+extern crate alloc;
+
+mod generated;
+mod manifest;
+mod message;
+mod place;
+mod version;
+
+pub use generated::plugin_capnp;
+pub use manifest::{
+    Capability, Claim, ColumnClaim, ColumnType, Limits, MANIFEST_BYTES_MAX, Manifest, ManifestError,
+    OperatorClaim, Parameter, Port, SECTION, SignatureClaim,
+};
+pub use message::{Message, MessageError, Segment, read, write};
+pub use place::Place;
+pub use version::{ABI, Version};
+
+/// Names of what a module exports and imports.
+pub mod names {
+    /// Its memory.
+    pub const MEMORY: &str = "memory";
+    /// `() -> u32`: the version that it was built against.
+    pub const ABI: &str = "mainstem_abi";
+    /// `(len) -> ptr`.
+    pub const ALLOC: &str = "mainstem_alloc";
+    /// `(ptr, len)`.
+    pub const FREE: &str = "mainstem_free";
+    /// `(ptr, len) -> place`.
+    pub const CALL: &str = "mainstem_call";
+    /// `()`; may be missing.
+    pub const INITIALIZE: &str = "_initialize";
+    /// The one module that is imported from.
+    pub const IMPORT: &str = "mainstem";
+    /// `(ptr, len) -> place`, of [`IMPORT`].
+    pub const HOST_CALL: &str = "host_call";
+}
+
+/// Bounds of the ABI itself; what a node bounds is in its configuration.
+pub mod limits {
+    /// Items of a host request for hashes.
+    pub const HASHED_MAX: u32 = 4_096;
+    /// Items of a host request to check signatures.
+    pub const CHECKED_MAX: u32 = 1_024;
+    /// Bytes of one request for random bytes.
+    pub const RANDOM_BYTES_MAX: u32 = 1_024;
+    /// Bytes of a text for people that are kept: a failure's sentence, a line of the log.
+    pub const TEXT_BYTES_MAX: usize = 1_024;
+}
