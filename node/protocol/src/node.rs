@@ -434,7 +434,10 @@ impl Parts<'_> {
         let Self { ingest, repair, inventory, answers, .. } = self;
         match message {
             PeerMessage::Hello { log, epoch, ready } => {
-                known.greet(Hello { log, epoch, ready }, now);
+                let anew = known.greet(Hello { log, epoch, ready }, now);
+                if anew && cx.keeps(Rule::FormerLogs) {
+                    cx.network.lose(peer);
+                }
             }
             PeerMessage::Store { durable, batch } => {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);
