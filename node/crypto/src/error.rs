@@ -11,6 +11,9 @@ pub enum CryptoError {
     /// A signature is 65 bytes: r, s, v.
     #[error("a signature is 65 bytes (r, s, v), this has {0}")]
     SignatureLength(usize),
+    /// A compact signature is 64 bytes: r, s.
+    #[error("a compact signature is 64 bytes (r, s), this has {0}")]
+    CompactLength(usize),
     /// `r` or `s` is zero or not below the curve order.
     #[error("r or s of the signature is out of range")]
     SignatureRange,

@@ -110,27 +110,53 @@ impl PublicKey {
         })
     }
 
+    /// Checks a signature without `v`: `r` (32) ‖ `s` (32), low `s` only.
+    ///
+    /// # Errors
+    /// As [`Signature::from_slice`], and [`CryptoError::Mismatch`].
+    pub fn verify_compact(&self, digest: &Hash, signature: &[u8]) -> Result<(), CryptoError> {
+        let signature = crate::signature::compact(signature)?;
+        let point = nonce_point(digest, &signature, |of_generator, of_key| {
+            ProjectivePoint::lincomb(&ProjectivePoint::GENERATOR, &of_generator, &self.point(), &of_key)
+                .to_affine()
+        });
+        if <Scalar as Reduce<U256>>::reduce_bytes(&point.x()) == *signature.r() {
+            Ok(())
+        } else {
+            Err(CryptoError::Mismatch)
+        }
+    }
+
     pub(crate) fn point(&self) -> ProjectivePoint {
         ProjectivePoint::from(*self.0.as_affine())
     }
 }
 
-/// Whether a signature holds (SEC 1, section 4.1.4). `sum` gives a multiple of the generator and one of the key, added.
+/// Whether a signature holds, its `v` included. `sum` gives a multiple of the generator and one of the key, added.
 pub(crate) fn fits(
     digest: &Hash,
     signature: &Signature,
     sum: impl FnOnce(Scalar, Scalar) -> AffinePoint,
 ) -> Result<(), CryptoError> {
-    let (r, s) = signature.ecdsa.split_scalars();
-    let z = <Scalar as Reduce<U256>>::reduce_bytes(&(*digest).into());
-    let s_inverse = s.invert_vartime();
-    let point = sum(z * *s_inverse, *r * *s_inverse);
+    let point = nonce_point(digest, &signature.ecdsa, sum);
     // r must equal x itself, not x mod n: v 27 and 28 say that x did not wrap, as ecrecover reads them.
-    if point.x() == r.to_repr() && bool::from(point.y_is_odd()) == signature.y_is_odd() {
+    if point.x() == signature.ecdsa.r().to_repr() && bool::from(point.y_is_odd()) == signature.y_is_odd() {
         Ok(())
     } else {
         Err(CryptoError::Mismatch)
     }
+}
+
+/// The point whose x is r, if the signature holds (SEC 1, section 4.1.4).
+fn nonce_point(
+    digest: &Hash,
+    signature: &k256::ecdsa::Signature,
+    sum: impl FnOnce(Scalar, Scalar) -> AffinePoint,
+) -> AffinePoint {
+    let (r, s) = signature.split_scalars();
+    let z = <Scalar as Reduce<U256>>::reduce_bytes(&(*digest).into());
+    let s_inverse = s.invert_vartime();
+    sum(z * *s_inverse, *r * *s_inverse)
 }
 
 impl fmt::Debug for PublicKey {
@@ -199,6 +225,23 @@ mod tests {
         bytes[32..64].copy_from_slice(&(-*s).to_repr());
         bytes[64] = 55 - signature.as_bytes()[64];
         assert_eq!(Signature::from_slice(&bytes), Err(CryptoError::HighS));
+    }
+
+    #[test]
+    fn a_compact_signature_is_refused_with_any_single_bit_changed() {
+        let digest = keccak256(b"one bit");
+        let signature = key().sign(&digest);
+        let compact = &signature.as_bytes()[..64];
+        key().public_key().verify_compact(&digest, compact).unwrap();
+        for bit in 0..64 * 8 {
+            let mut bytes = compact.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            key().public_key().verify_compact(&digest, &bytes).unwrap_err();
+        }
+        for wrong in [&signature.as_bytes()[..], &compact[..63], &[]] {
+            let refused = key().public_key().verify_compact(&digest, wrong);
+            assert_eq!(refused, Err(CryptoError::CompactLength(wrong.len())));
+        }
     }
 
     #[test]

@@ -21,10 +21,7 @@ impl Signature {
     /// Another length, `r` or `s` out of range, `s` in the upper half, or `v` neither 27 nor 28.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, CryptoError> {
         let bytes: [u8; 65] = bytes.try_into().map_err(|_| CryptoError::SignatureLength(bytes.len()))?;
-        let ecdsa = Ecdsa::from_slice(&bytes[..64]).map_err(|_| CryptoError::SignatureRange)?;
-        if ecdsa.normalize_s().is_some() {
-            return Err(CryptoError::HighS);
-        }
+        let ecdsa = compact(&bytes[..64])?;
         if !matches!(bytes[64], 27 | 28) {
             return Err(CryptoError::RecoveryId(bytes[64]));
         }
@@ -46,6 +43,18 @@ impl Signature {
     pub const fn as_bytes(&self) -> &[u8; 65] {
         &self.bytes
     }
+}
+
+/// Reads `r ‖ s`, low `s` only.
+pub(crate) fn compact(bytes: &[u8]) -> Result<Ecdsa, CryptoError> {
+    if bytes.len() != 64 {
+        return Err(CryptoError::CompactLength(bytes.len()));
+    }
+    let ecdsa = Ecdsa::from_slice(bytes).map_err(|_| CryptoError::SignatureRange)?;
+    if ecdsa.normalize_s().is_some() {
+        return Err(CryptoError::HighS);
+    }
+    Ok(ecdsa)
 }
 
 impl fmt::Debug for Signature {

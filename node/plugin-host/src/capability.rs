@@ -1,0 +1,172 @@
+mod clock;
+mod crypto;
+mod log;
+mod random;
+
+use crate::{Ambient, counters::Meters};
+use mainstem_plugin_abi::{
+    Capability,
+    plugin_capnp::{FailureCode, host_reply, host_request},
+    read, write,
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+use wasmtime::Trap;
+
+/// Fuel of a host call, whatever it asks for.
+const CALL_FUEL: u64 = 500;
+
+/// What all instances of a plugin may ask the node for.
+#[derive(Debug)]
+pub(crate) struct Privileges {
+    plugin: String,
+    granted: BTreeSet<Capability>,
+    ambient: Arc<dyn Ambient>,
+    log: log::Rate,
+    pub(crate) request_bytes_max: u32,
+    pub(crate) meters: Arc<Meters>,
+}
+
+impl Privileges {
+    pub(crate) fn new(
+        plugin: String,
+        granted: BTreeSet<Capability>,
+        ambient: Arc<dyn Ambient>,
+        config: &crate::Config,
+    ) -> Self {
+        let log = log::Rate::new(config.log_lines_per_minute_max);
+        let request_bytes_max = config.host_request_bytes_max;
+        Self { plugin, granted, ambient, log, request_bytes_max, meters: Arc::default() }
+    }
+}
+
+/// A host reply.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Failed(FailureCode, String),
+    Done,
+    Digests(Vec<u8>),
+    Checks(Vec<bool>),
+    Now(i64),
+    Random(Vec<u8>),
+}
+
+impl Answer {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let words = match self {
+            Self::Failed(_, message) => message.len() / 8,
+            Self::Digests(bytes) | Self::Random(bytes) => bytes.len() / 8,
+            Self::Checks(checks) => checks.len() / 64,
+            Self::Done | Self::Now(_) => 0,
+        };
+        write::<host_reply::Owned>(words + 16, |mut reply| match self {
+            Self::Failed(code, message) => {
+                let mut failed = reply.init_failed();
+                failed.set_code(*code);
+                failed.set_message(message.as_str());
+            }
+            Self::Done => reply.set_done(()),
+            Self::Digests(digests) => reply.set_digests(digests),
+            Self::Checks(checks) => {
+                let mut list = reply.init_checks(u32::try_from(checks.len()).unwrap_or(u32::MAX));
+                for (index, holds) in (0..).zip(checks) {
+                    list.set(index, *holds);
+                }
+            }
+            Self::Now(now) => reply.set_now(*now),
+            Self::Random(bytes) => reply.set_random(bytes),
+        })
+    }
+}
+
+/// Why a host request has no answer that it asks for.
+pub(crate) enum Stop {
+    /// The plugin hears this.
+    Failed(FailureCode, String),
+    /// The plugin hears nothing more.
+    Trap(Trap),
+}
+
+impl Stop {
+    fn limit(count: u32, of: &str, max: u32) -> Self {
+        Self::Failed(FailureCode::Limit, format!("{count} {of}: {max} are the most of one host request"))
+    }
+}
+
+impl From<capnp::Error> for Stop {
+    fn from(error: capnp::Error) -> Self {
+        Self::Failed(FailureCode::Malformed, format!("the host request cannot be read: {error}"))
+    }
+}
+
+/// What a call has left. What the node does for a plugin counts as what it does itself.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    fuel: u64,
+    until: Instant,
+}
+
+impl Meter {
+    pub(crate) const fn new(fuel: u64, until: Instant) -> Self {
+        Self { fuel, until }
+    }
+
+    /// Takes fuel for what is done next, if there is enough, and time.
+    fn charge(&mut self, fuel: u64) -> Result<(), Stop> {
+        match self.fuel.checked_sub(fuel) {
+            Some(left) => self.fuel = left,
+            None => {
+                self.fuel = 0;
+                return Err(Stop::Trap(Trap::OutOfFuel));
+            }
+        }
+        if Instant::now() > self.until { Err(Stop::Trap(Trap::Interrupt)) } else { Ok(()) }
+    }
+
+    /// What is left.
+    pub(crate) const fn fuel(&self) -> u64 {
+        self.fuel
+    }
+}
+
+/// Does what a host request asks for. A trap ends the call.
+pub(crate) fn answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Result<Answer, Trap> {
+    privileges.meters.host_calls.fetch_add(1, Relaxed);
+    match try_answer(privileges, segment, meter) {
+        Ok(answer) => Ok(answer),
+        Err(Stop::Failed(code, message)) => Ok(Answer::Failed(code, message)),
+        Err(Stop::Trap(trap)) => Err(trap),
+    }
+}
+
+fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Result<Answer, Stop> {
+    meter.charge(CALL_FUEL)?;
+    let message = read(segment).map_err(|error| Stop::Failed(FailureCode::Malformed, error.to_string()))?;
+    let which = message.get_root::<host_request::Reader<'_>>()?.which().map_err(|error| {
+        Stop::Failed(FailureCode::Unsupported, format!("this node knows no host request {}", error.0))
+    })?;
+    let capability = match &which {
+        host_request::Sha256(_) | host_request::Keccak256(_) | host_request::Check(_) => Capability::Crypto,
+        host_request::Now(()) => Capability::Clock,
+        host_request::Random(_) => Capability::Random,
+        host_request::Log(_) => Capability::Log,
+    };
+    if !privileges.granted.contains(&capability) {
+        let name = capability.name();
+        return Err(Stop::Failed(
+            FailureCode::Denied,
+            format!("{name} is not granted: name it in the manifest, and have the node's operator grant it"),
+        ));
+    }
+    match which {
+        host_request::Sha256(items) => crypto::hash(items?, mainstem_crypto::sha256, meter),
+        host_request::Keccak256(items) => crypto::hash(items?, mainstem_crypto::keccak256, meter),
+        host_request::Check(request) => crypto::check(request?, meter),
+        host_request::Now(()) => Ok(clock::now(&*privileges.ambient)),
+        host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
+        host_request::Log(line) => log::log(privileges, line?),
+    }
+}

@@ -1,0 +1,25 @@
+use mainstem_plugin_abi::{Capability, Manifest};
+use std::collections::BTreeSet;
+
+/// What the node's operator lets a plugin do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// What it gets of what its manifest names. By default `crypto`, which is pure.
+    pub capabilities: BTreeSet<Capability>,
+    /// It may speak for origin type 1, Ethereum addresses, and so for every wallet. By default it may not.
+    pub origin_ethereum: bool,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self { capabilities: BTreeSet::from([Capability::Crypto]), origin_ethereum: false }
+    }
+}
+
+impl Grants {
+    /// What is both asked for and granted.
+    pub(crate) fn of(&self, manifest: &Manifest) -> BTreeSet<Capability> {
+        let asked = manifest.capabilities.iter().copied();
+        asked.filter(|capability| self.capabilities.contains(capability)).collect()
+    }
+}

@@ -1,0 +1,294 @@
+mod guest;
+
+pub(crate) use guest::{Exports, give, within};
+
+use crate::{CallError, Fault, capability::Privileges, counters::Meters, error::code_name, ticker::TICK_MS};
+use mainstem_plugin_abi::{
+    Place,
+    limits::TEXT_BYTES_MAX,
+    names,
+    plugin_capnp::{FailureCode, failure, reply},
+    read,
+};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+use wasmtime::{AsContextMut, InstancePre, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc};
+
+/// Tables of an instance. Compilers make one.
+const TABLES_MAX: usize = 8;
+
+/// Bytes that the memory for requests grows by, at least.
+const REQUEST_BYTES_STEP: u32 = 4 << 10;
+
+/// What an instance may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) memory_bytes: u64,
+    pub(crate) table_elements: u32,
+    pub(crate) fuel: u64,
+    pub(crate) deadline_ms: u32,
+    pub(crate) reply_bytes: u32,
+}
+
+impl Bounds {
+    pub(crate) const fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms as u64)
+    }
+
+    /// Epochs of a call. The one that runs may be almost over, so one more.
+    fn epochs(&self) -> u64 {
+        u64::from(self.deadline_ms.div_ceil(TICK_MS)) + 1
+    }
+}
+
+/// Where an instance is. A host call is answered in a call alone, and not while another is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not in `mainstem_call`.
+    Aside,
+    /// In `mainstem_call`.
+    Call,
+    /// In a host call in `mainstem_call`.
+    HostCall,
+}
+
+/// What goes with an instance.
+pub(crate) struct State {
+    limits: StoreLimits,
+    pub(crate) privileges: Arc<Privileges>,
+    pub(crate) exports: Option<Arc<Exports>>,
+    pub(crate) phase: Phase,
+    /// When the call that runs must be over.
+    pub(crate) until: Instant,
+    /// The reply to the last host call, in the plugin's memory.
+    pub(crate) host_reply: Option<Place>,
+}
+
+/// One instance of a module.
+pub(crate) struct Instance {
+    store: Store<State>,
+    exports: Arc<Exports>,
+    call: TypedFunc<(u32, u32), u64>,
+    abi: TypedFunc<(), u32>,
+    bounds: Bounds,
+    /// Where requests are put.
+    request: Place,
+    counted: Counted,
+}
+
+/// Counts an instance as long as it lives.
+struct Counted(Arc<Meters>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.instances.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What a call gives that is no fault.
+pub(crate) enum Outcome<R> {
+    Done(R),
+    Failed(FailureCode, String),
+}
+
+/// Why there is no instance.
+pub(crate) enum NoInstance {
+    /// The plugin's fault.
+    Fault(Fault),
+    /// This machine's.
+    Host(String),
+}
+
+impl Instance {
+    /// Makes one and initializes it.
+    pub(crate) fn make(
+        pre: &InstancePre<State>,
+        privileges: &Arc<Privileges>,
+        bounds: Bounds,
+        now: Instant,
+    ) -> Result<Self, NoInstance> {
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(usize::try_from(bounds.memory_bytes).unwrap_or(usize::MAX))
+            .table_elements(bounds.table_elements as usize)
+            .instances(1)
+            .memories(1)
+            .tables(TABLES_MAX)
+            .build();
+        let state = State {
+            limits,
+            privileges: Arc::clone(privileges),
+            exports: None,
+            phase: Phase::Aside,
+            until: now + bounds.deadline(),
+            host_reply: None,
+        };
+        let mut store = Store::new(pre.module().engine(), state);
+        store.limiter(|state| &mut state.limits);
+        arm(&mut store, &bounds, now).map_err(|error| NoInstance::Host(error.to_string()))?;
+        let instance = pre.instantiate(&mut store).map_err(|error| no_instance(&error, &bounds))?;
+        let fault = |error: wasmtime::Error| NoInstance::Fault(fault_of(&error, &bounds));
+        let exports = Arc::new(Exports::of(&mut store, &instance).map_err(fault)?);
+        let call = instance.get_typed_func(&mut store, names::CALL).map_err(fault)?;
+        let abi = instance.get_typed_func(&mut store, names::ABI).map_err(fault)?;
+        store.data_mut().exports = Some(Arc::clone(&exports));
+        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, names::INITIALIZE) {
+            initialize.call(&mut store, ()).map_err(fault)?;
+        }
+        let meters = Arc::clone(&privileges.meters);
+        meters.instances.fetch_add(1, Relaxed);
+        meters.instances_made.fetch_add(1, Relaxed);
+        let request = Place { ptr: 0, len: 0 };
+        Ok(Self { store, exports, call, abi, bounds, request, counted: Counted(meters) })
+    }
+
+    /// What `mainstem_abi` gives.
+    pub(crate) fn abi(&mut self, now: Instant) -> Result<u32, Fault> {
+        arm(&mut self.store, &self.bounds, now)
+            .and_then(|()| self.abi.call(&mut self.store, ()))
+            .map_err(|error| fault_of(&error, &self.bounds))
+    }
+
+    /// Sends a request and reads the reply where it lies. After a fault the instance must not be called again.
+    pub(crate) fn call<R>(
+        &mut self,
+        request: &[u8],
+        now: Instant,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<Outcome<R>, Fault> {
+        let outcome = self.try_call(request, now, read);
+        let meters = &self.counted.0;
+        let left = self.store.get_fuel().unwrap_or_default();
+        meters.fuel.fetch_add(self.bounds.fuel.saturating_sub(left), Relaxed);
+        let memory = self.exports.memory.data_size(&self.store) as u64;
+        if memory > meters.memory_bytes_high.load(Relaxed) {
+            meters.memory_bytes_high.fetch_max(memory, Relaxed);
+        }
+        outcome.map_err(|error| fault_of(&error, &self.bounds))
+    }
+
+    fn try_call<R>(
+        &mut self,
+        request: &[u8],
+        now: Instant,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<Outcome<R>, wasmtime::Error> {
+        arm(&mut self.store, &self.bounds, now)?;
+        let place = self.put(request)?;
+        self.store.data_mut().phase = Phase::Call;
+        let reply = self.call.call(&mut self.store, (place.ptr, place.len))?;
+        self.store.data_mut().phase = Phase::Aside;
+        let memory = self.exports.memory.data(&self.store);
+        let outcome = read_reply(memory, Place::from_u64(reply), self.bounds.reply_bytes, read);
+        let outcome = outcome.map_err(|what| wasmtime::Error::new(Fault::Reply(what)))?;
+        if let Some(kept) = self.store.data_mut().host_reply.take() {
+            self.exports.free.call(&mut self.store, (kept.ptr, kept.len))?;
+        }
+        Ok(outcome)
+    }
+
+    /// Copies a request into the plugin's memory.
+    fn put(&mut self, request: &[u8]) -> Result<Place, wasmtime::Error> {
+        let too_long = || Fault::Memory(request.len() as u64);
+        let len = u32::try_from(request.len()).map_err(|_| too_long())?;
+        if len > self.request.len {
+            let old = std::mem::replace(&mut self.request, Place { ptr: 0, len: 0 });
+            if old.len > 0 {
+                self.exports.free.call(&mut self.store, (old.ptr, old.len))?;
+            }
+            let room = len.checked_next_multiple_of(REQUEST_BYTES_STEP).ok_or_else(too_long)?;
+            self.request = self.exports.alloc(&mut self.store, room)?;
+        }
+        let place = Place { ptr: self.request.ptr, len };
+        // It was checked when it was given, and memory never shrinks.
+        self.exports.memory.write(&mut self.store, place.ptr as usize, request)?;
+        Ok(place)
+    }
+}
+
+/// Gives a call all that it may use.
+fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wasmtime::Error> {
+    store.data_mut().until = now + bounds.deadline();
+    store.set_epoch_deadline(bounds.epochs());
+    store.as_context_mut().set_fuel(bounds.fuel)
+}
+
+fn read_reply<R>(
+    memory: &[u8],
+    place: Place,
+    bytes_max: u32,
+    read_which: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+) -> Result<Outcome<R>, String> {
+    if place.len > bytes_max {
+        return Err(format!("it has {} bytes, more than plugins.reply_bytes_max, {bytes_max}", place.len));
+    }
+    if !place.ptr.is_multiple_of(8) {
+        return Err(format!("it lies at {}, which is no multiple of 8", place.ptr));
+    }
+    let segment = within(memory, place)
+        .ok_or_else(|| format!("{} bytes at {} are not in its memory", place.len, place.ptr))?;
+    let message = read(segment).map_err(|error| error.to_string())?;
+    let broken = |error: capnp::Error| format!("it cannot be read: {error}");
+    let root: reply::Reader<'_> = message.get_root().map_err(broken)?;
+    let which = root.which().map_err(|error| format!("this node does not know its kind, {}", error.0))?;
+    if let reply::Failed(failed) = which {
+        let (code, message) = read_failure(failed.map_err(broken)?).map_err(broken)?;
+        return Ok(Outcome::Failed(code, message));
+    }
+    read_which(which).map(Outcome::Done)
+}
+
+fn read_failure(failed: failure::Reader<'_>) -> capnp::Result<(FailureCode, String)> {
+    // A code that is new counts as the last resort.
+    let code = failed.get_code().unwrap_or(FailureCode::Internal);
+    Ok((code, text(failed.get_message()?.as_bytes())))
+}
+
+/// Text from a plugin, for people: its beginning, as one line.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let kept = &bytes[..bytes.len().min(TEXT_BYTES_MAX)];
+    let text = String::from_utf8_lossy(kept);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn no_instance(error: &wasmtime::Error, bounds: &Bounds) -> NoInstance {
+    if error.is::<Trap>() || error.is::<Fault>() {
+        return NoInstance::Fault(fault_of(error, bounds));
+    }
+    NoInstance::Host(format!("{error:#}"))
+}
+
+fn fault_of(error: &wasmtime::Error, bounds: &Bounds) -> Fault {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return fault.clone();
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => Fault::OutOfFuel(bounds.fuel),
+        Some(Trap::Interrupt) => Fault::Deadline(bounds.deadline_ms),
+        Some(trap) => Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
+        None => Fault::Trap(format!("{error:#}")),
+    }
+}
+
+impl NoInstance {
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Fault(fault) => fault.to_string(),
+            Self::Host(fault) => fault,
+        }
+    }
+}
+
+impl<R> Outcome<R> {
+    pub(crate) fn into_result(self, plugin: &str, meters: &Meters) -> Result<R, CallError> {
+        match self {
+            Self::Done(result) => Ok(result),
+            Self::Failed(code, message) => {
+                meters.failed.fetch_add(1, Relaxed);
+                tracing::debug!(plugin, code = code_name(code), message, "plugin failed");
+                Err(CallError::Failed { plugin: plugin.into(), code, message })
+            }
+        }
+    }
+}

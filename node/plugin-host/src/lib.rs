@@ -1,0 +1,58 @@
+//! Runs plugins: WebAssembly modules that check signatures of a new type, or are operators.
+//!
+//! What it is: the node's side of `plugin-api/ABI.md`. A [`Host`] loads modules as [`Plugin`]s and calls them within the bounds
+//! of its [`Config`]; what a plugin asks for in return it gets as its [`Grants`] say.
+//! What it is not: it opens no network and reads no file but its cache of compiled modules, and it does not say which plugins
+//! there are: that is the daemon's configuration.
+//!
+//! Calls block the thread that makes them, for as long as the plugin's deadline: make them on worker threads with at least 1 MiB of
+//! stack.
+//!
+//! ```
+//! use mainstem_plugin_host::{Compiler, Config, Grants, Host, LoadError};
+//! let host = Host::new(Config::default(), None, Compiler::InProcess)?;
+//! let error = host.load(b"no module", Grants::default()).expect_err("it is no WebAssembly");
+//! assert!(matches!(error, LoadError::NotWasm(_)));
+//! # Ok::<(), mainstem_plugin_host::HostError>(())
+//! ```
+
+mod ambient;
+mod cache;
+mod capability;
+mod compiler;
+mod config;
+mod counters;
+mod engine;
+mod error;
+mod faults;
+mod grants;
+mod host;
+mod host_call;
+mod id;
+mod instance;
+mod native;
+mod operator;
+mod plugin;
+mod pool;
+mod request;
+mod rows;
+mod section;
+mod shape;
+mod signature;
+mod ticker;
+
+pub use ambient::{Ambient, SystemAmbient};
+pub use compiler::{Compiler, compile_in_child};
+pub use config::Config;
+pub use counters::{Counters, FaultCounts, HostCounters};
+pub use error::{CallError, CompileError, Fault, HostError, LoadError};
+pub use faults::Status;
+pub use grants::Grants;
+pub use host::Host;
+pub use id::PluginId;
+pub use mainstem_plugin_abi::{Capability, Manifest};
+pub use operator::Operator;
+pub use plugin::Plugin;
+pub use rows::{Column, Emitted, Event, Rows, Values};
+pub use section::inspect;
+pub use signature::{SignaturePlugin, SignedItem, Verdict};

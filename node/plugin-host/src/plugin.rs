@@ -1,0 +1,232 @@
+use crate::{
+    CallError, Config, Counters, Fault, Grants, Manifest, PluginId, Status,
+    capability::Privileges,
+    counters::Meters,
+    faults::Switch,
+    instance::{Bounds, Instance, NoInstance, State},
+    pool::{Pool, Slot},
+    ticker::Ticker,
+};
+use mainstem_plugin_abi::{Limits, plugin_capnp::reply};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+use wasmtime::InstancePre;
+
+/// A module that is loaded. Cheap to clone; all clones are one plugin.
+#[derive(Clone)]
+pub struct Plugin(Arc<Inner>);
+
+struct Inner {
+    id: PluginId,
+    manifest: Manifest,
+    grants: Grants,
+    bounds: Bounds,
+    pre: InstancePre<State>,
+    privileges: Arc<Privileges>,
+    pool: Arc<Pool>,
+    instances_max: usize,
+    switch: Switch,
+    ticker: Arc<Ticker>,
+}
+
+/// What a plugin is made of.
+pub(crate) struct Parts {
+    pub(crate) id: PluginId,
+    pub(crate) manifest: Manifest,
+    pub(crate) grants: Grants,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) privileges: Arc<Privileges>,
+    pub(crate) ticker: Arc<Ticker>,
+}
+
+impl Plugin {
+    pub(crate) fn new(parts: Parts, config: &Config) -> Self {
+        Self(Arc::new(Inner {
+            id: parts.id,
+            bounds: bounds(&parts.manifest.limits, config),
+            manifest: parts.manifest,
+            grants: parts.grants,
+            pre: parts.pre,
+            privileges: parts.privileges,
+            pool: Arc::new(Pool::new(config.instances_max)),
+            instances_max: config.instances_max,
+            switch: Switch::new(config.faults_per_minute_max),
+            ticker: parts.ticker,
+        }))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> PluginId {
+        self.0.id
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// What it was granted.
+    pub fn grants(&self) -> &Grants {
+        &self.0.grants
+    }
+
+    /// Whether it is called.
+    pub fn status(&self) -> Status {
+        self.0.switch.status()
+    }
+
+    /// What it has done since it was loaded.
+    pub fn counters(&self) -> Counters {
+        self.meters().snapshot()
+    }
+
+    fn meters(&self) -> &Meters {
+        &self.0.privileges.meters
+    }
+
+    fn name(&self) -> String {
+        self.0.manifest.name.clone()
+    }
+
+    /// What is asked for does not fit the manifest.
+    pub(crate) fn asked(&self, fault: &str) -> CallError {
+        CallError::Asked { plugin: self.name(), fault: fault.into() }
+    }
+
+    /// Calls any instance.
+    pub(crate) fn call<R>(
+        &self,
+        request: &[u8],
+        items: usize,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<R, CallError> {
+        let (slot, idle) = self.take()?;
+        let _running = self.0.ticker.running();
+        let now = Instant::now();
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => self.make(now)?,
+        };
+        let result = self.run(&mut instance, request, items, now, read);
+        if is_alive(&result) {
+            slot.give_back(instance);
+        }
+        result
+    }
+
+    /// Calls an instance of an operator's own. After a fault it must not be called again.
+    pub(crate) fn call_own<R>(
+        &self,
+        instance: &mut Instance,
+        request: &[u8],
+        items: usize,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<R, CallError> {
+        self.check_on()?;
+        let _running = self.0.ticker.running();
+        self.run(instance, request, items, Instant::now(), read)
+    }
+
+    /// An instance that nobody else calls.
+    pub(crate) fn own_instance(&self) -> Result<(Slot, Instance), CallError> {
+        let (slot, idle) = self.take()?;
+        // An operator begins with a new one.
+        drop(idle);
+        let _running = self.0.ticker.running();
+        Ok((slot, self.make(Instant::now())?))
+    }
+
+    /// What `mainstem_abi` of a first instance gives, which is kept for the first call.
+    pub(crate) fn first_abi(&self) -> Result<u32, String> {
+        let (slot, _) = self.take().map_err(|error| error.to_string())?;
+        let _running = self.0.ticker.running();
+        let (privileges, bounds) = (&self.0.privileges, self.0.bounds);
+        let mut instance =
+            Instance::make(&self.0.pre, privileges, bounds, Instant::now()).map_err(NoInstance::into_text)?;
+        let abi = instance.abi(Instant::now()).map_err(|fault| fault.to_string())?;
+        slot.give_back(instance);
+        Ok(abi)
+    }
+
+    fn check_on(&self) -> Result<(), CallError> {
+        match self.0.switch.off() {
+            None => Ok(()),
+            Some(reason) => Err(CallError::Off { plugin: self.name(), reason: reason.into() }),
+        }
+    }
+
+    fn take(&self) -> Result<(Slot, Option<Instance>), CallError> {
+        self.check_on()?;
+        let busy = || CallError::Busy { plugin: self.name(), instances: self.0.instances_max };
+        self.0.pool.take(|| Instant::now() + self.0.bounds.deadline()).ok_or_else(busy)
+    }
+
+    fn make(&self, now: Instant) -> Result<Instance, CallError> {
+        let made = Instance::make(&self.0.pre, &self.0.privileges, self.0.bounds, now);
+        made.map_err(|none| match none {
+            NoInstance::Fault(fault) => self.faulted(fault),
+            NoInstance::Host(fault) => CallError::Host { plugin: self.name(), fault },
+        })
+    }
+
+    fn run<R>(
+        &self,
+        instance: &mut Instance,
+        request: &[u8],
+        items: usize,
+        now: Instant,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<R, CallError> {
+        let outcome = instance.call(request, now, read);
+        let meters = self.meters();
+        meters.calls.fetch_add(1, Relaxed);
+        meters.items.fetch_add(items as u64, Relaxed);
+        let ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        meters.time_ns.fetch_add(ns, Relaxed);
+        match outcome {
+            Ok(outcome) => outcome.into_result(&self.0.manifest.name, meters),
+            Err(fault) => Err(self.faulted(fault)),
+        }
+    }
+
+    fn faulted(&self, fault: Fault) -> CallError {
+        self.meters().count(&fault);
+        let plugin = self.name();
+        tracing::warn!(plugin, id = %self.0.id, %fault, "plugin is at fault");
+        if self.0.switch.take(&fault, Instant::now()) {
+            tracing::error!(plugin, id = %self.0.id, "plugin is switched off after too many faults");
+            self.0.pool.clear();
+        }
+        CallError::Fault { plugin, fault }
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plugin({} {}, {})", self.0.manifest.name, self.0.manifest.version, self.0.id)
+    }
+}
+
+/// Whether the instance that gave this may be called again.
+pub(crate) const fn is_alive<R>(result: &Result<R, CallError>) -> bool {
+    matches!(result, Ok(_) | Err(CallError::Failed { .. }))
+}
+
+/// What a plugin gets of what it wishes for.
+pub(crate) fn bounds(wished: &Limits, config: &Config) -> Bounds {
+    fn or(wished: u64, default: u64, max: u64) -> u64 {
+        if wished == 0 { default } else { wished.min(max) }
+    }
+    let deadline =
+        or(wished.deadline_ms.into(), config.deadline_ms_default.into(), config.deadline_ms_max.into());
+    Bounds {
+        memory_bytes: or(wished.memory_bytes, config.memory_bytes_default, config.memory_bytes_max),
+        table_elements: config.table_elements_max,
+        fuel: or(wished.fuel, config.fuel_default, config.fuel_max),
+        deadline_ms: u32::try_from(deadline).unwrap_or(u32::MAX),
+        reply_bytes: config.reply_bytes_max,
+    }
+}

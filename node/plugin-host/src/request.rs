@@ -1,0 +1,33 @@
+use capnp::message::{Builder, HeapAllocator, ScratchSpaceHeapAllocator};
+use mainstem_plugin_abi::{plugin_capnp::request, write};
+
+/// Words of a request that is built without a heap.
+const SMALL_WORDS: usize = 128;
+
+/// Builds a request and hands it on as one segment. `words` is at least its length in words of 8 bytes: with less it is built twice.
+pub(crate) fn with_request<R>(
+    words: usize,
+    fill: impl Fn(request::Builder<'_>),
+    send: impl FnOnce(&[u8]) -> R,
+) -> R {
+    if words <= SMALL_WORDS {
+        let mut scratch = [0; 8 * SMALL_WORDS];
+        let mut message = Builder::new(ScratchSpaceHeapAllocator::new(&mut scratch));
+        fill(message.init_root());
+        if let [only] = *message.get_segments_for_output() {
+            return send(only);
+        }
+    } else if let Ok(first) = u32::try_from(words) {
+        let mut message = Builder::new(HeapAllocator::new().first_segment_words(first));
+        fill(message.init_root());
+        if let [only] = *message.get_segments_for_output() {
+            return send(only);
+        }
+    }
+    send(&write::<request::Owned>(2 * words, fill))
+}
+
+/// Words that bytes take.
+pub(crate) const fn words_of(bytes: usize) -> usize {
+    bytes.div_ceil(8)
+}

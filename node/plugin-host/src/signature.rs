@@ -1,0 +1,220 @@
+use crate::{
+    CallError, Plugin,
+    request::{with_request, words_of},
+};
+use mainstem_crypto::sha256;
+use mainstem_model::{SignatureFault, SignatureScheme, SignatureType, SignedHeader, limits};
+use mainstem_plugin_abi::{
+    Claim, SignatureClaim,
+    plugin_capnp::{self, reply, request},
+};
+
+/// Signatures in one call of the scheme. More are sent in several: 256 take about 25 ms with the node's own checks, a quarter of the
+/// default deadline.
+const ITEMS_PER_CALL: usize = 256;
+
+/// Origin type of an Ethereum address.
+const ETHEREUM: u8 = 1;
+
+/// A signature, and what it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedItem<'a> {
+    /// The 203 bytes that are signed.
+    pub header: &'a [u8],
+    /// Their SHA-256.
+    pub batch_id: [u8; 32],
+    /// Of the header.
+    pub origin_type: u8,
+    /// Of the header, without padding: 1 to 32 bytes.
+    pub origin: &'a [u8],
+    /// The greatest of the header, ms since 1970.
+    pub timestamp: i64,
+    /// 0 to 16,384 bytes.
+    pub signature: &'a [u8],
+}
+
+/// What a plugin says of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the origin's over this header.
+    Valid,
+    /// It is not, or the plugin says what this version does not know.
+    Invalid,
+    /// Its bytes are no signature of this type.
+    Malformed,
+    /// What it stands on was not in force at the item's timestamp.
+    Expired,
+    /// It stands on nothing that is trusted here.
+    Untrusted,
+    /// It cannot be told now.
+    Unavailable,
+}
+
+impl Plugin {
+    /// Whether each signature holds, in one call; as many answers as items, in their order.
+    ///
+    /// # Errors
+    /// Every [`CallError`].
+    pub fn verify(&self, items: &[SignedItem<'_>]) -> Result<Vec<Verdict>, CallError> {
+        self.signature_claim()?;
+        let words = items.iter().fold(16, |words, item| {
+            let data =
+                words_of(item.header.len()) + words_of(item.origin.len()) + words_of(item.signature.len());
+            words + 6 + 4 + data
+        });
+        with_request(
+            words,
+            |request| write_items(items, request),
+            |message| {
+                self.call(message, items.len(), |reply| {
+                    let reply::Verdicts(verdicts) = reply else { return Err("it has no verdicts".into()) };
+                    let verdicts =
+                        verdicts.map_err(|error| format!("its verdicts cannot be read: {error}"))?;
+                    if verdicts.len() as usize != items.len() {
+                        return Err(format!("it has {} verdicts for {} items", verdicts.len(), items.len()));
+                    }
+                    Ok(verdicts.iter().map(verdict).collect())
+                })
+            },
+        )
+    }
+
+    /// Signs batch ids with a private key, in a form that the plugin's type says. For clients: a node never calls it.
+    ///
+    /// # Errors
+    /// Every [`CallError`]; a key that is none is [`CallError::Failed`] with `invalid`.
+    pub fn sign(&self, key: &[u8], batch_ids: &[[u8; 32]]) -> Result<Vec<Vec<u8>>, CallError> {
+        if !self.signature_claim()?.signs {
+            return Err(self.asked("its manifest says that it does not sign"));
+        }
+        let words = 16 + words_of(key.len()) + 5 * batch_ids.len();
+        let fill = |request: request::Builder<'_>| {
+            let mut sign = request.init_sign();
+            sign.set_key(key);
+            let mut list = sign.init_batch_ids(u32::try_from(batch_ids.len()).unwrap_or(u32::MAX));
+            for (index, id) in (0..).zip(batch_ids) {
+                list.set(index, id);
+            }
+        };
+        with_request(words, fill, |message| {
+            self.call(message, batch_ids.len(), |reply| {
+                let reply::Signatures(signatures) = reply else { return Err("it has no signatures".into()) };
+                let broken = |error| format!("its signatures cannot be read: {error}");
+                let signatures = signatures.map_err(broken)?;
+                if signatures.len() as usize != batch_ids.len() {
+                    let (given, right) = (signatures.len(), batch_ids.len());
+                    return Err(format!("it has {given} signatures for {right} batch ids"));
+                }
+                signatures.iter().map(|signature| read_signature(signature.map_err(broken)?)).collect()
+            })
+        })
+    }
+
+    fn signature_claim(&self) -> Result<&SignatureClaim, CallError> {
+        match &self.manifest().claim {
+            Claim::Signature(claim) => Ok(claim),
+            Claim::Operators(_) => Err(self.asked("it is operators, not a signature type")),
+        }
+    }
+}
+
+fn write_items(items: &[SignedItem<'_>], request: request::Builder<'_>) {
+    let mut list = request.init_verify(u32::try_from(items.len()).unwrap_or(u32::MAX));
+    for (index, item) in (0..).zip(items) {
+        let mut to = list.reborrow().get(index);
+        to.set_header(item.header);
+        to.set_batch_id(&item.batch_id);
+        to.set_origin_type(item.origin_type);
+        to.set_origin(item.origin);
+        to.set_timestamp(item.timestamp);
+        to.set_signature(item.signature);
+    }
+}
+
+fn verdict(given: Result<plugin_capnp::Verdict, capnp::NotInSchema>) -> Verdict {
+    match given {
+        Ok(plugin_capnp::Verdict::Valid) => Verdict::Valid,
+        Ok(plugin_capnp::Verdict::Malformed) => Verdict::Malformed,
+        Ok(plugin_capnp::Verdict::Expired) => Verdict::Expired,
+        Ok(plugin_capnp::Verdict::Untrusted) => Verdict::Untrusted,
+        Ok(plugin_capnp::Verdict::Unavailable) => Verdict::Unavailable,
+        // IMPORTANT: what this version does not know is never a yes.
+        Ok(plugin_capnp::Verdict::Invalid) | Err(_) => Verdict::Invalid,
+    }
+}
+
+fn read_signature(signature: &[u8]) -> Result<Vec<u8>, String> {
+    if signature.len() > limits::SIGNATURE_BYTES_MAX {
+        let max = limits::SIGNATURE_BYTES_MAX;
+        return Err(format!("a signature of {} bytes: {max} are the most", signature.len()));
+    }
+    Ok(signature.to_vec())
+}
+
+/// A plugin for signatures as a [`SignatureScheme`].
+#[derive(Clone, Debug)]
+pub struct SignaturePlugin {
+    plugin: Plugin,
+    claim: SignatureClaim,
+}
+
+impl SignaturePlugin {
+    /// Of a plugin whose manifest claims a signature type; nothing of others.
+    pub fn new(plugin: Plugin) -> Option<Self> {
+        let claim = plugin.signature_claim().ok()?.clone();
+        Some(Self { plugin, claim })
+    }
+
+    /// The plugin.
+    pub const fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    fn verify_some(&self, items: &[SignedHeader<'_>]) -> Vec<Result<(), SignatureFault>> {
+        let headers: Vec<_> = items.iter().map(|item| item.header.encode()).collect();
+        let signed: Vec<_> = items
+            .iter()
+            .zip(&headers)
+            .map(|(item, header)| SignedItem {
+                header,
+                batch_id: sha256(header),
+                origin_type: item.header.origin.kind(),
+                origin: item.header.origin.value(),
+                timestamp: item.header.timestamp_max,
+                signature: item.signature,
+            })
+            .collect();
+        match self.plugin.verify(&signed) {
+            Ok(verdicts) => verdicts.into_iter().map(|verdict| self.judge(verdict)).collect(),
+            Err(error) => vec![Err(SignatureFault::Unavailable(error.to_string())); items.len()],
+        }
+    }
+
+    fn judge(&self, verdict: Verdict) -> Result<(), SignatureFault> {
+        Err(match verdict {
+            Verdict::Valid => return Ok(()),
+            Verdict::Invalid => SignatureFault::Invalid,
+            Verdict::Malformed => SignatureFault::Malformed,
+            Verdict::Expired => SignatureFault::Expired,
+            Verdict::Untrusted => SignatureFault::Untrusted,
+            Verdict::Unavailable => {
+                SignatureFault::Unavailable(format!("plugin {} says so", self.plugin.manifest().name))
+            }
+        })
+    }
+}
+
+impl SignatureScheme for SignaturePlugin {
+    fn signature_type(&self) -> SignatureType {
+        SignatureType(self.claim.signature_type)
+    }
+
+    fn speaks_for(&self, origin_type: u8) -> bool {
+        self.claim.origin_types.contains(&origin_type)
+            && (origin_type != ETHEREUM || self.plugin.grants().origin_ethereum)
+    }
+
+    fn verify(&self, items: &[SignedHeader<'_>]) -> Vec<Result<(), SignatureFault>> {
+        items.chunks(ITEMS_PER_CALL).flat_map(|items| self.verify_some(items)).collect()
+    }
+}
