@@ -124,9 +124,9 @@ fn a_request_that_is_new_is_unsupported() {
 
 #[test]
 fn a_request_of_the_other_kind_is_unsupported() {
-    let verify = request(|request| drop(request.init_verify(0)));
+    let verify = request(|request| _ = request.init_verify(0));
     assert_eq!(code(&Harness::<two::Plugin>::default().call(&verify)), FailureCode::Unsupported);
-    let start = request(|request| drop(request.init_start()));
+    let start = request(|request| _ = request.init_start());
     assert_eq!(code(&Harness::<lazy::Plugin>::default().call(&start)), FailureCode::Unsupported);
     let sign = Harness::<lazy::Plugin>::default().sign(&[], &[]).unwrap_err();
     assert_eq!(sign.code, FailureCode::Unsupported);
