@@ -2,7 +2,7 @@
 
 mod shelf;
 
-pub(crate) use shelf::{Entry, Shelf, ShelfError};
+pub(crate) use shelf::{Answers, Entry, Shelf, ShelfError};
 
 use anyhow::{Context, bail};
 use mainstem_plugin_host::{Compiler, Config, Host, Plugin, SignaturePlugin, Status};

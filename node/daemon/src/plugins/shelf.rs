@@ -201,6 +201,22 @@ impl Shelf {
         changed.ok_or_else(|| ShelfError::Unknown(name.to_owned()))
     }
 
+    /// Takes a plugin away, its module too.
+    ///
+    /// # Errors
+    /// As [`Shelf::enable`].
+    pub(crate) fn remove(&mut self, name: &str) -> Result<Entry, ShelfError> {
+        let entry = self.find(name)?.clone();
+        self.list.entries.retain(|other| other.id != entry.id);
+        // The list first: a module that nobody lists does no harm.
+        self.save()?;
+        let path = self.path(entry.id);
+        match fs::remove_file(&path) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(file(&path, fault)),
+            Ok(()) | Err(_) => Ok(entry),
+        }
+    }
+
     /// The plugin of a name, or whose id begins so.
     ///
     /// # Errors
