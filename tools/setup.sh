@@ -51,7 +51,7 @@ if ! has_wasm_c; then
     install "a C compiler for wasm32" "brew install llvm lld, or your system's packages clang and lld" clang lld
 fi
 
-for folder in contracts examples/foreign-signer node/overlay/tests/js; do
+for folder in contracts examples/foreign-signer node/overlay/tests/js plugins/scale-as; do
     [ -f "$folder/package-lock.json" ] || continue
     if [ ! -d "$folder/node_modules" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
         echo "installing the packages of $folder"

@@ -84,6 +84,6 @@ wasm_cc() {
 # Brings the packages of the folder that this is called in.
 need_packages() {
     if [ ! -d node_modules ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-        npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+        npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
     fi
 }
