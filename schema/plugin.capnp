@@ -90,6 +90,7 @@ struct Request {
     onWatermark @4 :Int64;              # Operator: no event before this comes any more, ms since 1970.
     snapshot @5 :Void;                  # Operator: its state, as bytes.
     restore @6 :Data;                   # Operator, after `start`: a state of its own.
+    origin @7 :Data;                    # Signature, in a client: whose this private key is.
   }
 }
 
@@ -101,6 +102,7 @@ struct Reply {
     signatures @3 :List(Data);          # To `sign`: as many as items, in their order.
     emitted @4 :List(PortBatch);        # To `onBatch` and `onWatermark`.
     state @5 :Data;                     # To `snapshot`.
+    origin @6 :Origin;                  # To `origin`.
   }
 }
 
@@ -147,6 +149,11 @@ enum Verdict {
   expired @3;                           # What it stands on was not, or no longer, in force at `timestamp`.
   untrusted @4;                         # It stands on nothing that is trusted here.
   unavailable @5;                       # It cannot be told now; it may be later.
+}
+
+struct Origin {
+  type @0 :UInt8;
+  value @1 :Data;                       # 1..32 bytes.
 }
 
 struct SignRequest {

@@ -43,7 +43,7 @@ impl Chain {
         };
         let wallet = match &config.identity {
             Identity::Wallet(key) => Some(Wallet::new(rpc.clone(), key.clone(), chain.wallet.clone())),
-            Identity::None | Identity::Session { .. } => None,
+            Identity::None | Identity::Session { .. } | Identity::Scheme(_) => None,
         };
         Ok(Self {
             registry: StreamRegistry::new(rpc.clone(), &deployment),

@@ -91,6 +91,7 @@ impl Client {
             Identity::Session { key, delegation } => {
                 Some(Signer::session(&config.network, key.clone(), delegation)?)
             }
+            Identity::Scheme(signer) => Some(Signer::scheme(signer.clone())),
         };
         let address = signer.as_ref().and_then(|signer| signer.origin().address());
         let threads = |error| ClientError::new(ErrorKind::Unknown, format!("no threads: {error}"));

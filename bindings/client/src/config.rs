@@ -1,8 +1,8 @@
 use crate::ClientError;
 use mainstem_chain::{RpcConfig, WalletConfig};
 use mainstem_crypto::SecretKey;
-use mainstem_model::{Ack, Address, Delegation, Network, limits};
-use std::{fmt, str::FromStr, time::Duration};
+use mainstem_model::{Ack, Address, Delegation, Network, SchemeSigner, SignatureScheme, limits};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 /// Everything a client is told at its start.
 ///
@@ -33,6 +33,8 @@ pub struct ClientConfig {
     pub reconnect: ReconnectConfig,
     /// Sockets and windows.
     pub transport: TransportConfig,
+    /// Signature types beside the built-in ones that received batches may have. Events of others are errors.
+    pub schemes: Vec<Arc<dyn SignatureScheme>>,
     /// Threads that prove received batches; 0 is one for each processor, at most 4.
     pub verify_threads: usize,
 }
@@ -49,6 +51,7 @@ impl ClientConfig {
             subscribe: SubscribeConfig::default(),
             reconnect: ReconnectConfig::default(),
             transport: TransportConfig::default(),
+            schemes: Vec::new(),
             verify_threads: 0,
         }
     }
@@ -183,6 +186,8 @@ pub enum Identity {
         /// The wallet's leave.
         delegation: Delegation,
     },
+    /// A key of a type that is not built in. It publishes, and signs in nowhere: it reads what everyone may read.
+    Scheme(Arc<dyn SchemeSigner>),
 }
 
 /// The chain that streams and rights are on.

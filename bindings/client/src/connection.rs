@@ -47,7 +47,12 @@ impl Core {
         chain: Option<Chain>,
     ) -> Self {
         Self {
-            verifier: Arc::new(Verifier::new(config.network)),
+            verifier: Arc::new(
+                config
+                    .schemes
+                    .iter()
+                    .fold(Verifier::new(config.network), |verifier, scheme| verifier.with(scheme.clone())),
+            ),
             config,
             publishing,
             provers,

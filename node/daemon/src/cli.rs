@@ -76,6 +76,12 @@ pub(crate) struct Globals {
     /// A wallet's delegation to the key, hex: publish in the wallet's name
     #[arg(long, global = true, value_name = "HEX", env = "MAINSTEM_DELEGATION")]
     delegation: Option<String>,
+    /// Installed plugin that signs instead of a wallet, by its name or id
+    #[arg(long, global = true, value_name = "PLUGIN", requires = "plugin_key_file")]
+    plugin: Option<String>,
+    /// File with the key that the plugin signs with, hex digits
+    #[arg(long, global = true, value_name = "FILE", requires = "plugin", conflicts_with = "delegation")]
+    plugin_key_file: Option<PathBuf>,
     /// Results and errors as JSON, one object a line
     #[arg(long, global = true)]
     json: bool,

@@ -165,10 +165,13 @@ impl Collector for Peers {
 #[derive(Debug)]
 struct Called(Plugins);
 
+/// A number of a plugin: its name, what it says, and where it is.
+type Number = (&'static str, &'static str, fn(&PluginCounters) -> u64);
+
 impl Collector for Called {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let all: Vec<_> = self.0.iter().map(|it| (it.manifest().name.as_str(), it.counters())).collect();
-        let counters: [(_, _, fn(&PluginCounters) -> u64); 8] = [
+        let counters: [Number; 8] = [
             ("calls", "calls of the plugin", |of| of.calls),
             ("items", "signatures and rows that were sent in calls", |of| of.items),
             ("failed", "calls that it answered with an error", |of| of.failed),
@@ -201,7 +204,7 @@ impl Collector for Called {
                 ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
             }
         }
-        let gauges: [(_, _, fn(&PluginCounters) -> u64); 2] = [
+        let gauges: [Number; 2] = [
             ("instances", "instances that there are now", |of| of.instances),
             ("memory_bytes_high", "the most memory that an instance had after a call", |of| {
                 of.memory_bytes_high

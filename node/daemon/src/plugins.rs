@@ -43,7 +43,10 @@ impl Plugins {
             let loaded = shelf.module(entry).map_err(anyhow::Error::from);
             let loaded = loaded.and_then(|module| Ok(host.load(&module, entry.grants())?));
             let plugin = loaded.with_context(|| {
-                format!("plugin {} cannot be loaded; `mainstem plugin disable {}` starts the node without it", entry.name, entry.name)
+                format!(
+                    "plugin {} cannot be loaded; `mainstem plugin disable {}` starts the node without it",
+                    entry.name, entry.name
+                )
             })?;
             tracing::info!(name = entry.name, version = entry.version, id = %entry.id, "plugin is on");
             plugins.push(plugin);
@@ -58,7 +61,8 @@ impl Plugins {
         let schemes: Vec<_> = self.schemes().collect();
         for (index, scheme) in schemes.iter().enumerate() {
             let kind = mainstem_model::SignatureScheme::signature_type(scheme);
-            let same = |other: &&SignaturePlugin| mainstem_model::SignatureScheme::signature_type(*other) == kind;
+            let same =
+                |other: &&SignaturePlugin| mainstem_model::SignatureScheme::signature_type(*other) == kind;
             if let Some(other) = schemes[..index].iter().find(same) {
                 let name = |of: &SignaturePlugin| of.plugin().manifest().name.clone();
                 bail!(
@@ -76,6 +80,12 @@ impl Plugins {
     /// Those for signatures.
     pub(crate) fn schemes(&self) -> impl Iterator<Item = SignaturePlugin> + '_ {
         self.0.iter().filter_map(|plugin| SignaturePlugin::new(plugin.clone()))
+    }
+
+    /// The one of a name, or whose id begins so.
+    pub(crate) fn find(&self, name: &str) -> Option<&Plugin> {
+        let id = |plugin: &Plugin| name.len() >= 8 && plugin.id().to_string().starts_with(name);
+        self.iter().find(|plugin| plugin.manifest().name == name || id(plugin))
     }
 
     /// All of them.

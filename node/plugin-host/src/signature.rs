@@ -3,11 +3,16 @@ use crate::{
     request::{with_request, words_of},
 };
 use mainstem_crypto::sha256;
-use mainstem_model::{SignatureFault, SignatureScheme, SignatureType, SignedHeader, limits};
+use mainstem_model::{
+    Address, BatchId, Origin, SchemeSigner, SignatureFault, SignatureScheme, SignatureType, SignedHeader,
+    limits,
+};
 use mainstem_plugin_abi::{
     Claim, SignatureClaim,
     plugin_capnp::{self, reply, request},
 };
+use std::{fmt, sync::Arc};
+use zeroize::Zeroizing;
 
 /// Signatures in one call of the scheme. More are sent in several: 256 take about 25 ms with the node's own checks, a quarter of the
 /// default deadline.
@@ -110,6 +115,33 @@ impl Plugin {
         })
     }
 
+    /// Whose signatures a private key makes: origin type, and 1 to 32 bytes. For clients: a node never calls it.
+    ///
+    /// # Errors
+    /// Every [`CallError`]; a key that is none is [`CallError::Failed`] with `invalid`.
+    pub fn origin(&self, key: &[u8]) -> Result<Origin, CallError> {
+        let claim = self.signature_claim()?;
+        with_request(
+            16 + words_of(key.len()),
+            |mut request| request.set_origin(key),
+            |message| {
+                self.call(message, 1, |reply| {
+                    let reply::Origin(origin) = reply else { return Err("it has no origin".into()) };
+                    let broken = |error| format!("its origin cannot be read: {error}");
+                    let origin = origin.map_err(broken)?;
+                    let (kind, value) = (origin.get_type(), origin.get_value().map_err(broken)?);
+                    if !claim.origin_types.contains(&kind) {
+                        return Err(format!(
+                            "its origin is of type {kind}, which its manifest does not claim"
+                        ));
+                    }
+                    read_origin(kind, value)
+                        .ok_or_else(|| format!("its origin has {} bytes: 1 to 32 are right", value.len()))
+                })
+            },
+        )
+    }
+
     fn signature_claim(&self) -> Result<&SignatureClaim, CallError> {
         match &self.manifest().claim {
             Claim::Signature(claim) => Ok(claim),
@@ -141,6 +173,13 @@ fn verdict(given: Result<plugin_capnp::Verdict, capnp::NotInSchema>) -> Verdict 
         // IMPORTANT: what this version does not know is never a yes.
         Ok(plugin_capnp::Verdict::Invalid) | Err(_) => Verdict::Invalid,
     }
+}
+
+fn read_origin(kind: u8, value: &[u8]) -> Option<Origin> {
+    if kind == ETHEREUM {
+        return Address::from_slice(value).ok().map(Origin::ethereum);
+    }
+    Origin::of_plugin(kind, value)
 }
 
 fn read_signature(signature: &[u8]) -> Result<Vec<u8>, String> {
@@ -216,5 +255,49 @@ impl SignatureScheme for SignaturePlugin {
 
     fn verify(&self, items: &[SignedHeader<'_>]) -> Vec<Result<(), SignatureFault>> {
         items.chunks(ITEMS_PER_CALL).flat_map(|items| self.verify_some(items)).collect()
+    }
+}
+
+/// A private key of a plugin's type, which signs.
+#[derive(Clone)]
+pub struct PluginSigner {
+    plugin: Plugin,
+    signature_type: SignatureType,
+    origin: Origin,
+    key: Arc<Zeroizing<Vec<u8>>>,
+}
+
+impl PluginSigner {
+    /// Of a key in the form that the plugin's type says.
+    ///
+    /// # Errors
+    /// Every [`CallError`]; a key that is none is [`CallError::Failed`] with `invalid`.
+    pub fn new(plugin: Plugin, key: Vec<u8>) -> Result<Self, CallError> {
+        let key = Zeroizing::new(key);
+        let signature_type = SignatureType(plugin.signature_claim()?.signature_type);
+        let origin = plugin.origin(&key)?;
+        Ok(Self { plugin, signature_type, origin, key: Arc::new(key) })
+    }
+}
+
+impl fmt::Debug for PluginSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PluginSigner({} by {:?})", self.origin, self.plugin)
+    }
+}
+
+impl SchemeSigner for PluginSigner {
+    fn signature_type(&self) -> SignatureType {
+        self.signature_type
+    }
+
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn sign(&self, id: BatchId) -> Result<Vec<u8>, SignatureFault> {
+        let signed = self.plugin.sign(&self.key, &[id.0]);
+        let none = || SignatureFault::Unavailable("the plugin gave no signature".into());
+        signed.map_err(|error| SignatureFault::Unavailable(error.to_string()))?.pop().ok_or_else(none)
     }
 }

@@ -1,15 +1,17 @@
 use super::{Globals, failure::Failure, http, output::Output, profile::Profile};
+use crate::plugins::Plugins;
 use anyhow::Context as _;
 use mainstem_chain::{Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig};
 use mainstem_client::{Broker, ChainConfig, Client, ClientConfig, Identity, PublishConfig};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Delegation, Partition, StreamId};
+use mainstem_plugin_host::PluginSigner;
 use serde_json::Value;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::Path,
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,9 +26,26 @@ pub(crate) struct Context {
     pub(crate) profile: Profile,
     pub(crate) key: Option<SecretKey>,
     delegation: Option<Delegation>,
+    /// Data folder, which has the plugins that batches are proven with; and the plugin that signs, with its key's file.
+    data_dir: PathBuf,
+    plugin: Option<(String, PathBuf)>,
     pub(crate) out: Output,
     /// What was connected, to be closed.
     clients: Mutex<Vec<Client>>,
+}
+
+/// The key in a file, for the plugin of a name.
+fn plugin_signer(plugins: &Plugins, name: &str, key_file: &Path) -> anyhow::Result<PluginSigner> {
+    let plugin = plugins.find(name).ok_or_else(|| {
+        Failure::usage(format!("no plugin that is on is called {name:?}: `mainstem plugin list` shows them"))
+    })?;
+    let text = fs::read_to_string(key_file)
+        .map_err(|error| Failure::io(format!("cannot read {}: {error}", key_file.display())))?;
+    let digits = text.trim().trim_start_matches("0x");
+    let key = hex::decode(digits).map_err(|error| {
+        Failure::data(format!("{} has no key in hex digits: {error}", key_file.display()))
+    })?;
+    Ok(PluginSigner::new(plugin.clone(), key).map_err(|error| Failure::data(error.to_string()))?)
 }
 
 impl Context {
@@ -51,7 +70,9 @@ impl Context {
         }
         let key = secret_key(globals, Some(&profile))?;
         let delegation = globals.delegation.as_deref().map(read_delegation).transpose()?;
-        Ok(Self { profile, key, delegation, out: globals.output(), clients: Mutex::default() })
+        let plugin = globals.plugin.clone().zip(globals.plugin_key_file.clone());
+        let (data_dir, out) = (globals.data_dir()?, globals.output());
+        Ok(Self { profile, key, delegation, data_dir, plugin, out, clients: Mutex::default() })
     }
 
     /// Closes what was connected, so that the broker need not find out by silence.
@@ -60,6 +81,11 @@ impl Context {
         for client in clients {
             client.close().await;
         }
+    }
+
+    /// Something that signs batches, for what cannot be done without.
+    pub(crate) fn need_signer(&self) -> Result<(), Failure> {
+        if self.plugin.is_some() { Ok(()) } else { self.need_key().map(drop) }
     }
 
     /// The key, for what cannot be done without.
@@ -124,6 +150,13 @@ impl Context {
             (Some(key), None) => Identity::Wallet(key),
             (None, _) => Identity::None,
         };
+        let data_dir = self.data_dir.clone();
+        let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &data_dir);
+        let plugins = tokio::task::spawn_blocking(load).await??;
+        config.schemes = plugins.schemes().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
+        if let Some((name, key_file)) = &self.plugin {
+            config.identity = Identity::Scheme(Arc::new(plugin_signer(&plugins, name, key_file)?));
+        }
         let from_block = self.profile.deployment.block;
         config.chain =
             self.rpc_config().map(|rpc| ChainConfig { rpc, wallet: WalletConfig::default(), from_block });

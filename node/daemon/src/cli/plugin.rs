@@ -19,9 +19,11 @@ use std::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
     /// Make a folder with a plugin to begin with
-    #[command(after_help = "Examples:\n  mainstem plugin new my-signatures --kind signature --type 200 --lang rust\n  \
+    #[command(
+        after_help = "Examples:\n  mainstem plugin new my-signatures --kind signature --type 200 --lang rust\n  \
                            mainstem plugin new my-signatures --kind signature --type 200 --lang c\n  \
-                           mainstem plugin new my-filter --kind operator --lang rust")]
+                           mainstem plugin new my-filter --kind operator --lang rust"
+    )]
     New(make::NewArgs),
     /// Build the plugin of a folder: its module, with the manifest of its plugin.toml in it
     #[command(after_help = "Example:\n  cd my-signatures && mainstem plugin build")]
@@ -140,7 +142,8 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
         None => format!("  ok    {}", finding.check),
         Some(fault) => format!("  FAIL  {}: {fault}", finding.check),
     });
-    let text = [report::text(id, &manifest), String::new()].into_iter().chain(lines).collect::<Vec<_>>().join("\n");
+    let text =
+        [report::text(id, &manifest), String::new()].into_iter().chain(lines).collect::<Vec<_>>().join("\n");
     globals.output().result(&object, &text)?;
     if broken > 0 {
         let message = format!("{broken} of {} checks failed: see plugin-api/ABI.md", findings.len());
@@ -159,7 +162,8 @@ async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow:
         Ok(())
     });
     load.await??;
-    let entry = Shelf::open(&data_dir).and_then(|mut shelf| shelf.install(&bytes, answers)).map_err(unshelved)?;
+    let entry =
+        Shelf::open(&data_dir).and_then(|mut shelf| shelf.install(&bytes, answers)).map_err(unshelved)?;
     let granted = if entry.capabilities.is_empty() {
         "nothing".to_owned()
     } else {
@@ -254,7 +258,10 @@ fn told(entry: &Entry) -> Value {
 fn capability(text: &str) -> Result<Capability, String> {
     let known: BTreeSet<_> = Capability::ALL.into_iter().map(Capability::name).collect();
     Capability::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| {
-        format!("there is no capability {text:?}; there are {}", known.into_iter().collect::<Vec<_>>().join(", "))
+        format!(
+            "there is no capability {text:?}; there are {}",
+            known.into_iter().collect::<Vec<_>>().join(", ")
+        )
     })
 }
 
@@ -270,7 +277,9 @@ fn unshelved(error: ShelfError) -> Failure {
         ShelfError::Module(_) | ShelfError::Changed { .. } => {
             Failure::new(super::failure::DATA, "INVALID_PLUGIN", error.to_string())
         }
-        ShelfError::NotGranted { .. } | ShelfError::SpeaksForEthereum(_) => Failure::permission(error.to_string()),
+        ShelfError::NotGranted { .. } | ShelfError::SpeaksForEthereum(_) => {
+            Failure::permission(error.to_string())
+        }
         ShelfError::Unknown(_) | ShelfError::Ambiguous { .. } => Failure::usage(error.to_string()),
     }
 }

@@ -79,7 +79,9 @@ pub(crate) enum ShelfError {
     #[error("no plugin is called {0:?} here: `mainstem plugin list` shows names and ids")]
     Unknown(String),
     /// Several have that name.
-    #[error("{count} plugins are called {name:?}: name one by its id, {PREFIX_LEAST} digits or more (mainstem plugin list)")]
+    #[error(
+        "{count} plugins are called {name:?}: name one by its id, {PREFIX_LEAST} digits or more (mainstem plugin list)"
+    )]
     Ambiguous {
         /// What was asked for.
         name: String,
@@ -90,7 +92,9 @@ pub(crate) enum ShelfError {
     #[error(transparent)]
     Module(#[from] LoadError),
     /// It asks for more than was granted.
-    #[error("plugin {name} asks for {missing}: grant it with --grant {missing}, or leave it out with --without {missing}")]
+    #[error(
+        "plugin {name} asks for {missing}: grant it with --grant {missing}, or leave it out with --without {missing}"
+    )]
     NotGranted {
         /// Which plugin.
         name: String,

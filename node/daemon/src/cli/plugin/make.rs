@@ -73,8 +73,10 @@ macro_rules! template {
     };
 }
 
-const RUST_SIGNATURE: Template = template!("rust-signature": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
-const RUST_OPERATOR: Template = template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
+const RUST_SIGNATURE: Template =
+    template!("rust-signature": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
+const RUST_OPERATOR: Template =
+    template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml", "plugin.c");
 
 pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
@@ -83,7 +85,8 @@ pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
         (Kind::Operator, Language::Rust) => RUST_OPERATOR,
         (Kind::Signature, Language::C) => C_SIGNATURE,
         (Kind::Operator, Language::C) => {
-            let message = "there is no template for operators in C: take --lang rust, or begin from plugin-api/ABI.md";
+            let message =
+                "there is no template for operators in C: take --lang rust, or begin from plugin-api/ABI.md";
             return Err(Failure::usage(message).into());
         }
     };
@@ -91,11 +94,14 @@ pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
     let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) || name.len() > 64 {
-        let message = format!("{name:?} is no name for a plugin: take 1 to 64 of a-z, 0-9 and -, a letter first");
+        let message =
+            format!("{name:?} is no name for a plugin: take 1 to 64 of a-z, 0-9 and -, a letter first");
         return Err(Failure::usage(message).into());
     }
     if folder.exists() {
-        return Err(Failure::usage(format!("{} is there already: take another name", folder.display())).into());
+        return Err(
+            Failure::usage(format!("{} is there already: take another name", folder.display())).into()
+        );
     }
     let sdk = if args.lang == Language::Rust { sdk(args.sdk.as_deref())? } else { String::new() };
     for (file, text) in template {
@@ -108,7 +114,8 @@ pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
         whole.map_err(|error| Failure::io(format!("cannot write {}: {error}", path.display())))?;
     }
     let object = json!({"folder": folder.display().to_string(), "name": name});
-    let text = format!("{} is there\nnext: cd {} && mainstem plugin build", folder.display(), folder.display());
+    let text =
+        format!("{} is there\nnext: cd {} && mainstem plugin build", folder.display(), folder.display());
     Ok(out.result(&object, &text)?)
 }
 
@@ -143,9 +150,11 @@ pub(super) fn build(args: &BuildArgs, out: Output) -> anyhow::Result<()> {
         );
         return Err(Failure::usage(message).into());
     };
-    let plugin = mainstem_plugin_build::attach(&module, &manifest).map_err(|error| Failure::data(error.to_string()))?;
+    let plugin = mainstem_plugin_build::attach(&module, &manifest)
+        .map_err(|error| Failure::data(error.to_string()))?;
     let path = args.out.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", manifest.name)));
-    fs::write(&path, &plugin).map_err(|error| Failure::io(format!("cannot write {}: {error}", path.display())))?;
+    fs::write(&path, &plugin)
+        .map_err(|error| Failure::io(format!("cannot write {}: {error}", path.display())))?;
     let (id, _) = inspect(&plugin).map_err(super::refused)?;
     let object = json!({"file": path.display().to_string(), "bytes": plugin.len(), "id": id.to_string()});
     Ok(out.result(&object, &format!("{}, {} bytes\nid  {id}", path.display(), plugin.len()))?)
@@ -183,7 +192,8 @@ fn build_rust(folder: &Path) -> anyhow::Result<Vec<u8>> {
     run(&mut cargo, "cargo")?;
     let text = fs::read_to_string(&manifest_path)?;
     let cargo_toml: toml::Table = toml::from_str(&text).context("Cargo.toml is no TOML")?;
-    let name = cargo_toml.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
+    let name =
+        cargo_toml.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
     let name = name.context("Cargo.toml has no package.name")?.replace('-', "_");
     let path = target.join(WASM).join("release").join(format!("{name}.wasm"));
     fs::read(&path).with_context(|| format!("cargo made no {}: is crate-type \"cdylib\"?", path.display()))
@@ -204,7 +214,8 @@ fn build_c(folder: &Path) -> anyhow::Result<Vec<u8>> {
 /// Runs a compiler; what it says goes to stderr.
 fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
     let status = command.stdout(std::process::Stdio::null()).status();
-    let status = status.map_err(|error| Failure::unavailable(format!("{what} cannot be run: {error}; install it")))?;
+    let status =
+        status.map_err(|error| Failure::unavailable(format!("{what} cannot be run: {error}; install it")))?;
     if !status.success() {
         return Err(Failure::data(format!("{what} did not build the plugin: {status}")).into());
     }

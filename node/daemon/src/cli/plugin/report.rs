@@ -50,12 +50,16 @@ pub(super) fn text(id: PluginId, of: &Manifest) -> String {
             ));
         }
         Claim::Operators(claims) => {
-            lines.extend(claims.iter().map(|claim| format!("operator      {}: {}", claim.name, claim.description)));
+            lines.extend(
+                claims.iter().map(|claim| format!("operator      {}: {}", claim.name, claim.description)),
+            );
         }
     }
     let asks = if capabilities.is_empty() { "nothing".to_owned() } else { capabilities.join(", ") };
     lines.push(format!("asks for      {asks}"));
-    let wish = |number: u64, unit: &str| if number == 0 { "the default".to_owned() } else { format!("{number} {unit}") };
+    let wish = |number: u64, unit: &str| {
+        if number == 0 { "the default".to_owned() } else { format!("{number} {unit}") }
+    };
     lines.push(format!(
         "wishes for    memory {}, fuel {}, time {}",
         wish(of.limits.memory_bytes, "bytes"),

@@ -68,7 +68,7 @@ struct Line {
 
 pub(super) async fn run(mut args: PublishArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let out = context.out;
-    context.need_key()?;
+    context.need_signer()?;
     let partition = args.stream.partition(args.partition)?;
     let (input, length) = open(&args)?;
     let stream = context.resolve(&args.stream).await?;

@@ -1,0 +1,81 @@
+//! Whether a plugin keeps to what `ABI.md` says of its kind, as far as that shows from outside.
+
+mod operators;
+mod signatures;
+
+use crate::{CallError, Plugin, Status};
+use mainstem_plugin_abi::{
+    Claim,
+    plugin_capnp::{FailureCode, request},
+};
+
+/// Something that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What must be so.
+    pub check: String,
+    /// What was found instead; `None` if it is so.
+    pub fault: Option<String>,
+}
+
+/// A value that fits no member of the union in any version.
+const UNKNOWN: [u8; 2] = [0xff, 0xff];
+
+/// Calls a plugin in many ways. It has faults afterwards if it is at fault, and may be switched off.
+pub fn conformance(plugin: &Plugin) -> Vec<Finding> {
+    let mut findings = vec![
+        finding("a call that is not known is answered with unsupported", unknown_call(plugin)),
+        finding("what is no message is answered with failed", no_message(plugin)),
+    ];
+    match &plugin.manifest().claim {
+        Claim::Signature(claim) => findings.extend(signatures::findings(plugin, claim)),
+        Claim::Operators(claims) => {
+            findings.extend(claims.iter().flat_map(|claim| operators::findings(plugin, claim)));
+        }
+    }
+    let faults = plugin.counters().faults.sum();
+    let whole =
+        if faults == 0 && plugin.status() == Status::On { Ok(()) } else { Err(format!("it had {faults}")) };
+    findings.push(finding("it had no faults", whole));
+    findings
+}
+
+fn finding(check: impl Into<String>, outcome: Result<(), String>) -> Finding {
+    Finding { check: check.into(), fault: outcome.err() }
+}
+
+fn unknown_call(plugin: &Plugin) -> Result<(), String> {
+    let mut message = mainstem_plugin_abi::write::<request::Owned>(8, |mut to| to.set_snapshot(()));
+    // The first data word begins with which member it is.
+    message[8..10].copy_from_slice(&UNKNOWN);
+    match plugin.call(&message, 0, |_| Ok(())) {
+        Err(CallError::Failed { code: FailureCode::Unsupported, .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(()) => Err("it answered as if it knew it".into()),
+    }
+}
+
+fn no_message(plugin: &Plugin) -> Result<(), String> {
+    match plugin.call(&[0xff; 64], 0, |_| Ok(())) {
+        Err(CallError::Failed { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+        Ok(()) => Err("it answered as if it were one".into()),
+    }
+}
+
+/// Bytes that look like nothing, the same each time: xorshift64.
+#[derive(Clone, Debug)]
+struct Noise(u64);
+
+impl Noise {
+    fn number(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.number() as u8).collect()
+    }
+}
