@@ -163,7 +163,7 @@ static bool read_bytes(Message in, Struct of, uint32_t index, Bytes *out) {
 
 static bool read_structs(Message in, Struct of, uint32_t index, Structs *out) {
     uint32_t at, begin;
-    *out = (Structs){{0, 0, 0, 0}, 0, 0};
+    *out = (Structs){.count = 0};
     if (!has_pointer(in, of, index, &at)) return true;
     uint64_t pointer = word(in, at);
     if ((pointer & 3) != 1 || ((pointer >> 32) & 7) != 7) return false;

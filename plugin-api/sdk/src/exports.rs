@@ -76,6 +76,9 @@ mod module {
         fn call(&self, request: &[u8], read: &mut dyn FnMut(&[u8])) {
             // SAFETY: the node reads the request, and writes only into memory that it gets from `mainstem_alloc`.
             let place = Place::from_u64(unsafe { host_call(request.as_ptr(), request.len() as u32) });
+            if place.len == 0 {
+                return read(&[]);
+            }
             // SAFETY: the node has written the reply there and leaves it until the next `host_call`, which `read` cannot make:
             // it is given nothing that could.
             read(unsafe { slice::from_raw_parts(place.ptr as *const u8, place.len as usize) });

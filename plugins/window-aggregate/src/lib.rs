@@ -43,9 +43,12 @@ impl Operator for WindowAggregate {
         let rows = timestamps.into_iter().zip(values).filter(|(_, value)| !value.is_nan());
         let rows = rows.map(|(time, value)| (time.div_euclid(self.window_ms), value));
         let rows: Vec<_> = rows.filter(|(window, _)| !self.is_closed(*window)).collect();
-        self.check_room(rows.iter().map(|(window, _)| *window))?;
-        for (window, value) in rows {
-            self.open.entry(window).or_default().add(value);
+        // Rows mostly come in the order of time, so a window is looked up once for many.
+        let runs = || rows.chunk_by(|(left, _), (right, _)| left == right);
+        self.check_room(runs().map(|run| run[0].0))?;
+        for run in runs() {
+            let window = self.open.entry(run[0].0).or_default();
+            run.iter().for_each(|(_, value)| window.add(*value));
         }
         Ok(Vec::new())
     }
