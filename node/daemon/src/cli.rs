@@ -152,6 +152,11 @@ impl Globals {
             .ok_or_else(|| Failure::usage("this user has no home folder; pass --data-dir <dir>"))
     }
 
+    /// Folder of the plugins.
+    pub(crate) fn plugins_dir(&self) -> Result<PathBuf, Failure> {
+        Ok(self.data_dir()?.join(crate::plugins::FOLDER))
+    }
+
     /// The same if it was said which, by option or environment: goes before a node's configuration.
     pub(crate) fn named_data_dir(&self) -> Option<PathBuf> {
         self.data_dir.clone()

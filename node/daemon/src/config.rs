@@ -20,6 +20,8 @@ pub(crate) struct Config {
     /// Where the node keeps its key, its certificate's key and its store. This and every other relative path is taken from the
     /// file's folder. `--data-dir` and `MAINSTEM_DATA_DIR` go before it.
     pub(crate) data_dir: PathBuf,
+    /// Folder of the plugins. Without it, `plugins` in `data_dir`.
+    pub(crate) plugins_dir: Option<PathBuf>,
     /// Where HTTP and WebSocket listen (TCP).
     pub(crate) http_listen: SocketAddr,
     /// Name or address (no port) that others reach this node by. It is what `GET /info` and the connection profile tell, and
@@ -182,6 +184,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: "mainstem-data".into(),
+            plugins_dir: None,
             // Streamr's port for HTTP.
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7171)),
             public_name: None,
@@ -208,6 +211,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Folder of the plugins.
+    pub(crate) fn plugins_dir(&self) -> PathBuf {
+        self.plugins_dir.clone().unwrap_or_else(|| self.data_dir.join(crate::plugins::FOLDER))
+    }
+
     /// Reads a configuration file.
     ///
     /// # Errors

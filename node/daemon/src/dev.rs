@@ -186,6 +186,9 @@ impl Plan<'_> {
             mainstem_api::write_secret(&key_file, dev_accounts()[0].secret_key)?;
         }
         config.data_dir = self.folder(number);
+        // One shelf for all brokers: where `mainstem plugin install` puts them.
+        config.plugins_dir =
+            config.plugins_dir.or_else(|| Some(self.data_dir.parent()?.join(crate::plugins::FOLDER)));
         config.quic.listen = loopback(port(self.args.quic_port, number)?);
         config.http_listen = loopback(port(self.args.http_port, number)?);
         config.chain.rpc =

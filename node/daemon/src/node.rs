@@ -313,8 +313,8 @@ fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
 
 /// Compiling takes a processor for a while, so not on a thread that others wait on.
 async fn load_plugins(config: &Config) -> anyhow::Result<Plugins> {
-    let (bounds, data_dir) = (config.plugins.clone(), config.data_dir.clone());
-    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &data_dir)).await?
+    let (bounds, folder) = (config.plugins.clone(), config.plugins_dir());
+    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder)).await?
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {

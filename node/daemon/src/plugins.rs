@@ -9,6 +9,9 @@ use mainstem_plugin_host::{Compiler, Config, Host, Plugin, SignaturePlugin, Stat
 use serde::Serialize;
 use std::{ffi::OsString, path::Path, sync::Arc};
 
+/// Where plugins lie in a data folder.
+pub(crate) const FOLDER: &str = "plugins";
+
 /// What this program is called with to compile a module within bounds, and does nothing else then.
 pub(crate) const COMPILE: &str = "compile-plugin";
 
@@ -16,10 +19,10 @@ pub(crate) const COMPILE: &str = "compile-plugin";
 ///
 /// # Errors
 /// A bound that cannot be, a folder that cannot be used.
-pub(crate) fn host(config: &Config, data_dir: &Path) -> anyhow::Result<Host> {
+pub(crate) fn host(config: &Config, folder: &Path) -> anyhow::Result<Host> {
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let compiler = Compiler::Child { program, args: vec![OsString::from(COMPILE)] };
-    Ok(Host::new(config.clone(), Some(Shelf::compiled(data_dir)), compiler)?)
+    Ok(Host::new(config.clone(), Some(Shelf::compiled(folder)), compiler)?)
 }
 
 /// The plugins of a node that are switched on.
@@ -27,17 +30,17 @@ pub(crate) fn host(config: &Config, data_dir: &Path) -> anyhow::Result<Host> {
 pub(crate) struct Plugins(Arc<[Plugin]>);
 
 impl Plugins {
-    /// Loads what the data folder says. Takes as long as compiling what was never compiled here.
+    /// Loads what the folder of plugins says. Takes as long as compiling what was never compiled here.
     ///
     /// # Errors
     /// A plugin that is on and cannot be loaded: without it the node would refuse what it has stored.
-    pub(crate) fn load(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
-        let shelf = Shelf::open(data_dir)?;
+    pub(crate) fn load(config: &Config, folder: &Path) -> anyhow::Result<Self> {
+        let shelf = Shelf::open(folder)?;
         let on: Vec<_> = shelf.entries().iter().filter(|entry| entry.enabled).collect();
         if on.is_empty() {
             return Ok(Self::default());
         }
-        let host = host(config, data_dir)?;
+        let host = host(config, folder)?;
         let mut plugins = Vec::new();
         for entry in on {
             let loaded = shelf.module(entry).map_err(anyhow::Error::from);

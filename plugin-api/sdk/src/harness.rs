@@ -41,7 +41,7 @@ mod wire;
 pub use node::{Capability, Node};
 pub use primitives::check;
 
-use crate::{Failure, Host, Instance, Rows, Verdict};
+use crate::{Failure, Host, Instance, Origin, Rows, Verdict};
 
 /// An instance of a plugin and the node that calls it.
 #[derive(Debug, Default)]
@@ -93,6 +93,14 @@ impl<P: Instance> Harness<P> {
     /// What the plugin answers with `failed`.
     pub fn sign(&mut self, key: &[u8], batch_ids: &[&[u8]]) -> Result<Vec<Vec<u8>>, Failure> {
         wire::signatures(&self.call(&wire::sign(key, batch_ids)))
+    }
+
+    /// Whose signatures a key makes.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn origin(&mut self, key: &[u8]) -> Result<Origin, Failure> {
+        wire::origin(&self.call(&wire::whose(key)))
     }
 
     /// Starts an operator with these parameters: all that the manifest names.

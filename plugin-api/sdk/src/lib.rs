@@ -49,5 +49,5 @@ pub use mainstem_plugin_abi::plugin_capnp::{FailureCode, LogLevel, SignatureSche
 pub use operator::{Operator, OperatorModule, OperatorSet, Running};
 pub use parameters::Parameters;
 pub use rows::{RowContent, RowValues, Rows};
-pub use signature::{Signature, SignatureModule, Signed};
+pub use signature::{Origin, Signature, SignatureModule, Signed};
 pub use state::{StateReader, StateWriter};

@@ -141,7 +141,9 @@ impl<S: OperatorSet> Instance for OperatorModule<S> {
                 self.running()?.restore(state?)?;
                 Ok(write_done())
             }
-            Ok(request::Verify(_) | request::Sign(_)) | Err(_) => Err(not_known("of operators")),
+            Ok(request::Verify(_) | request::Sign(_) | request::Origin(_)) | Err(_) => {
+                Err(not_known("of operators"))
+            }
         }
     }
 }

@@ -20,6 +20,24 @@ pub trait Signature {
         let _ = (host, key, batch_ids);
         Err(Failure::unsupported("this plugin does not sign: sign with the tool that made the key"))
     }
+
+    /// Whose signatures a private key makes, in a client. A plugin that signs answers it.
+    ///
+    /// # Errors
+    /// `invalid` for a key that is none of this type. Without this method, `unsupported`.
+    fn origin(host: &Host<'_>, key: &[u8]) -> Result<Origin, Failure> {
+        let _ = (host, key);
+        Err(Failure::unsupported("this plugin does not sign: the tool that made the key knows whose it is"))
+    }
+}
+
+/// Whose signatures a key makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// One that the manifest claims.
+    pub origin_type: u8,
+    /// 1 to 32 bytes.
+    pub value: Vec<u8>,
 }
 
 /// A header and its signature, read in place.
@@ -66,6 +84,7 @@ impl<S: Signature> Instance for SignatureModule<S> {
                 check_count("signatures", signatures.len(), ids.len())?;
                 Ok(write_signatures(&signatures))
             }
+            Ok(request::Origin(key)) => Ok(write_origin(&S::origin(host, key?)?)),
             Ok(
                 request::Start(_)
                 | request::OnBatch(_)
@@ -112,6 +131,14 @@ fn write_verdicts(verdicts: &[Verdict]) -> Vec<u8> {
         for (index, verdict) in verdicts.iter().enumerate() {
             to.set(index as u32, *verdict);
         }
+    })
+}
+
+fn write_origin(origin: &Origin) -> Vec<u8> {
+    mainstem_plugin_abi::write::<reply::Owned>(16, |reply: reply::Builder<'_>| {
+        let mut to = reply.init_origin();
+        to.set_type(origin.origin_type);
+        to.set_value(&origin.value);
     })
 }
 

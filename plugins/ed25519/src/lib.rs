@@ -1,8 +1,10 @@
 //! A signature type: Ed25519 over the batch id, by the public key that is the origin.
 
 use ed25519_dalek::{Signer, SigningKey};
-use mainstem_plugin_sdk::{Check, Failure, Host, Scheme, Signature, Signed, Verdict};
+use mainstem_plugin_sdk::{Check, Failure, Host, Origin, Scheme, Signature, Signed, Verdict};
 
+/// Of public keys.
+const ORIGIN_TYPE: u8 = 17;
 /// Bytes of a public key, which is the origin.
 const KEY_BYTES: usize = 32;
 /// Bytes of a signature.
@@ -27,12 +29,21 @@ impl Signature for Ed25519 {
 
     /// The key is the seed of 32 bytes (RFC 8032, section 5.1.5).
     fn sign(_: &Host<'_>, key: &[u8], batch_ids: &[&[u8; 32]]) -> Result<Vec<Vec<u8>>, Failure> {
-        let seed = key.try_into().map_err(|_| {
-            Failure::invalid(format!("the key has {} bytes; it must be the seed of 32", key.len()))
-        })?;
-        let key = SigningKey::from_bytes(seed);
+        let key = signing_key(key)?;
         Ok(batch_ids.iter().map(|id| key.sign(*id).to_bytes().to_vec()).collect())
     }
+
+    fn origin(_: &Host<'_>, key: &[u8]) -> Result<Origin, Failure> {
+        let value = signing_key(key)?.verifying_key().to_bytes().to_vec();
+        Ok(Origin { origin_type: ORIGIN_TYPE, value })
+    }
+}
+
+fn signing_key(seed: &[u8]) -> Result<SigningKey, Failure> {
+    let seed = seed.try_into().map_err(|_| {
+        Failure::invalid(format!("the key has {} bytes; it must be the seed of 32", seed.len()))
+    })?;
+    Ok(SigningKey::from_bytes(seed))
 }
 
 /// The verdict over what needs no arithmetic to be refused.

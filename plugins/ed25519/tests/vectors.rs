@@ -4,7 +4,7 @@
 
 use mainstem_plugin_ed25519::Plugin;
 use mainstem_plugin_sdk::{
-    FailureCode, Scheme, Verdict,
+    FailureCode, Origin, Scheme, Verdict,
     harness::{Capability, Harness, Item, Node, check},
 };
 
@@ -73,6 +73,16 @@ fn the_primitive_that_judges_holds_to_the_rfc() {
 fn what_others_signed_is_valid() {
     let items = [item(0), item(1), item(2)];
     assert_eq!(verdicts(&items), [Verdict::Valid; 3]);
+}
+
+#[test]
+fn a_keys_origin_is_its_public_key() {
+    for [seed, public, ..] in RFC {
+        let origin = Harness::<Plugin>::default().origin(&bytes(seed)).unwrap();
+        assert_eq!(origin, Origin { origin_type: 17, value: bytes(public) });
+    }
+    let failure = Harness::<Plugin>::default().origin(&[1; 31]).unwrap_err();
+    assert_eq!(failure.code, FailureCode::Invalid);
 }
 
 #[test]

@@ -26,8 +26,8 @@ pub(crate) struct Context {
     pub(crate) profile: Profile,
     pub(crate) key: Option<SecretKey>,
     delegation: Option<Delegation>,
-    /// Data folder, which has the plugins that batches are proven with; and the plugin that signs, with its key's file.
-    data_dir: PathBuf,
+    /// Folder of the plugins that batches are proven with; and the plugin that signs, with its key's file.
+    plugins_dir: PathBuf,
     plugin: Option<(String, PathBuf)>,
     pub(crate) out: Output,
     /// What was connected, to be closed.
@@ -71,8 +71,8 @@ impl Context {
         let key = secret_key(globals, Some(&profile))?;
         let delegation = globals.delegation.as_deref().map(read_delegation).transpose()?;
         let plugin = globals.plugin.clone().zip(globals.plugin_key_file.clone());
-        let (data_dir, out) = (globals.data_dir()?, globals.output());
-        Ok(Self { profile, key, delegation, data_dir, plugin, out, clients: Mutex::default() })
+        let (plugins_dir, out) = (globals.plugins_dir()?, globals.output());
+        Ok(Self { profile, key, delegation, plugins_dir, plugin, out, clients: Mutex::default() })
     }
 
     /// Closes what was connected, so that the broker need not find out by silence.
@@ -150,8 +150,8 @@ impl Context {
             (Some(key), None) => Identity::Wallet(key),
             (None, _) => Identity::None,
         };
-        let data_dir = self.data_dir.clone();
-        let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &data_dir);
+        let folder = self.plugins_dir.clone();
+        let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &folder);
         let plugins = tokio::task::spawn_blocking(load).await??;
         config.schemes = plugins.schemes().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
         if let Some((name, key_file)) = &self.plugin {

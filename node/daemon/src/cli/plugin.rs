@@ -124,9 +124,9 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
     let (bytes, _) = read(module, globals)?;
     let mut grants = Grants { origin_ethereum: true, ..Grants::default() };
     grants.capabilities.extend(grant);
-    let data_dir = globals.data_dir()?;
+    let folder = globals.plugins_dir()?;
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let host = plugins::host(&Config::default(), &data_dir)?;
+        let host = plugins::host(&Config::default(), &folder)?;
         let plugin = host.load(&bytes, grants).map_err(refused)?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))
     });
@@ -155,15 +155,15 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
 /// It is loaded as the node will do it, so that what is amiss is known now and not at the node's next start.
 async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow::Result<()> {
     let bytes = read_file(module)?;
-    let data_dir = globals.data_dir()?;
-    let (tried, folder) = (bytes.clone(), data_dir.clone());
+    let folder = globals.plugins_dir()?;
+    let (tried, cache) = (bytes.clone(), folder.clone());
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        plugins::host(&Config::default(), &folder)?.load(&tried, Grants::default()).map_err(refused)?;
+        plugins::host(&Config::default(), &cache)?.load(&tried, Grants::default()).map_err(refused)?;
         Ok(())
     });
     load.await??;
     let entry =
-        Shelf::open(&data_dir).and_then(|mut shelf| shelf.install(&bytes, answers)).map_err(unshelved)?;
+        Shelf::open(&folder).and_then(|mut shelf| shelf.install(&bytes, answers)).map_err(unshelved)?;
     let granted = if entry.capabilities.is_empty() {
         "nothing".to_owned()
     } else {
@@ -222,7 +222,7 @@ async fn running(globals: &Globals) -> BTreeMap<String, Value> {
 }
 
 fn shelf(globals: &Globals) -> anyhow::Result<Shelf> {
-    Ok(Shelf::open(&globals.data_dir()?).map_err(unshelved)?)
+    Ok(Shelf::open(&globals.plugins_dir()?).map_err(unshelved)?)
 }
 
 /// A module by its file, or by the name or id of an installed plugin.

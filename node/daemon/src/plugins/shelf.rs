@@ -7,14 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where modules lie, in the data folder.
-const FOLDER: &str = "plugins";
-/// The list of them.
+/// The list of modules, beside them.
 const LIST: &str = "plugins.toml";
 /// Characters of an id that are enough to name a plugin.
 const PREFIX_LEAST: usize = 8;
 
-/// The plugins that are installed in a data folder: `plugins/<sha256>.wasm` and their list, `plugins/plugins.toml`.
+/// The plugins that are installed in a folder: `<sha256>.wasm` of each, and their list, `plugins.toml`.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     folder: PathBuf,
@@ -136,8 +134,8 @@ impl Shelf {
     ///
     /// # Errors
     /// It cannot be read, or is none.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self, ShelfError> {
-        let folder = data_dir.join(FOLDER);
+    pub(crate) fn open(folder: &Path) -> Result<Self, ShelfError> {
+        let folder = folder.to_owned();
         let path = folder.join(LIST);
         let list = match fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| ShelfError::List {
@@ -151,8 +149,8 @@ impl Shelf {
     }
 
     /// Where compiled modules are kept.
-    pub(crate) fn compiled(data_dir: &Path) -> PathBuf {
-        data_dir.join(FOLDER).join("compiled")
+    pub(crate) fn compiled(folder: &Path) -> PathBuf {
+        folder.join("compiled")
     }
 
     /// All that are installed, the first one first.

@@ -1,5 +1,5 @@
 use super::Item;
-use crate::{Batch, Column, Failure, RowContent, RowValues, Rows, Verdict};
+use crate::{Batch, Column, Failure, Origin, RowContent, RowValues, Rows, Verdict};
 use mainstem_plugin_abi::plugin_capnp::{port_batch, reply, request};
 
 fn request(words: usize, fill: impl FnOnce(request::Builder<'_>)) -> Vec<u8> {
@@ -30,6 +30,10 @@ pub(super) fn sign(key: &[u8], batch_ids: &[&[u8]]) -> Vec<u8> {
             to.set(index as u32, id);
         }
     })
+}
+
+pub(super) fn whose(key: &[u8]) -> Vec<u8> {
+    request(16 + key.len() / 8, |mut request| request.set_origin(key))
 }
 
 pub(super) fn start(operator: &str, parameters: &[(&str, &str)]) -> Vec<u8> {
@@ -73,6 +77,15 @@ pub(super) fn signatures(reply: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
     read(reply, |reply| {
         let reply::Signatures(signatures) = reply else { return None };
         Some(signatures.and_then(|of| of.iter().map(|signature| Ok(signature?.to_vec())).collect()))
+    })
+}
+
+pub(super) fn origin(reply: &[u8]) -> Result<Origin, Failure> {
+    read(reply, |reply| {
+        let reply::Origin(origin) = reply else { return None };
+        Some(origin.and_then(|origin| {
+            Ok(Origin { origin_type: origin.get_type(), value: origin.get_value()?.to_vec() })
+        }))
     })
 }
 

@@ -1,6 +1,7 @@
 //! A signature type: what begins here checks Ed25519 over the batch id, by the public key that is the origin.
 
-use mainstem_plugin_sdk::{Check, Failure, Host, Scheme, Signature, Signed, Verdict};
+use ed25519_dalek::{Signer, SigningKey};
+use mainstem_plugin_sdk::{Check, Failure, Host, Origin, Scheme, Signature, Signed, Verdict};
 
 /// Signature type {{type}}.
 pub struct Plugin{{type}};
@@ -22,7 +23,23 @@ impl Signature for Plugin{{type}} {
         Ok(items.iter().zip(holds).map(verdict).collect())
     }
 
-    // With `signs = true` in plugin.toml, clients sign by `fn sign(host, key, batch_ids)`.
+    /// In clients, that hold the key; nodes never call it.
+    fn sign(_: &Host<'_>, key: &[u8], batch_ids: &[&[u8; 32]]) -> Result<Vec<Vec<u8>>, Failure> {
+        let key = signing_key(key)?;
+        Ok(batch_ids.iter().map(|id| key.sign(*id).to_bytes().to_vec()).collect())
+    }
+
+    /// In clients: whose the key is.
+    fn origin(_: &Host<'_>, key: &[u8]) -> Result<Origin, Failure> {
+        Ok(Origin { origin_type: {{type}}, value: signing_key(key)?.verifying_key().to_bytes().to_vec() })
+    }
+}
+
+fn signing_key(seed: &[u8]) -> Result<SigningKey, Failure> {
+    let seed = seed.try_into().map_err(|_| {
+        Failure::invalid(format!("the key has {} bytes; it must be the seed of 32", seed.len()))
+    })?;
+    Ok(SigningKey::from_bytes(seed))
 }
 
 mainstem_plugin_sdk::signature!(Plugin{{type}});
@@ -43,5 +60,15 @@ mod tests {
         };
         let verdicts = Harness::<Plugin>::default().verify(&[item(&[]), item(&[0; 64])]);
         assert_eq!(verdicts, Ok(vec![Verdict::Malformed, Verdict::Invalid]));
+    }
+
+    #[test]
+    fn what_it_signs_holds_for_its_own_origin() {
+        let mut plugin = Harness::<Plugin>::default();
+        let (key, batch_id) = ([9; 32], vec![7; 32]);
+        let Origin { origin_type, value: origin } = plugin.origin(&key).expect("it is a key");
+        let signature = plugin.sign(&key, &[&batch_id]).expect("it is a key").remove(0);
+        let item = Item { batch_id, origin_type, origin, signature, ..Item::default() };
+        assert_eq!(plugin.verify(&[item]), Ok(vec![Verdict::Valid]));
     }
 }
