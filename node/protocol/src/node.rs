@@ -530,6 +530,9 @@ impl Parts<'_> {
             }
             for (series, first, second) in proofs {
                 links::forgive(&series, cx);
+                if !cx.keeps(Rule::ProofsToldOn) {
+                    continue;
+                }
                 let at = series.stream_partition;
                 let to: Vec<_> = cx
                     .peers
@@ -616,7 +619,7 @@ fn beat(peer: Address, log: u64, cx: &mut Context<'_>) {
         last = number;
         let at = series.stream_partition;
         let both = cx.network.is_kept(at) && cx.network.is_keeper(peer, at);
-        if both || cx.links.is_follower(peer, at) {
+        if (both || cx.links.is_follower(peer, at)) && cx.keeps(Rule::TellsChanges) {
             heads.push((series, head));
         }
     }

@@ -50,16 +50,22 @@ enum In {
     Chained,
     /// Anything may happen, and brokers have little room.
     Tight,
+    /// Three brokers to whom nothing happens have little room for copies.
+    Narrow,
+    /// Publishers say little, and of two batches for one place the second comes late.
+    Proving,
+    /// Publishers say little and fork their series, and brokers are cut off from each other.
+    Parted,
 }
 
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Chained, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Only, Slow, Swarm, Tight, Wandering,
-    With,
+    Chained, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Narrow, Only, Parted, Proving, Slow,
+    Swarm, Tight, Wandering, With,
 };
 
 /// Where rules may show.
-const WHERE: [In; 13] = [
+const WHERE: [In; 18] = [
     Swarm,
     Moving,
     Late,
@@ -72,11 +78,16 @@ const WHERE: [In; 13] = [
     Long,
     Chained,
     Tight,
+    Narrow,
+    Proving,
+    Parted,
+    Only(Forging),
     Only(Hiding),
+    Only(Withholding),
 ];
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 46] = [
+const SEEDS: [(Rule, In, u64); 53] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -89,10 +100,16 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::Frozen, Forked, 0),
     (Rule::Proofs, Only(Framing), 0),
     (Rule::ProofsAnswered, Forked, 0),
+    (Rule::ProofsToldOn, Proving, 0),
+    (Rule::DifferingHeads, Parted, 192),
     (Rule::AckCount, Swarm, 0),
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
+    (Rule::PassesOn, Only(Forging), 1),
+    (Rule::CopiesAssigned, Only(Forging), 1),
+    (Rule::TellsChanges, Only(Hiding), 1),
+    (Rule::ParkedPlaced, Narrow, 0),
     (Rule::Comparing, Swarm, 12),
     (Rule::PullElsewhere, Swarm, 8),
     (Rule::BegunByReady, Long, 21),
@@ -109,6 +126,7 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::FillsWithRoom, Crammed, 3),
     (Rule::SaysWhenReady, Moving, 2),
     (Rule::HandsOver, Filling, 8),
+    (Rule::ServesWhenReady, Swarm, 10),
     (Rule::SecondLink, Only(Hiding), 2),
     (Rule::FurtherLinks, Eclipsed, 1),
     (Rule::Withheld, Only(Withholding), 2),
@@ -183,16 +201,34 @@ fn settings(of: In, seed: u64) -> Settings {
             };
             Settings { node, hostile: Vec::new(), ..swarm }
         }
+        Narrow => {
+            let quiet = Settings::quiet(seed);
+            let node = Config { replica_window_bytes: 2_000, ..quiet.node };
+            Settings { node, brokers: 3, members: 3, lossless: true, publish_every_ms: 600, ..quiet }
+        }
+        Proving => Settings {
+            faults: Faults::of(&[FaultKind::Equivocate]),
+            fork_after_ms: 5_000,
+            publish_every_ms: 15_000,
+            proven_ms_max: Some(3_000),
+            ..Settings::quiet(seed)
+        },
+        Parted => {
+            use FaultKind::{Equivocate, Partition, Reset};
+            let faults = Faults::of(&[Equivocate, Partition, Reset]);
+            let ack = Some(AckLevel::Stored.into());
+            Settings { faults, publish_every_ms: 60_000, ack, ..Settings::quiet(seed) }
+        }
     }
 }
 
 /// Seconds that a world runs before it settles.
 const fn span_s(of: In) -> u64 {
     match of {
-        Moving | Late | Filling | Crammed | Forked | Slow => 80,
+        Moving | Late | Filling | Crammed | Forked | Slow | Proving => 80,
         Wandering => 240,
         Long => 300,
-        Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight => 20,
+        Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight | Narrow | Parted => 20,
     }
 }
 

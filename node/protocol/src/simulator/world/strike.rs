@@ -171,6 +171,7 @@ impl World {
         let next = next_epoch(last, &mut self.random);
         let index = self.epochs.len();
         self.epochs.push(Arc::new(next));
+        self.note_places();
         for n in 0..self.brokers.len() {
             let later = self.random.span(0, self.settings.news_ms_max);
             self.plan(later, Plan::Assign(n, index));
