@@ -179,6 +179,9 @@ impl Node {
 
     /// Takes one thing that happened; what is to be done about it is added to `out`, in order.
     pub fn handle(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
+        if !self.config.keeps(Rule::ClockSet) {
+            self.clock = Clock::default();
+        }
         self.clock.look(now);
         let mut changed = None;
         if let InEvent::Registry(change) = &event {

@@ -45,6 +45,8 @@ pub enum Rule {
     AckKeepers,
     /// *Durable* is said when fsync has returned.
     AckFsync,
+    /// A publisher hears that what came before its batch is gone.
+    GapsTold,
     /// A broker that is not to keep a batch keeps nothing of it.
     PassesOn,
     /// A copy is refused where it is not assigned.
@@ -113,6 +115,8 @@ pub enum Rule {
     LateReads,
     /// Where two logs meet, what was had is not told again.
     Seam,
+    /// How old something stored is, is told in spite of how the clock was set.
+    ClockSet,
 
     // ------------------------------------------------ bounds
     /// What is on its way to one that keeps copies has a bound.
@@ -130,7 +134,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -149,6 +153,7 @@ impl Rule {
         Self::AckLevel,
         Self::AckKeepers,
         Self::AckFsync,
+        Self::GapsTold,
         Self::PassesOn,
         Self::CopiesAssigned,
         Self::TellsChanges,
@@ -179,6 +184,7 @@ impl Rule {
         Self::SentAway,
         Self::LateReads,
         Self::Seam,
+        Self::ClockSet,
         Self::CopyWindow,
         Self::LinkWindow,
         Self::ParkedBytes,

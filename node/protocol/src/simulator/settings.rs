@@ -80,6 +80,10 @@ pub struct Settings {
     pub proven_ms_max: Option<i64>,
     /// Nothing is lost, so that no publisher has to begin another series.
     pub lossless: bool,
+    /// Publishers come back to the broker that they were at, if it is there.
+    pub publishers_stay: bool,
+    /// Clocks are put forward only.
+    pub clocks_forward: bool,
     /// The second of two batches for one place comes so long after the first, milliseconds.
     pub fork_after_ms: i64,
 }
@@ -170,6 +174,8 @@ impl Settings {
             withheld_ms_max: None,
             proven_ms_max: None,
             lossless: false,
+            publishers_stay: false,
+            clocks_forward: false,
             fork_after_ms: 0,
         }
     }

@@ -56,16 +56,20 @@ enum In {
     Proving,
     /// Publishers say little and fork their series, and brokers are cut off from each other.
     Parted,
+    /// Clocks are put forward, clients come and go, and links do not linger.
+    Clocks,
+    /// Publishers stay where they are, one of four brokers says nothing, and the others lose power.
+    Torn,
 }
 
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Chained, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Narrow, Only, Parted, Proving, Slow,
-    Swarm, Tight, Wandering, With,
+    Chained, Clocks, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Narrow, Only, Parted, Proving,
+    Slow, Swarm, Tight, Torn, Wandering, With,
 };
 
 /// Where rules may show.
-const WHERE: [In; 18] = [
+const WHERE: [In; 20] = [
     Swarm,
     Moving,
     Late,
@@ -81,13 +85,15 @@ const WHERE: [In; 18] = [
     Narrow,
     Proving,
     Parted,
+    Clocks,
+    Torn,
     Only(Forging),
     Only(Hiding),
     Only(Withholding),
 ];
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 53] = [
+const SEEDS: [(Rule, In, u64); 55] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -106,6 +112,7 @@ const SEEDS: [(Rule, In, u64); 53] = [
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
+    (Rule::GapsTold, Torn, 1),
     (Rule::PassesOn, Only(Forging), 1),
     (Rule::CopiesAssigned, Only(Forging), 1),
     (Rule::TellsChanges, Only(Hiding), 1),
@@ -136,6 +143,7 @@ const SEEDS: [(Rule, In, u64); 53] = [
     (Rule::SentAway, Swarm, 3),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
+    (Rule::ClockSet, Clocks, 0),
     (Rule::CopyWindow, Tight, 0),
     (Rule::LinkWindow, Tight, 0),
     (Rule::ParkedBytes, Tight, 0),
@@ -219,13 +227,36 @@ fn settings(of: In, seed: u64) -> Settings {
             let ack = Some(AckLevel::Stored.into());
             Settings { faults, publish_every_ms: 60_000, ack, ..Settings::quiet(seed) }
         }
+        Clocks => {
+            let faults = Faults::of(&[FaultKind::ClientsMove, FaultKind::ClockStep]);
+            let quiet = Settings::quiet(seed);
+            let node = Config { link_linger_ms: 1_000, link_resume_ms: 60_000, ..quiet.node };
+            Settings { node, faults, clocks_forward: true, publish_every_ms: 3_000, subscribers: 20, ..quiet }
+        }
+        Torn => {
+            let quiet = Settings::quiet(seed);
+            Settings {
+                brokers: 4,
+                members: 4,
+                partitions: 8,
+                publishers: 12,
+                publishers_stay: true,
+                subscribers: 0,
+                ack: Some(AckLevel::Stored.into()),
+                hostile: vec![Silent],
+                faults: Faults::of(&[FaultKind::Kill, FaultKind::PowerLoss]),
+                // A publisher that hears nothing for longer comes again.
+                node: Config { copies_wait_ms: 5_000, ..quiet.node.clone() },
+                ..quiet
+            }
+        }
     }
 }
 
 /// Seconds that a world runs before it settles.
 const fn span_s(of: In) -> u64 {
     match of {
-        Moving | Late | Filling | Crammed | Forked | Slow | Proving => 80,
+        Moving | Late | Filling | Crammed | Forked | Slow | Proving | Clocks | Torn => 80,
         Wandering => 240,
         Long => 300,
         Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight | Narrow | Parted => 20,

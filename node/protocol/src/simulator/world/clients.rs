@@ -49,7 +49,7 @@ impl World {
             serving.retain(|broker| *broker < self.settings.members);
         }
         let home = self.publishers[n].broker;
-        let stays = serving.contains(&home) && self.random.one_in(2);
+        let stays = serving.contains(&home) && (self.random.one_in(2) || self.settings.publishers_stay);
         let Some(broker) = (if stays { Some(home) } else { self.random.pick(&serving) }) else {
             return self.plan(300, Plan::PublisherBack(n));
         };

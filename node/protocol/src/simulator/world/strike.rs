@@ -34,7 +34,10 @@ impl World {
             FaultKind::Pause => self.pause(broker, lasts),
             FaultKind::SlowDisk => self.brokers[broker].disk.slow_until = self.now + lasts,
             FaultKind::ClockStep => {
-                self.brokers[broker].clock_offset = self.random.span(-CLOCK_MS_MAX, CLOCK_MS_MAX);
+                let offset = self.random.span(-CLOCK_MS_MAX, CLOCK_MS_MAX);
+                let before = self.brokers[broker].clock_offset;
+                let forward = self.settings.clocks_forward;
+                self.brokers[broker].clock_offset = if forward { before.max(offset.abs()) } else { offset };
             }
             FaultKind::Reset => self.reset(broker),
             FaultKind::Stall => {
