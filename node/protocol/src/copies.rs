@@ -227,7 +227,7 @@ impl Copies {
             let owners = cx.network.owners(pending.batch.header().stream_partition);
             let gaps = owners.iter().filter_map(|owner| pending.refused.get(owner));
             let gaps: Vec<&Refusal> = gaps.filter(|refusal| refusal.code == Code::SeriesGap).collect();
-            let lacks = pending.held.is_empty() && 2 * gaps.len() > owners.len();
+            let lacks = pending.held.is_empty() && 2 * gaps.len() > owners.len() && cx.keeps(Rule::GapsTold);
             let why = gaps.first().copied().filter(|_| lacks).cloned();
             for waiter in std::mem::take(&mut pending.waiters) {
                 let copies = pending.held.values().filter(|level| **level >= waiter.ack.level).count();

@@ -179,6 +179,9 @@ impl Node {
 
     /// Takes one thing that happened; what is to be done about it is added to `out`, in order.
     pub fn handle(&mut self, event: InEvent, now: Now, out: &mut Vec<OutEvent>) {
+        if !self.config.keeps(Rule::ClockSet) {
+            self.clock = Clock::default();
+        }
         self.clock.look(now);
         let mut changed = None;
         if let InEvent::Registry(change) = &event {
@@ -533,6 +536,9 @@ impl Parts<'_> {
             }
             for (series, first, second) in proofs {
                 links::forgive(&series, cx);
+                if !cx.keeps(Rule::ProofsToldOn) {
+                    continue;
+                }
                 let at = series.stream_partition;
                 let to: Vec<_> = cx
                     .peers
@@ -619,7 +625,7 @@ fn beat(peer: Address, log: u64, cx: &mut Context<'_>) {
         last = number;
         let at = series.stream_partition;
         let both = cx.network.is_kept(at) && cx.network.is_keeper(peer, at);
-        if both || cx.links.is_follower(peer, at) {
+        if (both || cx.links.is_follower(peer, at)) && cx.keeps(Rule::TellsChanges) {
             heads.push((series, head));
         }
     }

@@ -143,6 +143,7 @@ impl Ingest {
         let key = SeriesKey::of(offer.batch.header());
         if let Source::Client { session, request, ack } = offer.source
             && !cx.network.is_mine(key.stream_partition)
+            && cx.keeps(Rule::PassesOn)
         {
             // IMPORTANT: what this broker would keep of it counts for nobody.
             let waiter = CopyWaiter { session, request, ack, duplicate: false };
@@ -195,7 +196,10 @@ impl Ingest {
                 check_revoked(batch, cx.registry)?;
             }
         }
-        if matches!(offer.source, Source::Store { .. }) && !cx.network.is_kept(at) {
+        if matches!(offer.source, Source::Store { .. })
+            && !cx.network.is_kept(at)
+            && cx.keeps(Rule::CopiesAssigned)
+        {
             let why = format!("{at} is not assigned to {}", cx.network.me());
             return Err(Refusal::new(Code::NotAssigned, why));
         }

@@ -252,7 +252,8 @@ impl Repair {
         let until = claim.head.next_sequence;
         if until > own.next_sequence {
             self.fall_behind(series, Lack::Forward { until }, false, sources, compared, ingest, cx);
-        } else if until == own.next_sequence && claim.head.last != own.last {
+        } else if until == own.next_sequence && claim.head.last != own.last && cx.keeps(Rule::DifferingHeads)
+        {
             self.fall_behind(series, Lack::Conflict { until }, false, sources, compared, ingest, cx);
         }
         if let Some(behind) = self.behind.get_mut(&series) {

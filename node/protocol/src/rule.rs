@@ -31,6 +31,10 @@ pub enum Rule {
     Proofs,
     /// Who has not heard of a proof is sent it.
     ProofsAnswered,
+    /// A proof that is new is told on at once.
+    ProofsToldOn,
+    /// Where heads differ at one place, what stands there is got.
+    DifferingHeads,
 
     // ------------------------------------------------ acks
     /// An ack of n brokers waits for n.
@@ -41,8 +45,18 @@ pub enum Rule {
     AckKeepers,
     /// *Durable* is said when fsync has returned.
     AckFsync,
+    /// A publisher hears that what came before its batch is gone.
+    GapsTold,
+    /// A broker that is not to keep a batch keeps nothing of it.
+    PassesOn,
+    /// A copy is refused where it is not assigned.
+    CopiesAssigned,
 
     // ------------------------------------------------ repair
+    /// Brokers tell each other how far series have come, as they change.
+    TellsChanges,
+    /// What waited for those before it is placed behind them.
+    ParkedPlaced,
     /// Brokers compare what they keep.
     Comparing,
     /// Who answers a pull with nothing is passed over.
@@ -83,6 +97,8 @@ pub enum Rule {
     SaysWhenReady,
     /// The owners before go on until those after are ready.
     HandsOver,
+    /// Readers are served what a broker has all of.
+    ServesWhenReady,
 
     // ------------------------------------------------ links
     /// Other links tell heads, so that what the first leaves out is seen.
@@ -105,6 +121,8 @@ pub enum Rule {
     LateReads,
     /// Where two logs meet, what was had is not told again.
     Seam,
+    /// How old something stored is, is told in spite of how the clock was set.
+    ClockSet,
 
     // ------------------------------------------------ bounds
     /// What is on its way to one that keeps copies has a bound.
@@ -122,7 +140,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 58] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -135,16 +153,23 @@ impl Rule {
         Self::Frozen,
         Self::Proofs,
         Self::ProofsAnswered,
+        Self::ProofsToldOn,
+        Self::DifferingHeads,
         Self::AckCount,
         Self::AckLevel,
         Self::AckKeepers,
         Self::AckFsync,
+        Self::GapsTold,
+        Self::PassesOn,
+        Self::CopiesAssigned,
+        Self::TellsChanges,
+        Self::ParkedPlaced,
         Self::Comparing,
         Self::PullElsewhere,
+        Self::FilledIsStored,
         Self::BegunByReady,
         Self::KeepersBySequence,
         Self::SeamAgain,
-        Self::FilledIsStored,
         Self::AgedByClaim,
         Self::SeamAnywhere,
         Self::ReadyInEpoch,
@@ -158,6 +183,7 @@ impl Rule {
         Self::FillsWithRoom,
         Self::SaysWhenReady,
         Self::HandsOver,
+        Self::ServesWhenReady,
         Self::SecondLink,
         Self::FurtherLinks,
         Self::Withheld,
@@ -167,6 +193,7 @@ impl Rule {
         Self::SentAway,
         Self::LateReads,
         Self::Seam,
+        Self::ClockSet,
         Self::CopyWindow,
         Self::LinkWindow,
         Self::ParkedBytes,

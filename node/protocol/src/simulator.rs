@@ -28,6 +28,7 @@ mod machine;
 mod meter;
 mod network;
 mod parents;
+mod proofs;
 mod publisher;
 mod random;
 mod reference;

@@ -195,7 +195,7 @@ impl Delivery {
         if !mine {
             links::follow(at, cx);
         }
-        let readable = if mine { cx.ready } else { cx.links.stands(at) };
+        let readable = if mine { cx.ready || !cx.keeps(Rule::ServesWhenReady) } else { cx.links.stands(at) };
         if !readable {
             return self.held.entry(at).or_default().push((key, start));
         }

@@ -79,7 +79,8 @@ impl Repair {
         let leap = self.behind.get(&series).and_then(|behind| behind.leap);
         while let Some(parked) = self.parked.get_mut(&series) {
             let Some(first) = parked.first_entry() else { break };
-            if *first.key() > own.next_sequence && leap != Some(*first.key()) && !own.frozen {
+            let fits = *first.key() <= own.next_sequence || leap == Some(*first.key()) || own.frozen;
+            if !fits || !cx.keeps(Rule::ParkedPlaced) {
                 break;
             }
             let parked = first.remove();

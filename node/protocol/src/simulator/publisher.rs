@@ -94,6 +94,11 @@ impl Publisher {
         self.stopped || self.unacked() == 0
     }
 
+    /// It has begun another series.
+    pub(crate) const fn has_begun_anew(&self) -> bool {
+        self.series > 0
+    }
+
     pub(crate) fn unacked(&self) -> usize {
         self.items.iter().filter(|item| item.acked.is_none()).count()
     }

@@ -76,6 +76,16 @@ pub struct Settings {
     pub metering: bool,
     /// Who stays longer with one that leaves out batches does wrong, milliseconds.
     pub withheld_ms_max: Option<i64>,
+    /// A proof that one owner keeps is to be kept by all after so long, milliseconds.
+    pub proven_ms_max: Option<i64>,
+    /// Nothing is lost, so that no publisher has to begin another series.
+    pub lossless: bool,
+    /// Publishers come back to the broker that they were at, if it is there.
+    pub publishers_stay: bool,
+    /// Clocks are put forward only.
+    pub clocks_forward: bool,
+    /// The second of two batches for one place comes so long after the first, milliseconds.
+    pub fork_after_ms: i64,
 }
 
 impl Settings {
@@ -162,6 +172,11 @@ impl Settings {
             tracing: false,
             metering: false,
             withheld_ms_max: None,
+            proven_ms_max: None,
+            lossless: false,
+            publishers_stay: false,
+            clocks_forward: false,
+            fork_after_ms: 0,
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     meter::Meter,
     network::{Letter, Network, Pair, SessionNumber},
     parents::Parents,
+    proofs::Proofs,
     publisher::{Publisher, seal},
     random::Random,
     reference::Reference,
@@ -136,6 +137,9 @@ pub struct World {
     measured_from: i64,
     windows: Windows,
     parents: Parents,
+    proofs: Proofs,
+    /// Who may keep which partitions.
+    places: BTreeSet<(usize, StreamPartition)>,
     /// When each subscriber got each batch first, if that is counted.
     came: BTreeMap<(usize, BatchId), i64>,
     violations: Vec<String>,
@@ -199,6 +203,8 @@ impl World {
             measured_from: 0,
             windows: Windows::default(),
             parents: Parents::default(),
+            proofs: Proofs::default(),
+            places: BTreeSet::new(),
             came: BTreeMap::new(),
             violations: Vec::new(),
             out: Vec::new(),
@@ -217,6 +223,7 @@ impl World {
             let first = Assignment::fixed(shards, replicas, members);
             self.epochs.push(Arc::new(Assignment { rotation_epochs: ROTATION_EPOCHS, ..first }));
         }
+        self.note_places();
         for n in 0..self.brokers.len() {
             self.brokers[n].heard = self.registry.len();
             self.brokers[n].assignment = self.epochs.first().cloned();

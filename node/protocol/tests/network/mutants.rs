@@ -50,16 +50,26 @@ enum In {
     Chained,
     /// Anything may happen, and brokers have little room.
     Tight,
+    /// Three brokers to whom nothing happens have little room for copies.
+    Narrow,
+    /// Publishers say little, and of two batches for one place the second comes late.
+    Proving,
+    /// Publishers say little and fork their series, and brokers are cut off from each other.
+    Parted,
+    /// Clocks are put forward, clients come and go, and links do not linger.
+    Clocks,
+    /// Publishers stay where they are, one of four brokers says nothing, and the others lose power.
+    Torn,
 }
 
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Chained, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Only, Slow, Swarm, Tight, Wandering,
-    With,
+    Chained, Clocks, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Narrow, Only, Parted, Proving,
+    Slow, Swarm, Tight, Torn, Wandering, With,
 };
 
 /// Where rules may show.
-const WHERE: [In; 13] = [
+const WHERE: [In; 20] = [
     Swarm,
     Moving,
     Late,
@@ -72,11 +82,18 @@ const WHERE: [In; 13] = [
     Long,
     Chained,
     Tight,
+    Narrow,
+    Proving,
+    Parted,
+    Clocks,
+    Torn,
+    Only(Forging),
     Only(Hiding),
+    Only(Withholding),
 ];
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 49] = [
+const SEEDS: [(Rule, In, u64); 58] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -89,10 +106,17 @@ const SEEDS: [(Rule, In, u64); 49] = [
     (Rule::Frozen, Forked, 0),
     (Rule::Proofs, Only(Framing), 0),
     (Rule::ProofsAnswered, Forked, 0),
+    (Rule::ProofsToldOn, Proving, 0),
+    (Rule::DifferingHeads, Parted, 192),
     (Rule::AckCount, Swarm, 0),
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
     (Rule::AckFsync, Swarm, 0),
+    (Rule::GapsTold, Torn, 1),
+    (Rule::PassesOn, Only(Forging), 1),
+    (Rule::CopiesAssigned, Only(Forging), 1),
+    (Rule::TellsChanges, Only(Hiding), 1),
+    (Rule::ParkedPlaced, Narrow, 0),
     (Rule::Comparing, Swarm, 12),
     (Rule::PullElsewhere, Swarm, 8),
     (Rule::BegunByReady, Long, 21),
@@ -112,6 +136,7 @@ const SEEDS: [(Rule, In, u64); 49] = [
     (Rule::FillsWithRoom, Crammed, 3),
     (Rule::SaysWhenReady, Moving, 2),
     (Rule::HandsOver, Filling, 8),
+    (Rule::ServesWhenReady, Swarm, 10),
     (Rule::SecondLink, Only(Hiding), 2),
     (Rule::FurtherLinks, Eclipsed, 1),
     (Rule::Withheld, Only(Withholding), 2),
@@ -121,6 +146,7 @@ const SEEDS: [(Rule, In, u64); 49] = [
     (Rule::SentAway, Swarm, 3),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
+    (Rule::ClockSet, Clocks, 0),
     (Rule::CopyWindow, Tight, 0),
     (Rule::LinkWindow, Tight, 0),
     (Rule::ParkedBytes, Tight, 0),
@@ -186,16 +212,57 @@ fn settings(of: In, seed: u64) -> Settings {
             };
             Settings { node, hostile: Vec::new(), ..swarm }
         }
+        Narrow => {
+            let quiet = Settings::quiet(seed);
+            let node = Config { replica_window_bytes: 2_000, ..quiet.node };
+            Settings { node, brokers: 3, members: 3, lossless: true, publish_every_ms: 600, ..quiet }
+        }
+        Proving => Settings {
+            faults: Faults::of(&[FaultKind::Equivocate]),
+            fork_after_ms: 5_000,
+            publish_every_ms: 15_000,
+            proven_ms_max: Some(3_000),
+            ..Settings::quiet(seed)
+        },
+        Parted => {
+            use FaultKind::{Equivocate, Partition, Reset};
+            let faults = Faults::of(&[Equivocate, Partition, Reset]);
+            let ack = Some(AckLevel::Stored.into());
+            Settings { faults, publish_every_ms: 60_000, ack, ..Settings::quiet(seed) }
+        }
+        Clocks => {
+            let faults = Faults::of(&[FaultKind::ClientsMove, FaultKind::ClockStep]);
+            let quiet = Settings::quiet(seed);
+            let node = Config { link_linger_ms: 1_000, link_resume_ms: 60_000, ..quiet.node };
+            Settings { node, faults, clocks_forward: true, publish_every_ms: 3_000, subscribers: 20, ..quiet }
+        }
+        Torn => {
+            let quiet = Settings::quiet(seed);
+            Settings {
+                brokers: 4,
+                members: 4,
+                partitions: 8,
+                publishers: 12,
+                publishers_stay: true,
+                subscribers: 0,
+                ack: Some(AckLevel::Stored.into()),
+                hostile: vec![Silent],
+                faults: Faults::of(&[FaultKind::Kill, FaultKind::PowerLoss]),
+                // A publisher that hears nothing for longer comes again.
+                node: Config { copies_wait_ms: 5_000, ..quiet.node.clone() },
+                ..quiet
+            }
+        }
     }
 }
 
 /// Seconds that a world runs before it settles.
 const fn span_s(of: In) -> u64 {
     match of {
-        Moving | Late | Filling | Crammed | Forked | Slow => 80,
+        Moving | Late | Filling | Crammed | Forked | Slow | Proving | Clocks | Torn => 80,
         Wandering => 240,
         Long => 300,
-        Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight => 20,
+        Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight | Narrow | Parted => 20,
     }
 }
 

@@ -171,6 +171,42 @@ impl World {
         if self.settings.withheld_ms_max.is_some_and(|max| withheld_ms > max) {
             self.violate(format!("broker {n} stays {withheld_ms} ms with one that withholds"));
         }
+        self.check_proofs(n);
+    }
+
+    fn check_proofs(&mut self, n: usize) {
+        let Some(max) = self.settings.proven_ms_max else { return };
+        for number in 0..self.settings.partitions {
+            let at = super::partition(number.into());
+            if !self.carriers(at).contains(&n) {
+                continue;
+            }
+            if let Some((series, ms)) = self.proofs.look(at, &self.brokers[n].disk, self.now)
+                && ms > max
+            {
+                self.violate(format!(
+                    "broker {n} lacks the proof against series {} for {ms} ms",
+                    series.series
+                ));
+            }
+        }
+    }
+
+    /// Notes who may keep what: whom an epoch assigns a partition to, and where somebody reads it.
+    pub(super) fn note_places(&mut self) {
+        let readers = self.subscribers.iter().map(|subscriber| (subscriber.broker, subscriber.at()));
+        self.places.extend(readers);
+        let Some(assignment) = self.epochs.last() else { return };
+        for at in (0..self.settings.partitions).map(|number| super::partition(number.into())) {
+            let owners = assignment.brokers_of(at);
+            let numbers = owners.iter().filter_map(|owner| self.by_address.get(owner));
+            self.places.extend(numbers.map(|n| (*n, at)));
+        }
+    }
+
+    /// Whether an honest broker keeps what was never assigned to it, and nobody reads there.
+    pub(super) fn is_stray(&self, n: usize, at: StreamPartition) -> bool {
+        !self.epochs.is_empty() && self.brokers[n].is_honest() && !self.places.contains(&(n, at))
     }
 
     /// Everything that helps to understand this seed.

@@ -49,7 +49,7 @@ impl World {
             serving.retain(|broker| *broker < self.settings.members);
         }
         let home = self.publishers[n].broker;
-        let stays = serving.contains(&home) && self.random.one_in(2);
+        let stays = serving.contains(&home) && (self.random.one_in(2) || self.settings.publishers_stay);
         let Some(broker) = (if stays { Some(home) } else { self.random.pick(&serving) }) else {
             return self.plan(300, Plan::PublisherBack(n));
         };
@@ -104,9 +104,14 @@ impl World {
         self.reference.note_sent(second.id(), self.now, self.is_barred(n));
         let ack = Ack::new(AckLevel::Stored, 1);
         self.last_request += 1;
-        let request = self.last_request;
-        self.handle(broker, InEvent::Publish { session, request, ack, batch: second });
-        self.plan(3_000, Plan::Stray(session, broker));
+        let publish = InEvent::Publish { session, request: self.last_request, ack, batch: second };
+        let later = self.settings.fork_after_ms;
+        if later > 0 {
+            self.plan(later, Plan::Node(broker, self.brokers[broker].life, Box::new(publish)));
+        } else {
+            self.handle(broker, publish);
+        }
+        self.plan(later + 3_000, Plan::Stray(session, broker));
     }
 
     fn is_barred(&self, n: usize) -> bool {
@@ -148,7 +153,11 @@ impl World {
                 }
             }
             ServerMessage::Refused { request, refusal } => {
-                match self.publishers[n].refused(request, refusal.code) {
+                let turn = self.publishers[n].refused(request, refusal.code);
+                if self.settings.lossless && self.publishers[n].has_begun_anew() {
+                    self.violate(format!("publisher {n} lost nothing and began another series: {refusal}"));
+                }
+                match turn {
                     Turn::None => {}
                     Turn::Reconnect => {
                         let later = self.random.span(50, 600);

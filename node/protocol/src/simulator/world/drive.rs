@@ -90,6 +90,11 @@ impl World {
         {
             self.violate(format!("broker {n} goes on with a series that it has frozen"));
         }
+        if let OutEvent::Append { batch, .. } = &output
+            && self.is_stray(n, batch.header().stream_partition)
+        {
+            self.violate(format!("broker {n} keeps what is not assigned to it and nobody reads there"));
+        }
         let disk = &mut self.brokers[n].disk;
         match output {
             OutEvent::Append { write, batch, received_at, durable, past } => {

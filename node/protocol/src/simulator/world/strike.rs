@@ -34,7 +34,10 @@ impl World {
             FaultKind::Pause => self.pause(broker, lasts),
             FaultKind::SlowDisk => self.brokers[broker].disk.slow_until = self.now + lasts,
             FaultKind::ClockStep => {
-                self.brokers[broker].clock_offset = self.random.span(-CLOCK_MS_MAX, CLOCK_MS_MAX);
+                let offset = self.random.span(-CLOCK_MS_MAX, CLOCK_MS_MAX);
+                let before = self.brokers[broker].clock_offset;
+                let forward = self.settings.clocks_forward;
+                self.brokers[broker].clock_offset = if forward { before.max(offset.abs()) } else { offset };
             }
             FaultKind::Reset => self.reset(broker),
             FaultKind::Stall => {
@@ -171,6 +174,7 @@ impl World {
         let next = next_epoch(last, &mut self.random);
         let index = self.epochs.len();
         self.epochs.push(Arc::new(next));
+        self.note_places();
         for n in 0..self.brokers.len() {
             let later = self.random.span(0, self.settings.news_ms_max);
             self.plan(later, Plan::Assign(n, index));
