@@ -134,9 +134,9 @@ impl Host {
             }
         }
         let artefact = inner.compiler.compile(&inner.engine, &inner.config, module)?;
-        inner.compiled.fetch_add(1, Relaxed);
         let unfit = |error: wasmtime::Error| crate::CompileError::Artefact(format!("{error:#}"));
         let compiled = native::module(&inner.engine, &artefact).map_err(unfit)?;
+        inner.compiled.fetch_add(1, Relaxed);
         if let Some(cache) = &inner.cache {
             cache.write(id, &artefact);
         }

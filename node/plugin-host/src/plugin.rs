@@ -133,10 +133,10 @@ impl Plugin {
     /// An instance that nobody else calls.
     pub(crate) fn own_instance(&self) -> Result<(Slot, Instance), CallError> {
         let (slot, idle) = self.take()?;
-        // An operator begins with a new one.
-        drop(idle);
         let _running = self.0.ticker.running();
-        Ok((slot, self.make(Instant::now())?))
+        // One that waits is the first, which nobody has called: operators give none back.
+        let instance = idle.map_or_else(|| self.make(Instant::now()), Ok)?;
+        Ok((slot, instance))
     }
 
     /// What `mainstem_abi` of a first instance gives, which is kept for the first call.

@@ -9,11 +9,15 @@ use wasmtime::wasmparser::{Encoding, Parser, Payload};
 pub fn inspect(module: &[u8]) -> Result<(PluginId, Manifest), LoadError> {
     let mut sections = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
-        match payload.map_err(|error| LoadError::NotWasm(error.to_string()))? {
-            Payload::Version { encoding: Encoding::Component, .. } => return Err(LoadError::Component),
-            Payload::CustomSection(section) if section.name() == SECTION => sections.push(section.data()),
-            // What else a module holds the compiler looks at.
-            _ => {}
+        // What else a module holds the compiler looks at.
+        let payload = payload.map_err(|error| LoadError::NotWasm(error.to_string()))?;
+        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
+            return Err(LoadError::Component);
+        }
+        if let Payload::CustomSection(section) = payload
+            && section.name() == SECTION
+        {
+            sections.push(section.data());
         }
     }
     match *sections {

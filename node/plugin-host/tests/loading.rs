@@ -1,4 +1,5 @@
 //! What is no plugin is refused with a sentence that says why, before anything of it runs.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says why")]
 
 mod guest;
 
