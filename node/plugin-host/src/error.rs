@@ -229,7 +229,7 @@ pub enum Fault {
     #[error("it has no memory for {0} bytes: ask for more in the manifest's limits.memory_bytes")]
     Memory(u64),
     /// Its reply, or a place in its memory that it named, is not as it must be.
-    #[error("its reply is none: {0}")]
+    #[error("it broke a rule of the ABI: {0}")]
     Reply(String),
 }
 

@@ -181,7 +181,7 @@ impl Instance {
         self.store.data_mut().phase = Phase::Aside;
         let memory = self.exports.memory.data(&self.store);
         let outcome = read_reply(memory, Place::from_u64(reply), self.bounds.reply_bytes, read);
-        let outcome = outcome.map_err(|what| wasmtime::Error::new(Fault::Reply(what)))?;
+        let outcome = outcome.map_err(|what| Fault::Reply(format!("its reply is none: {what}")))?;
         if let Some(kept) = self.store.data_mut().host_reply.take() {
             self.exports.free.call(&mut self.store, (kept.ptr, kept.len))?;
         }

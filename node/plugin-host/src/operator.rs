@@ -1,9 +1,5 @@
 use crate::{
-    CallError, Emitted, Plugin, Rows,
-    instance::Instance,
-    plugin::is_alive,
-    pool::Slot,
-    request::{with_request, words_of},
+    CallError, Emitted, Plugin, Rows, instance::Instance, plugin::is_alive, pool::Slot, request::words_of,
 };
 use mainstem_plugin_abi::{
     Claim, ColumnType, OperatorClaim, Parameter,
@@ -122,9 +118,7 @@ impl Operator {
         let Some((_, instance)) = &mut self.instance else {
             return Err(CallError::Lost { plugin: plugin.manifest().name.clone() });
         };
-        let result = with_request(words, fill, |message| {
-            plugin.call_own(instance, message, items, |reply| read(claim, reply))
-        });
+        let result = plugin.call_own(instance, words, fill, items, |reply| read(claim, reply));
         if !is_alive(&result) {
             self.instance = None;
         }

@@ -5,9 +5,13 @@ use crate::{
     faults::Switch,
     instance::{Bounds, Instance, NoInstance, State},
     pool::{Pool, Slot},
+    request::{WORDS_MAX, with_request},
     ticker::Ticker,
 };
-use mainstem_plugin_abi::{Limits, plugin_capnp::reply};
+use mainstem_plugin_abi::{
+    Limits,
+    plugin_capnp::{reply, request},
+};
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -96,8 +100,34 @@ impl Plugin {
         CallError::Asked { plugin: self.name(), fault: fault.into() }
     }
 
-    /// Calls any instance.
+    /// Calls any instance, with a request of at most so many words.
     pub(crate) fn call<R>(
+        &self,
+        words: usize,
+        fill: impl Fn(request::Builder<'_>),
+        items: usize,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<R, CallError> {
+        self.check_words(words)?;
+        with_request(words, fill, |request| self.call_any(request, items, read))
+    }
+
+    /// Calls an instance of an operator's own. After a fault it must not be called again.
+    pub(crate) fn call_own<R>(
+        &self,
+        instance: &mut Instance,
+        words: usize,
+        fill: impl Fn(request::Builder<'_>),
+        items: usize,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<R, CallError> {
+        self.check_on()?;
+        self.check_words(words)?;
+        let _running = self.0.ticker.running();
+        with_request(words, fill, |request| self.run(instance, request, items, Instant::now(), read))
+    }
+
+    fn call_any<R>(
         &self,
         request: &[u8],
         items: usize,
@@ -115,19 +145,6 @@ impl Plugin {
             slot.give_back(instance);
         }
         result
-    }
-
-    /// Calls an instance of an operator's own. After a fault it must not be called again.
-    pub(crate) fn call_own<R>(
-        &self,
-        instance: &mut Instance,
-        request: &[u8],
-        items: usize,
-        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
-    ) -> Result<R, CallError> {
-        self.check_on()?;
-        let _running = self.0.ticker.running();
-        self.run(instance, request, items, Instant::now(), read)
     }
 
     /// An instance that nobody else calls.
@@ -156,6 +173,17 @@ impl Plugin {
             None => Ok(()),
             Some(reason) => Err(CallError::Off { plugin: self.name(), reason: reason.into() }),
         }
+    }
+
+    fn check_words(&self, words: usize) -> Result<(), CallError> {
+        if words <= WORDS_MAX {
+            return Ok(());
+        }
+        Err(self.asked(&format!(
+            "a request of {} bytes: {} are the most, so send fewer items at once",
+            8 * words,
+            8 * WORDS_MAX
+        )))
     }
 
     fn take(&self) -> Result<(Slot, Option<Instance>), CallError> {
