@@ -2,7 +2,13 @@ mod guest;
 
 pub(crate) use guest::{Exports, give, within};
 
-use crate::{CallError, Fault, capability::Privileges, counters::Meters, error::code_name, ticker::TICK_MS};
+use crate::{
+    CallError, Fault,
+    capability::Privileges,
+    counters::{Meters, Used},
+    error::code_name,
+    ticker::TICK_MS,
+};
 use mainstem_plugin_abi::{
     Place,
     limits::TEXT_BYTES_MAX,
@@ -75,7 +81,7 @@ pub(crate) struct Instance {
     bounds: Bounds,
     /// Where requests are put.
     request: Place,
-    counted: Counted,
+    _counted: Counted,
 }
 
 /// Counts an instance as long as it lives.
@@ -140,7 +146,7 @@ impl Instance {
         meters.instances.fetch_add(1, Relaxed);
         meters.instances_made.fetch_add(1, Relaxed);
         let request = Place { ptr: 0, len: 0 };
-        Ok(Self { store, exports, call, abi, bounds, request, counted: Counted(meters) })
+        Ok(Self { store, exports, call, abi, bounds, request, _counted: Counted(meters) })
     }
 
     /// What `mainstem_abi` gives.
@@ -153,18 +159,14 @@ impl Instance {
     /// Sends a request and reads the reply where it lies. After a fault the instance must not be called again.
     pub(crate) fn call<R>(
         &mut self,
+        used: &mut Used,
         request: &[u8],
         now: Instant,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<Outcome<R>, Fault> {
         let outcome = self.try_call(request, now, read);
-        let meters = &self.counted.0;
-        let left = self.store.get_fuel().unwrap_or_default();
-        meters.fuel.fetch_add(self.bounds.fuel.saturating_sub(left), Relaxed);
-        let memory = self.exports.memory.data_size(&self.store) as u64;
-        if memory > meters.memory_bytes_high.load(Relaxed) {
-            meters.memory_bytes_high.fetch_max(memory, Relaxed);
-        }
+        used.fuel = self.bounds.fuel.saturating_sub(self.store.get_fuel().unwrap_or_default());
+        used.memory_bytes_high = self.exports.memory.data_size(&self.store) as u64;
         outcome.map_err(|error| fault_of(&error, &self.bounds))
     }
 
