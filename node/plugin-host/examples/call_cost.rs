@@ -19,47 +19,38 @@ use std::{
 };
 
 fn main() {
-    println!(
-        "the clock, read once           {:>9.1} ns",
-        each(1_000_000, || drop(black_box(Instant::now())))
-    );
+    println!("the clock, read once           {:>9.1} ns", each(1_000_000, || black_box(Instant::now())));
     let host = guest::host();
     let empty = Guest::answering(&verdicts(&[]));
     let module = empty.module();
     let plugin = host.load(&module, guest::all()).unwrap();
-    println!(
-        "empty call                     {:>9.1} ns",
-        each(1_000_000, || drop(plugin.verify(&[]).unwrap()))
-    );
+    println!("empty call                     {:>9.1} ns", each(1_000_000, || plugin.verify(&[]).unwrap()));
 
     if std::env::args().nth(1).as_deref() == Some("empty") {
         // For a profiler.
         return;
     }
     let one = Guest::answering(&verdicts(&[0])).load_in(&host);
-    println!(
-        "call with one item             {:>9.1} ns",
-        each(500_000, || drop(one.verify(&[item()]).unwrap()))
-    );
+    println!("call with one item             {:>9.1} ns", each(500_000, || one.verify(&[item()]).unwrap()));
     let many =
         Guest { memory: r#"(memory (export "memory") 8)"#.into(), ..Guest::answering(&verdicts(&[0; 256])) };
     let many = many.load_in(&host);
     let items = vec![item(); 256];
     println!(
         "call with 256, each            {:>9.1} ns",
-        each(5_000, || drop(many.verify(&items).unwrap())) / 256.0
+        each(5_000, || many.verify(&items).unwrap()) / 256.0
     );
 
     println!(
         "load, cached in no file        {:>9.1} µs",
-        each(20, || drop(host.load(&module, guest::all()).unwrap())) / 1e3
+        each(20, || host.load(&module, guest::all()).unwrap()) / 1e3
     );
     let fresh = Guest::doing("unreachable");
     let fresh = fresh.load_in(&guest::with_config(mainstem_plugin_host::Config {
         faults_per_minute_max: u32::MAX,
         ..Default::default()
     }));
-    let none = each(2_000, || drop(fresh.verify(&[]).unwrap_err())) / 1e3;
+    let none = each(2_000, || fresh.verify(&[]).unwrap_err()) / 1e3;
     println!("instance, first call and trap  {none:>9.1} µs");
 
     checks(&host);
@@ -105,7 +96,7 @@ fn checks(host: &mainstem_plugin_host::Host) {
     guest.manifest.limits.deadline_ms = 1_000;
     let plugin = guest.load_in(host);
     let items = vec![item(); 256];
-    let through = each(20, || drop(plugin.verify(&items).unwrap()));
+    let through = each(20, || plugin.verify(&items).unwrap());
     println!("256 signatures, native         {:>9.1} µs", native / 1e3);
     println!("256 signatures, through a call {:>9.1} µs, {:.3} of native", through / 1e3, through / native);
 }
@@ -143,15 +134,17 @@ fn columns(host: &mainstem_plugin_host::Host) {
     let mut operator = plugin.operator("echo", &BTreeMap::new()).unwrap();
     let column = || Column::Float64(vec![1.5; 1_024]);
     let rows = Rows { timestamps: vec![1; 1_024], values: Values::Columns(vec![column(), column()]) };
-    let call = each(20_000, || drop(operator.on_batch(0, &rows).unwrap()));
+    let call = each(20_000, || operator.on_batch(0, &rows).unwrap());
     println!("1,024 rows in and out, a row   {:>9.1} ns", call / 1_024.0);
 }
 
 /// ns of one, the least of five runs.
-fn each(count: u32, mut once: impl FnMut()) -> f64 {
+fn each<R>(count: u32, mut once: impl FnMut() -> R) -> f64 {
     let run = |_| {
         let start = Instant::now();
-        (0..count).for_each(|_| once());
+        for _ in 0..count {
+            black_box(once());
+        }
         start.elapsed()
     };
     (0..5).map(run).min().unwrap_or(Duration::ZERO).as_secs_f64() * 1e9 / f64::from(count)
