@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what the tests need beside Rust: the Cap'n Proto compiler and the packages of the contracts. Says what it does.
+# Brings what the tests need beside Rust: the Cap'n Proto compiler, compilers for plugins and the packages of the contracts. Says
+# what it does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,19 +21,37 @@ need_tools() {
 }
 need_tools
 
+# Debian's packages, or the sentence for those who have none: what, remedy, packages.
+install() {
+    local what="$1" remedy="$2"
+    shift 2
+    command -v apt-get >/dev/null || missing "$what" "$remedy"
+    local as_root=""
+    [ "$(id -u)" = 0 ] || as_root="sudo"
+    echo "installing $*"
+    $as_root apt-get update -qq
+    $as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 if ! command -v capnp >/dev/null; then
-    if command -v apt-get >/dev/null; then
-        as_root=""
-        [ "$(id -u)" = 0 ] || as_root="sudo"
-        echo "installing capnproto"
-        $as_root apt-get update -qq
-        $as_root apt-get install -y -qq --no-install-recommends capnproto >/dev/null
-    else
-        missing "the Cap'n Proto compiler (capnp)" "brew install capnp, or your system's package capnproto"
-    fi
+    install "the Cap'n Proto compiler (capnp)" "brew install capnp, or your system's package capnproto" capnproto
 fi
 
-for folder in contracts examples/foreign-signer node/overlay/tests/js; do
+# shellcheck source=tools/wasm.sh
+. tools/wasm.sh
+if ! has_wasm_target && ! has_debian_rust; then
+    if command -v rustup >/dev/null && rustup target add wasm32-unknown-unknown; then
+        echo "added Rust's target wasm32-unknown-unknown"
+    else
+        install "Rust's target wasm32-unknown-unknown" "rustup target add wasm32-unknown-unknown" \
+            rustc-web cargo-web rust-web-src lld
+    fi
+fi
+if ! has_wasm_c; then
+    install "a C compiler for wasm32" "brew install llvm lld, or your system's packages clang and lld" clang lld
+fi
+
+for folder in contracts examples/foreign-signer node/overlay/tests/js plugins/scale-as; do
     [ -f "$folder/package-lock.json" ] || continue
     if [ ! -d "$folder/node_modules" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
         echo "installing the packages of $folder"

@@ -33,7 +33,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-overlay", &["mainstem-crypto"]),
     ("mainstem-api", &["mainstem-protocol", "mainstem-crypto", "mainstem-model", "mainstem-schema"]),
     ("mainstem-plugin-abi", &[]),
+    ("mainstem-plugin-build", &["mainstem-plugin-abi"]),
     ("mainstem-plugin-sdk", &["mainstem-plugin-abi"]),
+    ("mainstem-plugin-ed25519", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-ewma-anomaly", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-host", &["mainstem-plugin-abi", "mainstem-model", "mainstem-crypto"]),
     (
         "mainstem-client",
@@ -44,8 +49,9 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What tests may stand on beside that.
 const TEST_EDGES: &[(&str, &[&str])] = &[
-    // Itself: its tests have its simulator switched on.
+    // Themselves: their tests have the simulator, or the harness, switched on.
     ("mainstem-protocol", &["mainstem-crypto", "mainstem-protocol"]),
+    ("mainstem-plugin-sdk", &["mainstem-plugin-sdk"]),
     ("mainstem-store", &["mainstem-crypto"]),
     ("mainstem-chain", &["mainstem-devchain"]),
     ("mainstem-api", &["mainstem-store"]),

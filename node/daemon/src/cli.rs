@@ -7,6 +7,7 @@ mod http;
 mod identity;
 mod network;
 pub(crate) mod output;
+mod plugin;
 pub(crate) mod profile;
 mod progress;
 mod stream;
@@ -117,6 +118,11 @@ pub(crate) enum Command {
         command: identity::IdentityCommand,
     },
     Network(network::NetworkArgs),
+    /// Plugins: make, build and check one, put it into a node
+    Plugin {
+        #[command(subcommand)]
+        command: plugin::PluginCommand,
+    },
     /// Check that everything a client or a node needs is there
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -220,6 +226,7 @@ async fn dispatch(Cli { globals, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Stream { command } => stream::run(command, &globals).await,
         Command::Identity { command } => identity::run(command, &globals).await,
         Command::Network(args) => network::run(args, &globals).await,
+        Command::Plugin { command } => plugin::run(command, &globals).await,
         Command::Doctor(args) => doctor::run(args, &globals).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

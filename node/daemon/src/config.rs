@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) workers: WorkersConfig,
     /// Other brokers.
     pub(crate) network: NetworkConfig,
+    /// Bounds of plugins.
+    pub(crate) plugins: mainstem_plugin_host::Config,
 }
 
 /// Paths of PEM files.
@@ -200,6 +202,7 @@ impl Default for Config {
             publisher: PublisherConfig::default(),
             workers: WorkersConfig::default(),
             network: NetworkConfig::default(),
+            plugins: mainstem_plugin_host::Config::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod node;
 mod operator;
 mod peer;
 mod peers_seen;
+mod plugins;
 mod reader;
 mod replay;
 mod retention;
@@ -23,6 +24,10 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // IMPORTANT: before anything is started, as that process bounds itself.
+    if std::env::args_os().nth(1).is_some_and(|first| first == plugins::COMPILE) {
+        return mainstem_plugin_host::compile_in_child();
+    }
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(code) => return code,

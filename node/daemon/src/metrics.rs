@@ -3,8 +3,10 @@
 use crate::{
     chain_seen::ChainSeen,
     peer::{Counted, Lost},
+    plugins::Plugins,
 };
 use mainstem_overlay::{LaneMetrics, PeerMetrics};
+use mainstem_plugin_host::{Counters as PluginCounters, Status};
 use mainstem_protocol::{Counters, Lane, Misdeed};
 use prometheus_client::{
     collector::Collector,
@@ -159,6 +161,70 @@ impl Collector for Peers {
     }
 }
 
+/// Plugins that are on, each by its name.
+#[derive(Debug)]
+struct Called(Plugins);
+
+impl Collector for Called {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let all: Vec<_> = self.0.iter().map(|it| (it.manifest().name.as_str(), it.counters())).collect();
+        let counters: [(_, _, fn(&PluginCounters) -> u64); 8] = [
+            ("calls", "calls of the plugin", |of| of.calls),
+            ("items", "signatures and rows that were sent in calls", |of| of.items),
+            ("failed", "calls that it answered with an error", |of| of.failed),
+            ("host_calls", "times that it asked the node for something", |of| of.host_calls),
+            ("fuel", "fuel that calls used, about one for each instruction", |of| of.fuel),
+            ("time_us", "microseconds that calls took", |of| of.time_us),
+            ("instances_made", "instances that were made", |of| of.instances_made),
+            ("log_lines_dropped", "lines that were not written to the log, over the rate", |of| {
+                of.log_lines_dropped
+            }),
+        ];
+        for (name, help, value) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (plugin, its) in &all {
+                ConstCounter::new(value(its)).encode(family.encode_family(&[("plugin", *plugin)])?)?;
+            }
+        }
+        let help = "calls that ended in a trap, over a bound or with a reply that breaks the rules";
+        let mut family = encoder.encode_descriptor("faults", help, None, MetricType::Counter)?;
+        for (plugin, its) in &all {
+            let faults = its.faults;
+            for (reason, count) in [
+                ("trap", faults.trap),
+                ("out_of_fuel", faults.out_of_fuel),
+                ("deadline", faults.deadline),
+                ("memory", faults.memory),
+                ("reply", faults.reply),
+            ] {
+                let labels = [("plugin", *plugin), ("reason", reason)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let gauges: [(_, _, fn(&PluginCounters) -> u64); 2] = [
+            ("instances", "instances that there are now", |of| of.instances),
+            ("memory_bytes_high", "the most memory that an instance had after a call", |of| {
+                of.memory_bytes_high
+            }),
+        ];
+        for (name, help, value) in gauges {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (plugin, its) in &all {
+                let value = i64::try_from(value(its)).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(family.encode_family(&[("plugin", *plugin)])?)?;
+            }
+        }
+        let mut family =
+            encoder.encode_descriptor("on", "whether the node calls the plugin", None, MetricType::Gauge)?;
+        for plugin in self.0.iter() {
+            let on = i64::from(plugin.status() == Status::On);
+            let labels = [("plugin", plugin.manifest().name.as_str())];
+            ConstGauge::new(on).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 fn show_brokers(
     encoder: &mut DescriptorEncoder<'_>,
     brokers: &[(String, &PeerMetrics)],
@@ -222,6 +288,11 @@ impl Metrics {
     /// Shows other brokers too.
     pub(crate) fn add_peers(&mut self, counted: Counted) {
         self.0.sub_registry_with_prefix("peer").register_collector(Box::new(Peers(counted)));
+    }
+
+    /// Shows plugins too.
+    pub(crate) fn add_plugins(&mut self, plugins: Plugins) {
+        self.0.sub_registry_with_prefix("plugin").register_collector(Box::new(Called(plugins)));
     }
 
     /// The text that Prometheus reads (OpenMetrics).

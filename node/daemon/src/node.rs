@@ -11,11 +11,12 @@ use crate::{
     operator::Operator,
     peer::{NetworkConfig, Peers},
     peers_seen::{self, PeersSeen},
+    plugins::Plugins,
     reader::Reader,
     retention,
 };
 use anyhow::{Context, bail};
-use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
 use mainstem_api::{
     Identities, NodeHandle, NodeInfo, NodePublisher, QuicListener, TlsIdentity, Workers, http, write_secret,
 };
@@ -74,6 +75,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         None => TlsIdentity::self_signed(&config.data_dir.join("quic-key.pem"))?,
     };
     let (identities, keys) = identities(&config)?;
+    let plugins = load_plugins(&config).await?;
     let log = open_store(&config).await?;
 
     // The view of the chain first: without it every request would be refused.
@@ -90,7 +92,9 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let (counters, counted) = watch::channel(Counters::default());
     let (view, viewed) = watch::channel(0);
     let (seen, chain) = watch::channel(ChainSeen::new(head, Instant::now()));
-    let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(Verifier::new(network)), key.address())
+    let verifier =
+        plugins.schemes().fold(Verifier::new(network), |verifier, scheme| verifier.with(Arc::new(scheme)));
+    let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(verifier), key.address())
         .with_publish_window(config.broker.publish_window_bytes);
     let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
     let (show, network, wanted) = Show::new(key.address(), config.network.view(key.address()));
@@ -110,6 +114,8 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     if let Some(peers) = &peers {
         metrics.add_peers(peers.counted());
     }
+
+    metrics.add_plugins(plugins.clone());
 
     let completions = tell.clone();
     let report = move |done| drop(completions.send(Internal::Completed(done)));
@@ -186,6 +192,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         counted,
         (chain, config.chain.clone()),
         (peers_seen, config.network.clone()),
+        plugins,
     ));
     let mut quic_stopped = stopped.clone();
     let listeners = vec![
@@ -302,6 +309,12 @@ fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
         keys.push(key);
     }
     Ok((identities, keys))
+}
+
+/// Compiling takes a processor for a while, so not on a thread that others wait on.
+async fn load_plugins(config: &Config) -> anyhow::Result<Plugins> {
+    let (bounds, data_dir) = (config.plugins.clone(), config.data_dir.clone());
+    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &data_dir)).await?
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
@@ -430,6 +443,7 @@ fn own_routes(
     counters: watch::Receiver<Counters>,
     (chain, chain_bounds): (watch::Receiver<ChainSeen>, ChainConfig),
     (peers, peer_bounds): (watch::Receiver<PeersSeen>, NetworkConfig),
+    plugins: Plugins,
 ) -> Router {
     let metrics = Arc::new(metrics);
     Router::new()
@@ -442,6 +456,7 @@ fn own_routes(
                 }
             }),
         )
+        .route("/plugins", get(move || std::future::ready(Json(plugins.seen()))))
         .route(
             "/healthz",
             get(move || {

@@ -1,4 +1,4 @@
-use crate::{Code, NetworkId, Refusal, SignatureFault, limits};
+use crate::{Code, NetworkId, Origin, Refusal, SignatureFault, limits};
 use mainstem_crypto::CryptoError;
 
 /// Why a batch was refused before any state was looked at.
@@ -64,6 +64,13 @@ pub enum BatchError {
 }
 
 impl BatchError {
+    /// Whether it cannot be told here that the batch holds; somebody else may know.
+    pub const fn is_unprovable(&self) -> bool {
+        // A plugin may be there elsewhere, or speak for more origins.
+        matches!(self, Self::SignatureType(_) | Self::Plugin(_, SignatureFault::Unavailable(_)))
+            || matches!(self, Self::OriginType { signature, .. } if *signature >= Origin::PLUGINS)
+    }
+
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {

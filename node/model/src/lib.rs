@@ -58,6 +58,6 @@ pub use ids::{
 pub use mainstem_crypto::Address;
 pub use proof::EventProof;
 pub use registry::{Grant, Registry, RegistryChange, Right, StreamRecord};
-pub use scheme::{SignatureFault, SignatureScheme, SignedHeader};
+pub use scheme::{SchemeSigner, SignatureFault, SignatureScheme, SignedHeader};
 pub use series::{SeriesHead, SeriesKey, SeriesVerdict, SeriesWriter, Signer};
 pub use verify::{VerifiedBatch, Verifier};

@@ -1,4 +1,4 @@
-use crate::{Header, SignatureType};
+use crate::{BatchId, Header, Origin, SignatureType};
 use std::fmt;
 
 /// How signatures of one type are checked. Types 1 and 2 are built in; others come as plugins.
@@ -12,6 +12,21 @@ pub trait SignatureScheme: fmt::Debug + Send + Sync {
     /// Whether each signature is the origin's over its header; as many answers as items, in their order. For a worker thread:
     /// it may take as long as the scheme's bounds say.
     fn verify(&self, items: &[SignedHeader<'_>]) -> Vec<Result<(), SignatureFault>>;
+}
+
+/// A key of such a type that signs.
+pub trait SchemeSigner: fmt::Debug + Send + Sync {
+    /// Of which type.
+    fn signature_type(&self) -> SignatureType;
+
+    /// Who signs.
+    fn origin(&self) -> Origin;
+
+    /// The signature over a batch. For a worker thread.
+    ///
+    /// # Errors
+    /// What keeps it from signing.
+    fn sign(&self, id: BatchId) -> Result<Vec<u8>, SignatureFault>;
 }
 
 /// A header with the signature over it.

@@ -1,9 +1,9 @@
 use crate::{
-    Batch, BatchError, BatchId, Delegation, Header, Network, NewEvent, Origin, SeriesId, SignatureType,
-    StreamPartition, batch::check_events,
+    Batch, BatchError, BatchId, Delegation, Header, Network, NewEvent, Origin, SchemeSigner, SeriesId,
+    SignatureType, StreamPartition, batch::check_events,
 };
 use mainstem_crypto::{SecretKey, merkle, personal_message_digest};
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc};
 
 /// Names one series within the whole network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,18 +90,24 @@ impl SeriesHead {
     }
 }
 
-/// A key in this process that signs batches.
+/// Something in this process that signs batches.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    key: SecretKey,
     origin: Origin,
-    delegation: Option<Vec<u8>>,
+    means: Means,
+}
+
+#[derive(Clone, Debug)]
+enum Means {
+    Wallet(SecretKey),
+    Session { key: SecretKey, delegation: Vec<u8> },
+    Scheme(Arc<dyn SchemeSigner>),
 }
 
 impl Signer {
     /// Signs as the holder of `key` itself: signature type 1.
     pub fn wallet(key: SecretKey) -> Self {
-        Self { origin: Origin::ethereum(key.address()), key, delegation: None }
+        Self { origin: Origin::ethereum(key.address()), means: Means::Wallet(key) }
     }
 
     /// Signs with a session key in the name of the wallet that signed `delegation`: signature type 2.
@@ -113,7 +119,12 @@ impl Signer {
             return Err(BatchError::Delegation("it names another session key"));
         }
         let origin = Origin::ethereum(delegation.wallet(network)?.address());
-        Ok(Self { key, origin, delegation: Some(delegation.encode()) })
+        Ok(Self { origin, means: Means::Session { key, delegation: delegation.encode() } })
+    }
+
+    /// Signs by a scheme that is not built in.
+    pub fn scheme(signer: Arc<dyn SchemeSigner>) -> Self {
+        Self { origin: signer.origin(), means: Means::Scheme(signer) }
     }
 
     /// In whose name it signs.
@@ -122,8 +133,30 @@ impl Signer {
     }
 
     /// How it signs.
-    pub const fn signature_type(&self) -> SignatureType {
-        if self.delegation.is_some() { SignatureType::DELEGATED } else { SignatureType::SECP256K1 }
+    pub fn signature_type(&self) -> SignatureType {
+        match &self.means {
+            Means::Wallet(_) => SignatureType::SECP256K1,
+            Means::Session { .. } => SignatureType::DELEGATED,
+            Means::Scheme(signer) => signer.signature_type(),
+        }
+    }
+
+    fn sign(&self, id: BatchId) -> Result<Vec<u8>, BatchError> {
+        match &self.means {
+            Means::Wallet(key) | Means::Session { key, .. } => {
+                Ok(key.sign(&personal_message_digest(&id.0)).as_bytes().to_vec())
+            }
+            Means::Scheme(signer) => {
+                signer.sign(id).map_err(|fault| BatchError::Plugin(signer.signature_type().0, fault))
+            }
+        }
+    }
+
+    fn delegation(&self) -> &[u8] {
+        match &self.means {
+            Means::Session { delegation, .. } => delegation,
+            Means::Wallet(_) | Means::Scheme(_) => &[],
+        }
     }
 }
 
@@ -165,7 +198,8 @@ impl SeriesWriter {
     /// Signs `events` as the next batch. Costs about 35 µs and 0.25 µs an event. On an error the series stands where it was.
     ///
     /// # Errors
-    /// No events, more than 1024, contents over the limits, timestamps more than 60 s apart or before the last batch's least.
+    /// No events, more than 1024, contents over the limits, timestamps more than 60 s apart or before the last batch's least; and
+    /// what a [`SchemeSigner`] says.
     pub fn seal(&mut self, events: &[NewEvent]) -> Result<Batch, BatchError> {
         check_events(events.iter().map(|event| event.content.len()))?;
         let mut leaves: Vec<_> = events.iter().map(|event| event.as_ref().leaf_hash()).collect();
@@ -190,9 +224,8 @@ impl SeriesWriter {
             timestamp_max: times.max().unwrap_or_default(),
             signature_type: self.signer.signature_type(),
         };
-        let signature = self.signer.key.sign(&personal_message_digest(&header.id().0));
-        let delegation = self.signer.delegation.as_deref().unwrap_or_default();
-        let batch = Batch::assemble(&header, signature.as_bytes(), delegation, events)?;
+        let signature = self.signer.sign(header.id())?;
+        let batch = Batch::assemble(&header, &signature, self.signer.delegation(), events)?;
         self.head = SeriesHead::after(&batch);
         Ok(batch)
     }

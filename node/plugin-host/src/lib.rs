@@ -50,7 +50,7 @@ pub use faults::Status;
 pub use grants::Grants;
 pub use host::Host;
 pub use id::PluginId;
-pub use mainstem_plugin_abi::{Capability, Manifest};
+pub use mainstem_plugin_abi::{Capability, Claim, Manifest};
 pub use operator::Operator;
 pub use plugin::Plugin;
 pub use rows::{Column, Emitted, Event, Rows, Values};

@@ -137,6 +137,18 @@ impl Network {
         }
     }
 
+    /// A broker has lost what it had. Where it was an owner before it is none any more.
+    ///
+    /// IMPORTANT: it does not know what it was to keep in an epoch that is over, so it says that it has all. Who was given a shard
+    /// since would believe it of what is gone.
+    pub(crate) fn lose(&mut self, broker: Address) {
+        for owners in self.owners.values_mut() {
+            if let Some(before) = owners.before.as_mut().filter(|before| before.contains(&broker)) {
+                *before = before.iter().copied().filter(|other| *other != broker).collect();
+            }
+        }
+    }
+
     /// The shards that are this broker's: their owners, those before them who have not been released, and when it was given them.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&[Address], &[Address], i64)> {
         self.owners.values().filter_map(|owners| {

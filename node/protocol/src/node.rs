@@ -377,13 +377,13 @@ impl Parts<'_> {
             InEvent::PeerUp { peer } => self.handle_up(peer, cx),
             InEvent::PeerDown { peer } => self.handle_down(peer, cx),
             InEvent::Peer { peer, message } => self.handle_message(peer, message, cx),
-            InEvent::PeerFaulty { peer, fault } => {
-                let misdeed = match fault {
-                    PeerFault::Malformed(_) => Misdeed::Malformed,
-                    PeerFault::InvalidBatch(_) => Misdeed::InvalidBatch,
-                };
-                cx.blame(peer, misdeed);
-            }
+            InEvent::PeerFaulty { peer, fault } => match fault {
+                PeerFault::Malformed(_) => cx.blame(peer, Misdeed::Malformed),
+                PeerFault::InvalidBatch(_) => cx.blame(peer, Misdeed::InvalidBatch),
+                PeerFault::Unprovable { answer, .. } => {
+                    answer.into_iter().for_each(|answer| cx.tell(peer, *answer));
+                }
+            },
             InEvent::Assigned(_) => {
                 answers.handle_assigned();
                 let peers: Vec<_> = cx.peers.up().collect();
@@ -434,7 +434,10 @@ impl Parts<'_> {
         let Self { ingest, repair, inventory, answers, .. } = self;
         match message {
             PeerMessage::Hello { log, epoch, ready } => {
-                known.greet(Hello { log, epoch, ready }, now);
+                let anew = known.greet(Hello { log, epoch, ready }, now);
+                if anew && cx.keeps(Rule::FormerLogs) {
+                    cx.network.lose(peer);
+                }
             }
             PeerMessage::Store { durable, batch } => {
                 ingest.handle_offer(Offer { source: Source::Store { peer, durable }, batch }, cx);

@@ -178,11 +178,18 @@ impl PeerMessage {
     }
 }
 
-/// What a broker did that an honest one does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is wrong with something that a broker sent.
+#[derive(Clone, Debug)]
 pub enum PeerFault {
     /// A frame that is no message.
     Malformed(&'static str),
     /// A batch that does not hold.
     InvalidBatch(Refusal),
+    /// No fault of its sender: whether a batch holds cannot be told here.
+    Unprovable {
+        /// What it is answered.
+        answer: Option<Box<PeerMessage>>,
+        /// Why.
+        refusal: Refusal,
+    },
 }

@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     pub(crate) up: bool,
     /// What it said of itself.
     pub(crate) hello: Option<Hello>,
+    /// The log that it last said to have, in this session or one before.
+    log: Option<u64>,
     /// Since when it says that it does not have all that it is to keep.
     unready_since: Option<i64>,
     /// The last change of heads that it was told.
@@ -59,10 +61,11 @@ struct Outstanding {
 }
 
 impl Peer {
-    /// It has said what it is.
-    pub(crate) fn greet(&mut self, hello: Hello, now: i64) {
+    /// It has said what it is. Gives whether it has another log than before: its disk is another one.
+    pub(crate) fn greet(&mut self, hello: Hello, now: i64) -> bool {
         self.unready_since = if hello.ready { None } else { self.unready_since.or(Some(now)) };
         self.hello = Some(hello);
+        self.log.replace(hello.log).is_some_and(|before| before != hello.log)
     }
 }
 
@@ -121,8 +124,8 @@ impl Peers {
     /// A session begins. What had changed up to `told` it gets by comparing.
     pub(crate) fn begin(&mut self, peer: Address, told: u64, now: i64) {
         let known = self.known.entry(peer).or_default();
-        let (score, drops) = (known.score, known.drops);
-        *known = Peer { up: true, told, heard_at: now, used_at: now, score, drops, ..Peer::default() };
+        let (score, drops, log) = (known.score, known.drops, known.log);
+        *known = Peer { up: true, told, heard_at: now, used_at: now, score, drops, log, ..Peer::default() };
     }
 
     pub(crate) fn end(&mut self, peer: Address) {

@@ -65,8 +65,10 @@ struct Behind {
     conflict: Option<u64>,
     /// Nobody has what comes next any more: it goes on here.
     leap: Option<u64>,
-    /// Who says to have it.
+    /// Who says to have it, or is to keep it.
     sources: BTreeSet<Address>,
+    /// Those of them that say so.
+    claimers: BTreeSet<Address>,
     /// Those of them that turned out not to.
     failed: BTreeSet<Address>,
     /// Those that have only what comes after this sequence; what lies before has gone by age.
@@ -252,6 +254,9 @@ impl Repair {
             self.fall_behind(series, Lack::Forward { until }, false, sources, compared, ingest, cx);
         } else if until == own.next_sequence && claim.head.last != own.last {
             self.fall_behind(series, Lack::Conflict { until }, false, sources, compared, ingest, cx);
+        }
+        if let Some(behind) = self.behind.get_mut(&series) {
+            behind.claimers.insert(claim.peer);
         }
     }
 

@@ -55,8 +55,14 @@ pub enum Rule {
     KeepersBySequence,
     /// What was lacking where a reader was is looked for elsewhere.
     SeamAgain,
+    /// That all of a series is history is believed of one that has said to have it.
+    AgedByClaim,
+    /// What was lacking where a reader was is looked for at those too that do not have all.
+    SeamAnywhere,
     /// A broker that sees an epoch late is not ready for it.
     ReadyInEpoch,
+    /// Who kept a shard before and has another log since has nothing of it.
+    FormerLogs,
     /// Where a series begins of late is asked of two.
     BegunByTwo,
     /// A pull that is not answered is given up.
@@ -116,7 +122,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -139,7 +145,10 @@ impl Rule {
         Self::KeepersBySequence,
         Self::SeamAgain,
         Self::FilledIsStored,
+        Self::AgedByClaim,
+        Self::SeamAnywhere,
         Self::ReadyInEpoch,
+        Self::FormerLogs,
         Self::BegunByTwo,
         Self::LatePulls,
         Self::PulledWasAsked,

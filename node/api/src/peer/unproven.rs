@@ -1,7 +1,7 @@
 use super::decode::fault;
 use crate::workers::prove;
 use bytes::Bytes;
-use mainstem_model::{Batch, BatchError, Refusal, VerifiedBatch, Verifier};
+use mainstem_model::{Batch, BatchError, Header, Refusal, SeriesKey, SignatureType, VerifiedBatch, Verifier};
 use mainstem_protocol::{Lane, Page, PeerBatch, PeerFault, PeerMessage};
 use std::{fmt, sync::Arc};
 
@@ -53,6 +53,20 @@ impl Unproven {
         }
     }
 
+    /// Whether its batches are of built-in signature types, so that it is known what proving them costs.
+    pub fn is_built_in(&self) -> bool {
+        let built_in = |batch: &Bytes| {
+            let kind = Batch::peek_header(batch).map(|header| header.signature_type);
+            kind.is_ok_and(|kind| [SignatureType::SECP256K1, SignatureType::DELEGATED].contains(&kind))
+        };
+        match &self.0 {
+            Kind::Plain(_) => true,
+            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => built_in(batch),
+            Kind::Proof { first, second } => built_in(first) && built_in(second),
+            Kind::PageOf { page, .. } => page.batches.iter().all(|batch| built_in(&batch.bytes)),
+        }
+    }
+
     /// Batches that are to be proven.
     pub const fn batch_count(&self) -> usize {
         match &self.0 {
@@ -66,7 +80,7 @@ impl Unproven {
     /// Proves its batches, one after the other. For a worker thread: a page takes up to 200 µs for each of them.
     ///
     /// # Errors
-    /// [`PeerFault::InvalidBatch`] for the first that does not hold, [`PeerFault::Malformed`] for batches that do not go
+    /// [`PeerFault::InvalidBatch`] for the first that does not hold, [`PeerFault::Unprovable`] if that cannot be told, [`PeerFault::Malformed`] for batches that do not go
     /// together.
     pub fn prove(self, verifier: &Verifier) -> Result<PeerMessage, PeerFault> {
         let one = |batch: Bytes| -> Result<Arc<VerifiedBatch>, PeerFault> {
@@ -74,8 +88,17 @@ impl Unproven {
         };
         Ok(match self.0 {
             Kind::Plain(message) => message,
-            Kind::Store { durable, batch } => PeerMessage::Store { durable, batch: one(batch)? },
-            Kind::Feed { batch } => PeerMessage::Feed { batch: one(batch)? },
+            Kind::Store { durable, batch } => {
+                let proof = prove(verifier, batch.clone());
+                PeerMessage::Store {
+                    durable,
+                    batch: proof.map_err(|error| refused(error, &batch, not_held))?,
+                }
+            }
+            Kind::Feed { batch } => {
+                let proof = prove(verifier, batch.clone());
+                PeerMessage::Feed { batch: proof.map_err(|error| refused(error, &batch, fed))? }
+            }
             Kind::Pulled { pull, batch } => {
                 PeerMessage::Pulled { pull, batch: PeerBatch::Proven(one(batch)?) }
             }
@@ -83,9 +106,14 @@ impl Unproven {
                 first: PeerBatch::Proven(one(first)?),
                 second: PeerBatch::Proven(one(second)?),
             },
-            Kind::PageOf { read, page } => {
-                PeerMessage::PageOf { read, result: Ok(proven_page(verifier, page)?) }
-            }
+            Kind::PageOf { read, page } => match proven_page(verifier, page) {
+                Ok(page) => PeerMessage::PageOf { read, result: Ok(page) },
+                // The reader is told, and waits no longer.
+                Err(PeerFault::Unprovable { refusal, .. }) => {
+                    PeerMessage::PageOf { read, result: Err(refusal) }
+                }
+                Err(fault) => return Err(fault),
+            },
         })
     }
 }
@@ -105,7 +133,33 @@ fn proven_page(verifier: &Verifier, mut page: Page) -> Result<Page, PeerFault> {
 }
 
 fn invalid(error: BatchError) -> PeerFault {
-    PeerFault::InvalidBatch(Refusal::from(error))
+    if error.is_unprovable() {
+        return PeerFault::Unprovable { answer: None, refusal: error.into() };
+    }
+    PeerFault::InvalidBatch(error.into())
+}
+
+/// [`invalid`], of a batch that is answered for though it cannot be proven: its sender waits for that.
+fn refused(
+    error: BatchError,
+    batch: &[u8],
+    answer: impl FnOnce(&Header, usize, &Refusal) -> PeerMessage,
+) -> PeerFault {
+    match (invalid(error), Batch::peek_header(batch)) {
+        (PeerFault::Unprovable { refusal, .. }, Ok(header)) => {
+            let answer = Some(Box::new(answer(&header, batch.len(), &refusal)));
+            PeerFault::Unprovable { answer, refusal }
+        }
+        (fault, _) => fault,
+    }
+}
+
+fn not_held(header: &Header, _: usize, refusal: &Refusal) -> PeerMessage {
+    PeerMessage::NotHeld { series: SeriesKey::of(header), batch: header.id(), refusal: refusal.clone() }
+}
+
+fn fed(header: &Header, bytes: usize, _: &Refusal) -> PeerMessage {
+    PeerMessage::Fed { at: header.stream_partition, bytes: bytes as u64 }
 }
 
 impl fmt::Debug for Unproven {

@@ -4,7 +4,7 @@ use crate::samples::*;
 use bytes::Bytes;
 use capnp::{message::Builder, serialize};
 use mainstem_api::peer::{FRAME_BYTES_MAX, HEAD_BYTES_MAX, decode};
-use mainstem_model::{Code, limits};
+use mainstem_model::{Code, SeriesKey, limits};
 use mainstem_protocol::{PeerFault, PeerMessage};
 use mainstem_schema::peer_capnp as wire;
 
@@ -55,6 +55,11 @@ fn no_flipped_bit_makes_another_batch_or_a_message_that_cannot_be_told_again() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let Ok(Some(other)) = taken(flipped.into()) else { continue };
             understood += 1;
+            // A page of a signature type that nobody knows is told as such.
+            if matches!(&other, PeerMessage::PageOf { result: Err(refusal), .. } if refusal.code == Code::UnknownSignatureType)
+            {
+                continue;
+            }
             assert!(bit < head, "bit {bit} of the batches of {message:?}");
             assert!(signed(&other) == signed(&message), "bit {bit} of {message:?} made {other:?}");
             let again = taken(frame(&other)).unwrap().unwrap();
@@ -236,6 +241,37 @@ fn a_batch_that_does_not_hold_is_the_senders_fault_wherever_it_stands() {
         let last = bad.len() - 1;
         bad[last] ^= 1;
         assert!(matches!(taken(bad.into()), Err(PeerFault::InvalidBatch(_))), "{message:?}");
+    }
+}
+
+#[test]
+fn a_signature_type_that_is_not_known_here_is_nobodys_fault_and_is_answered() {
+    for message in messages() {
+        let mut unknown = frame(&message).to_vec();
+        let tag = b"mainstem/batch/1";
+        let Some(header) = unknown.windows(tag.len()).position(|window| window == tag) else { continue };
+        // Of the first batch: a header's last byte is the signature's type.
+        unknown[header + 202] = 200;
+        let fault = match taken(unknown.into()) {
+            Ok(Some(PeerMessage::PageOf { result: Err(refusal), .. })) => {
+                assert_eq!(refusal.code, Code::UnknownSignatureType);
+                continue;
+            }
+            Ok(other) => panic!("{message:?} was taken as {other:?}"),
+            Err(fault) => fault,
+        };
+        let PeerFault::Unprovable { answer, refusal } = fault else { panic!("{message:?}: {fault:?}") };
+        assert_eq!(refusal.code, Code::UnknownSignatureType);
+        match (&message, answer.as_deref()) {
+            (PeerMessage::Store { batch, .. }, Some(PeerMessage::NotHeld { series, .. })) => {
+                assert_eq!(*series, SeriesKey::of(batch.header()));
+            }
+            (PeerMessage::Feed { batch }, Some(PeerMessage::Fed { at, bytes })) => {
+                assert_eq!((*at, *bytes), (batch.header().stream_partition, batch.bytes().len() as u64));
+            }
+            (PeerMessage::Pulled { .. } | PeerMessage::Proof { .. }, None) => {}
+            (message, answer) => panic!("{message:?} is answered {answer:?}"),
+        }
     }
 }
 

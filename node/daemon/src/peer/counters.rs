@@ -36,6 +36,7 @@ pub(crate) struct Counters {
     late: AtomicU64,
     malformed: AtomicU64,
     invalid: AtomicU64,
+    unprovable: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -60,6 +61,7 @@ impl Counters {
         let counter = match fault {
             PeerFault::Malformed(_) => &self.malformed,
             PeerFault::InvalidBatch(_) => &self.invalid,
+            PeerFault::Unprovable { .. } => &self.unprovable,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -70,12 +72,13 @@ impl Counters {
     }
 
     /// The rest, with names and what they say.
-    pub(crate) fn received(&self) -> [(&'static str, &'static str, u64); 5] {
+    pub(crate) fn received(&self) -> [(&'static str, &'static str, u64); 6] {
         [
             ("frames_unknown", "frames of kinds that this version does not know", &self.unknown),
             ("frames_late", "frames that outlived their session", &self.late),
             ("frames_malformed", "frames that were no messages", &self.malformed),
             ("batches_invalid", "messages with a batch that did not prove", &self.invalid),
+            ("batches_unprovable", "messages with a batch that no scheme here can prove", &self.unprovable),
             ("proofs_failed", "messages lost because their proof failed here", &self.failed),
         ]
         .map(|(name, help, counter)| (name, help, counter.load(Ordering::Relaxed)))

@@ -74,8 +74,14 @@ impl Repair {
                     self.begin(series, begun, ingest, cx);
                 }
             }
-            // All of it is history.
-            (None, Ok(_)) if knows && cx.fills_up(at) => behind.aged = true,
+            // All of it is history. One that has nothing of it gives the same answer.
+            (None, Ok(_))
+                if knows
+                    && cx.fills_up(at)
+                    && (behind.claimers.contains(&peer) || !cx.keeps(Rule::AgedByClaim)) =>
+            {
+                behind.aged = true;
+            }
             _ if !cx.keeps(Rule::PullElsewhere) => {}
             // It said to have it.
             _ => {

@@ -175,7 +175,9 @@ impl Reference {
 
 impl Sealed {
     fn is_required(&self) -> bool {
-        self.acked.is_some_and(|ack| ack.level > AckLevel::Accepted) && !self.lost_by_all
+        let acked = self.acked.is_some_and(|ack| ack.level > AckLevel::Accepted);
+        // An ack that stands on a hostile broker's word alone promises nothing.
+        acked && self.stored != 0 && !self.lost_by_all
     }
 
     /// Who was told of it may be told again: it was lost and came again.
@@ -216,6 +218,8 @@ mod tests {
         let id = batch.id();
         reference.note_acked(id, AckLevel::Accepted.into());
         assert!(!is_required(&reference), "it may go with the process");
+        assert_eq!(reference.note_acked(id, AckLevel::Stored.into()), 0);
+        assert!(!is_required(&reference), "only a hostile broker says that it has it");
         reference.note_stored(id, 1);
         reference.note_stored(id, 2);
         assert_eq!(reference.note_acked(id, AckLevel::Stored.into()), 2);

@@ -279,10 +279,14 @@ impl Delivery {
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
         let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
         let unknown = peers.is_empty();
-        // One that does not have all for long is better than none.
-        if peers.iter().any(ready) {
+        if away.only.is_some() && cx.keeps(Rule::SeamAnywhere) {
+            // What goes on with one series is known by its sequence, so it may be had of those too that do not have all. Those
+            // before may be ready and have nothing new.
+            peers.sort_by_key(|peer| !ready(peer));
+        } else if peers.iter().any(ready) {
             peers.retain(ready);
         } else {
+            // One that does not have all for long is better than none.
             peers.retain(|peer| cx.peers.lacks_for_long(*peer, cx.now.up_ms, cx.config));
         }
         // Each time at another one: what is lacking was lacking where the reader was before.

@@ -76,7 +76,7 @@ const WHERE: [In; 13] = [
 ];
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 46] = [
+const SEEDS: [(Rule, In, u64); 49] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -100,9 +100,12 @@ const SEEDS: [(Rule, In, u64); 46] = [
     (Rule::SeamAgain, Long, 24),
     (Rule::FilledIsStored, Slow, 76),
     (Rule::ReadyInEpoch, Late, 27),
+    (Rule::FormerLogs, Long, 1851),
+    (Rule::AgedByClaim, Long, 1518),
+    (Rule::SeamAnywhere, Long, 1550),
     (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
-    (Rule::PulledWasAsked, With(Planting), 6),
+    (Rule::PulledWasAsked, With(Planting), 38),
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 0),
     (Rule::FillsBackwards, Filling, 23),

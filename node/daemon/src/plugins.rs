@@ -1,0 +1,131 @@
+//! The plugins of a node: which there are, what they were granted, and loading those that are switched on.
+
+mod shelf;
+
+pub(crate) use shelf::{Answers, Entry, Shelf, ShelfError};
+
+use anyhow::{Context, bail};
+use mainstem_plugin_host::{Compiler, Config, Host, Plugin, SignaturePlugin, Status};
+use serde::Serialize;
+use std::{ffi::OsString, path::Path, sync::Arc};
+
+/// What this program is called with to compile a module within bounds, and does nothing else then.
+pub(crate) const COMPILE: &str = "compile-plugin";
+
+/// A host that compiles in processes of their own, and keeps what it has compiled beside the modules.
+///
+/// # Errors
+/// A bound that cannot be, a folder that cannot be used.
+pub(crate) fn host(config: &Config, data_dir: &Path) -> anyhow::Result<Host> {
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
+    let compiler = Compiler::Child { program, args: vec![OsString::from(COMPILE)] };
+    Ok(Host::new(config.clone(), Some(Shelf::compiled(data_dir)), compiler)?)
+}
+
+/// The plugins of a node that are switched on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plugins(Arc<[Plugin]>);
+
+impl Plugins {
+    /// Loads what the data folder says. Takes as long as compiling what was never compiled here.
+    ///
+    /// # Errors
+    /// A plugin that is on and cannot be loaded: without it the node would refuse what it has stored.
+    pub(crate) fn load(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
+        let shelf = Shelf::open(data_dir)?;
+        let on: Vec<_> = shelf.entries().iter().filter(|entry| entry.enabled).collect();
+        if on.is_empty() {
+            return Ok(Self::default());
+        }
+        let host = host(config, data_dir)?;
+        let mut plugins = Vec::new();
+        for entry in on {
+            let loaded = shelf.module(entry).map_err(anyhow::Error::from);
+            let loaded = loaded.and_then(|module| Ok(host.load(&module, entry.grants())?));
+            let plugin = loaded.with_context(|| {
+                format!("plugin {} cannot be loaded; `mainstem plugin disable {}` starts the node without it", entry.name, entry.name)
+            })?;
+            tracing::info!(name = entry.name, version = entry.version, id = %entry.id, "plugin is on");
+            plugins.push(plugin);
+        }
+        let found = Self(plugins.into());
+        found.check_claims()?;
+        Ok(found)
+    }
+
+    /// Two plugins for one signature type: which counts would be chance.
+    fn check_claims(&self) -> anyhow::Result<()> {
+        let schemes: Vec<_> = self.schemes().collect();
+        for (index, scheme) in schemes.iter().enumerate() {
+            let kind = mainstem_model::SignatureScheme::signature_type(scheme);
+            let same = |other: &&SignaturePlugin| mainstem_model::SignatureScheme::signature_type(*other) == kind;
+            if let Some(other) = schemes[..index].iter().find(same) {
+                let name = |of: &SignaturePlugin| of.plugin().manifest().name.clone();
+                bail!(
+                    "plugins {} and {} both claim signature type {}: disable one of them (mainstem plugin disable {})",
+                    name(other),
+                    name(scheme),
+                    kind.0,
+                    name(scheme)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Those for signatures.
+    pub(crate) fn schemes(&self) -> impl Iterator<Item = SignaturePlugin> + '_ {
+        self.0.iter().filter_map(|plugin| SignaturePlugin::new(plugin.clone()))
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Plugin> {
+        self.0.iter()
+    }
+
+    /// What there is to say of each.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.iter().map(Seen::of).collect()
+    }
+}
+
+/// A plugin at work, as `GET /plugins` tells of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Seen {
+    id: String,
+    name: String,
+    version: String,
+    /// Why it is off, if it is.
+    off: Option<String>,
+    calls: u64,
+    items: u64,
+    failed: u64,
+    faults: u64,
+    time_us: u64,
+    instances: u64,
+    memory_bytes_high: u64,
+}
+
+impl Seen {
+    fn of(plugin: &Plugin) -> Self {
+        let counters = plugin.counters();
+        let off = match plugin.status() {
+            Status::On => None,
+            Status::Off { reason } => Some(reason),
+        };
+        Self {
+            id: plugin.id().to_string(),
+            name: plugin.manifest().name.clone(),
+            version: plugin.manifest().version.clone(),
+            off,
+            calls: counters.calls,
+            items: counters.items,
+            failed: counters.failed,
+            faults: counters.faults.sum(),
+            time_us: counters.time_us,
+            instances: counters.instances,
+            memory_bytes_high: counters.memory_bytes_high,
+        }
+    }
+}

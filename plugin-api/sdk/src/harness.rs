@@ -1,0 +1,137 @@
+//! A plugin in a plain test: the same requests and replies as in a node, byte for byte, without WebAssembly.
+//!
+//! [`Harness`] asks, [`Node`] answers what the plugin asks back: its clock and randomness are the test's, its cryptography is
+//! native. What it does not show are the limits of a node: fuel, time and memory.
+//!
+//! ```
+//! use mainstem_plugin_sdk::{Batch, Failure, Host, Operator, Parameters, RowValues, Rows, harness::Harness};
+//!
+//! /// Passes rows on as they are.
+//! struct Pass;
+//!
+//! impl Operator for Pass {
+//!     const NAME: &'static str = "pass";
+//!
+//!     fn start(_: &Parameters<'_>) -> Result<Self, Failure> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn on_batch(&mut self, _: &Host<'_>, _: u16, batch: &Batch<'_>) -> Result<Vec<Rows>, Failure> {
+//!         let values = batch.float64(0)?.iter().collect();
+//!         let timestamps = batch.timestamps().iter().collect();
+//!         Ok(Rows::columns(0, timestamps, vec![RowValues::Float64(values)]).if_any())
+//!     }
+//! }
+//!
+//! mainstem_plugin_sdk::operators!(Pass);
+//!
+//! # fn main() -> Result<(), Failure> {
+//! let mut harness = Harness::<Plugin>::default();
+//! harness.start("pass", &[])?;
+//! let rows = Rows::columns(0, vec![1, 2], vec![RowValues::Float64(vec![0.5, 1.5])]);
+//! assert_eq!(harness.on_batch(&rows)?, [rows]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod node;
+mod primitives;
+mod wire;
+
+pub use node::{Capability, Node};
+pub use primitives::check;
+
+use crate::{Failure, Host, Instance, Rows, Verdict};
+
+/// An instance of a plugin and the node that calls it.
+#[derive(Debug, Default)]
+pub struct Harness<P> {
+    plugin: P,
+    /// What the plugin calls.
+    pub node: Node,
+}
+
+/// A header and its signature, as a test writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Item {
+    /// The header's bytes.
+    pub header: Vec<u8>,
+    /// SHA-256 of the header.
+    pub batch_id: Vec<u8>,
+    /// One that the manifest claims.
+    pub origin_type: u8,
+    /// 1 to 32 bytes.
+    pub origin: Vec<u8>,
+    /// In ms since 1970.
+    pub timestamp: i64,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+impl<P: Instance> Harness<P> {
+    /// A new instance that calls this node.
+    pub fn new(node: Node) -> Self {
+        Self { plugin: P::default(), node }
+    }
+
+    /// Hands over a request as it is, and gives the reply as it is.
+    pub fn call(&mut self, request: &[u8]) -> Vec<u8> {
+        self.plugin.handle(&Host::new(&self.node), request)
+    }
+
+    /// Asks for verdicts.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn verify(&mut self, items: &[Item]) -> Result<Vec<Verdict>, Failure> {
+        wire::verdicts(&self.call(&wire::verify(items)))
+    }
+
+    /// Asks for signatures.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn sign(&mut self, key: &[u8], batch_ids: &[&[u8]]) -> Result<Vec<Vec<u8>>, Failure> {
+        wire::signatures(&self.call(&wire::sign(key, batch_ids)))
+    }
+
+    /// Starts an operator with these parameters: all that the manifest names.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn start(&mut self, operator: &str, parameters: &[(&str, &str)]) -> Result<(), Failure> {
+        wire::done(&self.call(&wire::start(operator, parameters)))
+    }
+
+    /// Gives rows at the input that they name.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn on_batch(&mut self, rows: &Rows) -> Result<Vec<Rows>, Failure> {
+        wire::emitted(&self.call(&wire::on_batch(rows)))
+    }
+
+    /// Says that no row before `time` comes any more.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn on_watermark(&mut self, time: i64) -> Result<Vec<Rows>, Failure> {
+        wire::emitted(&self.call(&wire::on_watermark(time)))
+    }
+
+    /// Asks for the state.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
+        wire::state(&self.call(&wire::snapshot()))
+    }
+
+    /// Gives a state back.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn restore(&mut self, state: &[u8]) -> Result<(), Failure> {
+        wire::done(&self.call(&wire::restore(state)))
+    }
+}

@@ -1,0 +1,139 @@
+use super::Item;
+use crate::{Batch, Column, Failure, RowContent, RowValues, Rows, Verdict};
+use mainstem_plugin_abi::plugin_capnp::{port_batch, reply, request};
+
+fn request(words: usize, fill: impl FnOnce(request::Builder<'_>)) -> Vec<u8> {
+    mainstem_plugin_abi::write::<request::Owned>(words, fill)
+}
+
+pub(super) fn verify(items: &[Item]) -> Vec<u8> {
+    request(8 + items.len() * 64, |request| {
+        let mut to = request.init_verify(items.len() as u32);
+        for (index, item) in items.iter().enumerate() {
+            let mut to = to.reborrow().get(index as u32);
+            to.set_header(&item.header);
+            to.set_batch_id(&item.batch_id);
+            to.set_origin_type(item.origin_type);
+            to.set_origin(&item.origin);
+            to.set_timestamp(item.timestamp);
+            to.set_signature(&item.signature);
+        }
+    })
+}
+
+pub(super) fn sign(key: &[u8], batch_ids: &[&[u8]]) -> Vec<u8> {
+    request(16 + batch_ids.len() * 5, |request| {
+        let mut sign = request.init_sign();
+        sign.set_key(key);
+        let mut to = sign.init_batch_ids(batch_ids.len() as u32);
+        for (index, id) in batch_ids.iter().enumerate() {
+            to.set(index as u32, id);
+        }
+    })
+}
+
+pub(super) fn start(operator: &str, parameters: &[(&str, &str)]) -> Vec<u8> {
+    request(16 + parameters.len() * 8, |request| {
+        let mut start = request.init_start();
+        start.set_operator(operator);
+        let mut to = start.init_parameters(parameters.len() as u32);
+        for (index, (name, value)) in parameters.iter().enumerate() {
+            let mut to = to.reborrow().get(index as u32);
+            to.set_name(*name);
+            to.set_value(*value);
+        }
+    })
+}
+
+pub(super) fn on_batch(rows: &Rows) -> Vec<u8> {
+    request(8 + rows.words(), |request| rows.write(request.init_on_batch()))
+}
+
+pub(super) fn on_watermark(time: i64) -> Vec<u8> {
+    request(8, |mut request| request.set_on_watermark(time))
+}
+
+pub(super) fn snapshot() -> Vec<u8> {
+    request(8, |mut request| request.set_snapshot(()))
+}
+
+pub(super) fn restore(state: &[u8]) -> Vec<u8> {
+    request(8 + state.len() / 8, |mut request| request.set_restore(state))
+}
+
+pub(super) fn verdicts(reply: &[u8]) -> Result<Vec<Verdict>, Failure> {
+    read(reply, |reply| {
+        let reply::Verdicts(verdicts) = reply else { return None };
+        // A verdict that is new to us counts as the last resort.
+        Some(verdicts.map(|of| of.iter().map(|verdict| verdict.unwrap_or(Verdict::Invalid)).collect()))
+    })
+}
+
+pub(super) fn signatures(reply: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+    read(reply, |reply| {
+        let reply::Signatures(signatures) = reply else { return None };
+        Some(signatures.and_then(|of| of.iter().map(|signature| Ok(signature?.to_vec())).collect()))
+    })
+}
+
+pub(super) fn done(reply: &[u8]) -> Result<(), Failure> {
+    read(reply, |reply| matches!(reply, reply::Done(())).then_some(Ok(())))
+}
+
+pub(super) fn state(reply: &[u8]) -> Result<Vec<u8>, Failure> {
+    read(reply, |reply| {
+        let reply::State(state) = reply else { return None };
+        Some(state.map(<[u8]>::to_vec))
+    })
+}
+
+pub(super) fn emitted(reply: &[u8]) -> Result<Vec<Rows>, Failure> {
+    read(reply, |reply| {
+        let reply::Emitted(batches) = reply else { return None };
+        Some(batches.map(|of| of.iter().map(rows).collect()))
+    })?
+}
+
+fn rows(from: port_batch::Reader<'_>) -> Result<Rows, Failure> {
+    let batch = Batch::read(from)?;
+    let timestamps = batch.timestamps().iter().collect();
+    let content = if batch.has_events() {
+        let events = batch.events()?;
+        RowContent::Events(events.iter().map(|event| (event.content_type, event.content.to_vec())).collect())
+    } else {
+        let columns = (0..batch.columns()).map(|index| values(batch.column(index)?));
+        RowContent::Columns(columns.collect::<Result<_, Failure>>()?)
+    };
+    Ok(Rows { port: from.get_port(), timestamps, content })
+}
+
+fn values(column: Column<'_>) -> Result<RowValues, Failure> {
+    Ok(match column {
+        Column::Int64(values) => RowValues::Int64(values.iter().collect()),
+        Column::Float64(values) => RowValues::Float64(values.iter().collect()),
+        Column::Text(values) => {
+            let texts = (0..values.len()).map(|index| values.get(index).map(str::to_owned));
+            RowValues::Text(texts.collect::<Result<_, _>>()?)
+        }
+        Column::Data(values) => {
+            let datas = (0..values.len()).map(|index| values.get(index).map(<[u8]>::to_vec));
+            RowValues::Data(datas.collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+fn read<T>(
+    reply: &[u8],
+    take: impl FnOnce(reply::WhichReader<'_>) -> Option<Result<T, capnp::Error>>,
+) -> Result<T, Failure> {
+    let message = mainstem_plugin_abi::read(reply)?;
+    match message.get_root::<reply::Reader<'_>>()?.which() {
+        Ok(reply::Failed(failure)) => Err(Failure::read(failure?)),
+        Ok(other) => {
+            let taken = take(other)
+                .ok_or_else(|| Failure::internal("the plugin gave a reply that belongs to another call"))?;
+            Ok(taken?)
+        }
+        Err(_) => Err(Failure::internal("the plugin gave a reply that this version does not know")),
+    }
+}
