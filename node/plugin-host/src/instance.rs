@@ -7,12 +7,11 @@ use crate::{
     capability::Privileges,
     counters::{Meters, Used},
     error::code_name,
+    sentence::sentence,
     ticker::TICK_MS,
 };
 use mainstem_plugin_abi::{
-    Place,
-    limits::TEXT_BYTES_MAX,
-    names,
+    Place, names,
     plugin_capnp::{FailureCode, failure, reply},
     read,
 };
@@ -23,7 +22,7 @@ use std::{
 use wasmtime::{AsContextMut, InstancePre, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc};
 
 /// Tables of an instance. Compilers make one.
-const TABLES_MAX: usize = 8;
+pub(crate) const TABLES_MAX: usize = 8;
 
 /// Bytes that the memory for requests grows by, at least.
 const REQUEST_BYTES_STEP: u32 = 4 << 10;
@@ -192,7 +191,7 @@ impl Instance {
 
     /// Copies a request into the plugin's memory.
     fn put(&mut self, request: &[u8]) -> Result<Place, wasmtime::Error> {
-        let too_long = || Fault::Memory(request.len() as u64);
+        let too_long = || guest::no_room(request.len() as u64);
         let len = u32::try_from(request.len()).map_err(|_| too_long())?;
         if len > self.request.len {
             let old = std::mem::replace(&mut self.request, Place { ptr: 0, len: 0 });
@@ -244,21 +243,14 @@ fn read_reply<R>(
 fn read_failure(failed: failure::Reader<'_>) -> capnp::Result<(FailureCode, String)> {
     // A code that is new counts as the last resort.
     let code = failed.get_code().unwrap_or(FailureCode::Internal);
-    Ok((code, text(failed.get_message()?.as_bytes())))
-}
-
-/// Text from a plugin, for people: its beginning, as one line.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    let kept = &bytes[..bytes.len().min(TEXT_BYTES_MAX)];
-    let text = String::from_utf8_lossy(kept);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    Ok((code, sentence(failed.get_message()?.as_bytes())))
 }
 
 fn no_instance(error: &wasmtime::Error, bounds: &Bounds) -> NoInstance {
     if error.is::<Trap>() || error.is::<Fault>() {
         return NoInstance::Fault(fault_of(error, bounds));
     }
-    NoInstance::Host(format!("{error:#}"))
+    NoInstance::Host(sentence(format!("{error:#}").as_bytes()))
 }
 
 fn fault_of(error: &wasmtime::Error, bounds: &Bounds) -> Fault {
@@ -269,7 +261,7 @@ fn fault_of(error: &wasmtime::Error, bounds: &Bounds) -> Fault {
         Some(Trap::OutOfFuel) => Fault::OutOfFuel(bounds.fuel),
         Some(Trap::Interrupt) => Fault::Deadline(bounds.deadline_ms),
         Some(trap) => Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
-        None => Fault::Trap(format!("{error:#}")),
+        None => Fault::Trap(sentence(format!("{error:#}").as_bytes())),
     }
 }
 

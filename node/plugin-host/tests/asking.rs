@@ -249,6 +249,9 @@ fn the_work_of_the_node_counts_against_fuel() {
     let bytes = hashes(&[&[0; 9_000]]);
     assert_eq!(fuel(&bytes, 9_000), Err(over(9_000)));
     assert_eq!(fuel(&bytes, 40_000), Ok(()));
+    let nothing = hashes(&[&b""[..]; 100]);
+    assert_eq!(fuel(&nothing, 6_000), Err(over(6_000)));
+    assert_eq!(fuel(&nothing, 30_000), Ok(()));
     assert_eq!(fuel(&hashes(&[]), 400), Err(over(400)));
 }
 
@@ -304,9 +307,9 @@ fn memory_for_a_host_reply_that_is_none_is_a_fault() {
         fault
     };
     assert!(matches!(later("(i32.const 0)"), Fault::Memory(_)));
-    assert!(matches!(later("(i32.const 12)"), Fault::Reply(_)));
-    assert!(matches!(later("(i32.const 131072)"), Fault::Reply(_)));
-    assert!(matches!(later("(i32.const -8)"), Fault::Reply(_)));
+    assert!(matches!(later("(i32.const 12)"), Fault::Memory(_)));
+    assert!(matches!(later("(i32.const 131072)"), Fault::Memory(_)));
+    assert!(matches!(later("(i32.const -8)"), Fault::Memory(_)));
     assert!(matches!(later("(i32.wrap_i64 (call $host (i32.const 0) (i32.const 8)))"), Fault::Trap(_)));
 }
 
