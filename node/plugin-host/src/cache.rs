@@ -53,6 +53,19 @@ impl Cache {
         file.write_all(&sha256(artefact))?;
         file.write_all(artefact)?;
         file.persist(self.path(id))?;
+        self.forget_others(id)
+    }
+
+    /// Removes what other versions of this program, or other processors, have compiled.
+    fn forget_others(&self, id: PluginId) -> io::Result<()> {
+        let (own, of_id) = (self.path(id), format!("{id}-"));
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            let is_of_id = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&of_id));
+            if is_of_id && path != own {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(())
     }
 

@@ -9,15 +9,11 @@ use mainstem_plugin_abi::{
     plugin_capnp::{FailureCode, host_reply, host_request},
     read, write,
 };
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use wasmtime::Trap;
 
 /// Fuel of a host call, whatever it asks for.
-const CALL_FUEL: u64 = 500;
+pub(crate) const CALL_FUEL: u64 = 500;
 
 /// What all instances of a plugin may ask the node for.
 #[derive(Debug)]
@@ -102,6 +98,12 @@ impl From<capnp::Error> for Stop {
     }
 }
 
+impl From<Trap> for Stop {
+    fn from(trap: Trap) -> Self {
+        Self::Trap(trap)
+    }
+}
+
 /// What a call has left. What the node does for a plugin counts as what it does itself.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -115,15 +117,13 @@ impl Meter {
     }
 
     /// Takes fuel for what is done next, if there is enough, and time.
-    fn charge(&mut self, fuel: u64) -> Result<(), Stop> {
-        match self.fuel.checked_sub(fuel) {
-            Some(left) => self.fuel = left,
-            None => {
-                self.fuel = 0;
-                return Err(Stop::Trap(Trap::OutOfFuel));
-            }
-        }
-        if Instant::now() > self.until { Err(Stop::Trap(Trap::Interrupt)) } else { Ok(()) }
+    pub(crate) fn charge(&mut self, fuel: u64) -> Result<(), Trap> {
+        let Some(left) = self.fuel.checked_sub(fuel) else {
+            self.fuel = 0;
+            return Err(Trap::OutOfFuel);
+        };
+        self.fuel = left;
+        if Instant::now() > self.until { Err(Trap::Interrupt) } else { Ok(()) }
     }
 
     /// What is left.
@@ -134,7 +134,6 @@ impl Meter {
 
 /// Does what a host request asks for. A trap ends the call.
 pub(crate) fn answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Result<Answer, Trap> {
-    privileges.meters.host_calls.fetch_add(1, Relaxed);
     match try_answer(privileges, segment, meter) {
         Ok(answer) => Ok(answer),
         Err(Stop::Failed(code, message)) => Ok(Answer::Failed(code, message)),
@@ -143,7 +142,6 @@ pub(crate) fn answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter)
 }
 
 fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Result<Answer, Stop> {
-    meter.charge(CALL_FUEL)?;
     let message = read(segment).map_err(|error| Stop::Failed(FailureCode::Malformed, error.to_string()))?;
     let which = message.get_root::<host_request::Reader<'_>>()?.which().map_err(|error| {
         Stop::Failed(FailureCode::Unsupported, format!("this node knows no host request {}", error.0))

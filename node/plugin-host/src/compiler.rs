@@ -3,7 +3,7 @@ mod spawn;
 
 pub use child::compile_in_child;
 
-use crate::{CompileError, Config};
+use crate::{CompileError, Config, sentence::sentence};
 use std::{ffi::OsString, path::PathBuf};
 use wasmtime::Engine;
 
@@ -37,5 +37,5 @@ impl Compiler {
 }
 
 fn compile(engine: &Engine, module: &[u8]) -> Result<Vec<u8>, String> {
-    engine.precompile_module(module).map_err(|error| format!("{error:#}"))
+    engine.precompile_module(module).map_err(|error| sentence(format!("{error:#}").as_bytes()))
 }

@@ -102,6 +102,9 @@ pub enum LoadError {
         /// What to do.
         remedy: String,
     },
+    /// Its tables are larger or more than what it gets, from the beginning.
+    #[error("the module begins with {0}: build it with smaller tables")]
+    Table(String),
     /// No instance can be made.
     #[error("no instance of the module can be made: {0}")]
     Start(String),
@@ -225,11 +228,11 @@ pub enum Fault {
         "a call took more than {0} ms: ask for more in the manifest's limits.deadline_ms, or send fewer items at once"
     )]
     Deadline(u32),
-    /// `mainstem_alloc` has no memory.
-    #[error("it has no memory for {0} bytes: ask for more in the manifest's limits.memory_bytes")]
-    Memory(u64),
-    /// Its reply, or a place in its memory that it named, is not as it must be.
-    #[error("its reply is none: {0}")]
+    /// `mainstem_alloc` gives no place.
+    #[error("it gives no memory: {0}")]
+    Memory(String),
+    /// Its reply is not as it must be.
+    #[error("it broke a rule of the ABI: {0}")]
     Reply(String),
 }
 

@@ -84,7 +84,7 @@ mod tests {
     fn faults_of_more_than_a_minute_ago_are_forgotten() {
         let (switch, start) = (Switch::new(3), Instant::now());
         for n in 0..100 {
-            assert!(!switch.take(&Fault::Memory(8), start + n * Duration::from_secs(20)));
+            assert!(!switch.take(&Fault::OutOfFuel(8), start + n * Duration::from_secs(20)));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     instance::State,
     native,
     plugin::{Parts, bounds},
-    section::check_version,
+    section::{check_tables, check_version},
     shape,
     ticker::Ticker,
 };
@@ -94,6 +94,7 @@ impl Host {
         let compiled = self.compiled(id, module)?;
         shape::check(&compiled)?;
         check_memory(&compiled, &manifest, config)?;
+        check_tables(module, config.table_elements_max)?;
         let start = |error: wasmtime::Error| LoadError::Start(format!("{error:#}"));
         let pre = self.0.linker.instantiate_pre(&compiled).map_err(start)?;
         let ambient = Arc::clone(&self.0.ambient);
@@ -134,9 +135,9 @@ impl Host {
             }
         }
         let artefact = inner.compiler.compile(&inner.engine, &inner.config, module)?;
-        inner.compiled.fetch_add(1, Relaxed);
         let unfit = |error: wasmtime::Error| crate::CompileError::Artefact(format!("{error:#}"));
         let compiled = native::module(&inner.engine, &artefact).map_err(unfit)?;
+        inner.compiled.fetch_add(1, Relaxed);
         if let Some(cache) = &inner.cache {
             cache.write(id, &artefact);
         }

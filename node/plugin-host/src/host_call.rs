@@ -1,9 +1,10 @@
 use crate::{
     Fault,
-    capability::{Answer, Meter, answer},
+    capability::{Answer, CALL_FUEL, Meter, Privileges, answer},
     instance::{Exports, Phase, State, give, within},
 };
 use mainstem_plugin_abi::{Place, names, plugin_capnp::FailureCode};
+use std::sync::atomic::Ordering::Relaxed;
 use wasmtime::{Caller, Engine, Error, Linker};
 
 /// What modules import.
@@ -34,24 +35,24 @@ fn host_call(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<u64, E
 fn answered(caller: &mut Caller<'_, State>, exports: &Exports, place: Place) -> Result<Answer, Error> {
     let mut meter = Meter::new(caller.get_fuel()?, caller.data().until);
     let (memory, state) = exports.memory.data_and_store_mut(&mut *caller);
-    let privileges = &*state.privileges;
-    let answer = if place.len > privileges.request_bytes_max {
-        let max = privileges.request_bytes_max;
-        Ok(Answer::Failed(
-            FailureCode::Limit,
-            format!("a host request of {} bytes: {max} are the most", place.len),
-        ))
-    } else {
-        match within(memory, place) {
-            Some(segment) => answer(privileges, segment, &mut meter),
-            None => Ok(Answer::Failed(
-                FailureCode::Malformed,
-                format!("{} bytes at {} are not in memory", place.len, place.ptr),
-            )),
-        }
-    };
+    state.privileges.meters.host_calls.fetch_add(1, Relaxed);
+    let answer = meter.charge(CALL_FUEL).and_then(|()| match segment(memory, place, &state.privileges) {
+        Ok(segment) => answer(&state.privileges, segment, &mut meter),
+        Err(failed) => Ok(failed),
+    });
     caller.set_fuel(meter.fuel())?;
     answer.map_err(Error::from)
+}
+
+/// Where the host request lies.
+fn segment<'a>(memory: &'a [u8], place: Place, privileges: &Privileges) -> Result<&'a [u8], Answer> {
+    let (Place { ptr, len }, max) = (place, privileges.request_bytes_max);
+    if len > max {
+        let what = format!("a host request of {len} bytes: {max} are the most");
+        return Err(Answer::Failed(FailureCode::Limit, what));
+    }
+    let none = || Answer::Failed(FailureCode::Malformed, format!("{len} bytes at {ptr} are not in memory"));
+    within(memory, place).ok_or_else(none)
 }
 
 fn trap(what: &str) -> Error {

@@ -2,11 +2,16 @@ mod guest;
 
 pub(crate) use guest::{Exports, give, within};
 
-use crate::{CallError, Fault, capability::Privileges, counters::Meters, error::code_name, ticker::TICK_MS};
+use crate::{
+    CallError, Fault,
+    capability::Privileges,
+    counters::{Meters, Used},
+    error::code_name,
+    sentence::sentence,
+    ticker::TICK_MS,
+};
 use mainstem_plugin_abi::{
-    Place,
-    limits::TEXT_BYTES_MAX,
-    names,
+    Place, names,
     plugin_capnp::{FailureCode, failure, reply},
     read,
 };
@@ -17,7 +22,7 @@ use std::{
 use wasmtime::{AsContextMut, InstancePre, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc};
 
 /// Tables of an instance. Compilers make one.
-const TABLES_MAX: usize = 8;
+pub(crate) const TABLES_MAX: usize = 8;
 
 /// Bytes that the memory for requests grows by, at least.
 const REQUEST_BYTES_STEP: u32 = 4 << 10;
@@ -75,7 +80,7 @@ pub(crate) struct Instance {
     bounds: Bounds,
     /// Where requests are put.
     request: Place,
-    counted: Counted,
+    _counted: Counted,
 }
 
 /// Counts an instance as long as it lives.
@@ -140,7 +145,7 @@ impl Instance {
         meters.instances.fetch_add(1, Relaxed);
         meters.instances_made.fetch_add(1, Relaxed);
         let request = Place { ptr: 0, len: 0 };
-        Ok(Self { store, exports, call, abi, bounds, request, counted: Counted(meters) })
+        Ok(Self { store, exports, call, abi, bounds, request, _counted: Counted(meters) })
     }
 
     /// What `mainstem_abi` gives.
@@ -153,18 +158,14 @@ impl Instance {
     /// Sends a request and reads the reply where it lies. After a fault the instance must not be called again.
     pub(crate) fn call<R>(
         &mut self,
+        used: &mut Used,
         request: &[u8],
         now: Instant,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<Outcome<R>, Fault> {
         let outcome = self.try_call(request, now, read);
-        let meters = &self.counted.0;
-        let left = self.store.get_fuel().unwrap_or_default();
-        meters.fuel.fetch_add(self.bounds.fuel.saturating_sub(left), Relaxed);
-        let memory = self.exports.memory.data_size(&self.store) as u64;
-        if memory > meters.memory_bytes_high.load(Relaxed) {
-            meters.memory_bytes_high.fetch_max(memory, Relaxed);
-        }
+        used.fuel = self.bounds.fuel.saturating_sub(self.store.get_fuel().unwrap_or_default());
+        used.memory_bytes_high = self.exports.memory.data_size(&self.store) as u64;
         outcome.map_err(|error| fault_of(&error, &self.bounds))
     }
 
@@ -181,7 +182,7 @@ impl Instance {
         self.store.data_mut().phase = Phase::Aside;
         let memory = self.exports.memory.data(&self.store);
         let outcome = read_reply(memory, Place::from_u64(reply), self.bounds.reply_bytes, read);
-        let outcome = outcome.map_err(|what| wasmtime::Error::new(Fault::Reply(what)))?;
+        let outcome = outcome.map_err(|what| Fault::Reply(format!("its reply is none: {what}")))?;
         if let Some(kept) = self.store.data_mut().host_reply.take() {
             self.exports.free.call(&mut self.store, (kept.ptr, kept.len))?;
         }
@@ -190,7 +191,7 @@ impl Instance {
 
     /// Copies a request into the plugin's memory.
     fn put(&mut self, request: &[u8]) -> Result<Place, wasmtime::Error> {
-        let too_long = || Fault::Memory(request.len() as u64);
+        let too_long = || guest::no_room(request.len() as u64);
         let len = u32::try_from(request.len()).map_err(|_| too_long())?;
         if len > self.request.len {
             let old = std::mem::replace(&mut self.request, Place { ptr: 0, len: 0 });
@@ -242,21 +243,14 @@ fn read_reply<R>(
 fn read_failure(failed: failure::Reader<'_>) -> capnp::Result<(FailureCode, String)> {
     // A code that is new counts as the last resort.
     let code = failed.get_code().unwrap_or(FailureCode::Internal);
-    Ok((code, text(failed.get_message()?.as_bytes())))
-}
-
-/// Text from a plugin, for people: its beginning, as one line.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    let kept = &bytes[..bytes.len().min(TEXT_BYTES_MAX)];
-    let text = String::from_utf8_lossy(kept);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    Ok((code, sentence(failed.get_message()?.as_bytes())))
 }
 
 fn no_instance(error: &wasmtime::Error, bounds: &Bounds) -> NoInstance {
     if error.is::<Trap>() || error.is::<Fault>() {
         return NoInstance::Fault(fault_of(error, bounds));
     }
-    NoInstance::Host(format!("{error:#}"))
+    NoInstance::Host(sentence(format!("{error:#}").as_bytes()))
 }
 
 fn fault_of(error: &wasmtime::Error, bounds: &Bounds) -> Fault {
@@ -267,7 +261,7 @@ fn fault_of(error: &wasmtime::Error, bounds: &Bounds) -> Fault {
         Some(Trap::OutOfFuel) => Fault::OutOfFuel(bounds.fuel),
         Some(Trap::Interrupt) => Fault::Deadline(bounds.deadline_ms),
         Some(trap) => Fault::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
-        None => Fault::Trap(format!("{error:#}")),
+        None => Fault::Trap(sentence(format!("{error:#}").as_bytes())),
     }
 }
 

@@ -38,6 +38,7 @@ mod pool;
 mod request;
 mod rows;
 mod section;
+mod sentence;
 mod shape;
 mod signature;
 mod ticker;

@@ -1,9 +1,7 @@
 use crate::{
     CallError, Emitted, Plugin, Rows,
-    instance::Instance,
-    plugin::is_alive,
-    pool::Slot,
-    request::{with_request, words_of},
+    plugin::{OwnPlace, is_alive},
+    request::words_of,
 };
 use mainstem_plugin_abi::{
     Claim, ColumnType, OperatorClaim, Parameter,
@@ -16,7 +14,7 @@ pub struct Operator {
     plugin: Plugin,
     claim: OperatorClaim,
     /// None after a fault.
-    instance: Option<(Slot, Instance)>,
+    place: Option<OwnPlace>,
 }
 
 impl Plugin {
@@ -34,8 +32,8 @@ impl Plugin {
             self.asked(&format!("it has no operator {name:?}, but {}", names.join(", ")))
         })?;
         let values = values(claim, parameters).map_err(|fault| self.asked(&fault))?;
-        let instance = Some(self.own_instance()?);
-        let mut operator = Operator { plugin: self.clone(), claim: claim.clone(), instance };
+        let place = Some(self.own_place()?);
+        let mut operator = Operator { plugin: self.clone(), claim: claim.clone(), place };
         operator.start(&values)?;
         Ok(operator)
     }
@@ -119,14 +117,12 @@ impl Operator {
         read: impl FnOnce(&OperatorClaim, reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<R, CallError> {
         let (plugin, claim) = (&self.plugin, &self.claim);
-        let Some((_, instance)) = &mut self.instance else {
+        let Some(place) = &mut self.place else {
             return Err(CallError::Lost { plugin: plugin.manifest().name.clone() });
         };
-        let result = with_request(words, fill, |message| {
-            plugin.call_own(instance, message, items, |reply| read(claim, reply))
-        });
+        let result = plugin.call_own(place, words, fill, items, |reply| read(claim, reply));
         if !is_alive(&result) {
-            self.instance = None;
+            self.place = None;
         }
         result
     }

@@ -1,18 +1,18 @@
 use crate::{
     CallError, Config, Counters, Fault, Grants, Manifest, PluginId, Status,
     capability::Privileges,
-    counters::Meters,
+    counters::{Meters, Used},
     faults::Switch,
     instance::{Bounds, Instance, NoInstance, State},
     pool::{Pool, Slot},
+    request::{WORDS_MAX, with_request},
     ticker::Ticker,
 };
-use mainstem_plugin_abi::{Limits, plugin_capnp::reply};
-use std::{
-    fmt,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+use mainstem_plugin_abi::{
+    Limits,
+    plugin_capnp::{reply, request},
 };
+use std::{fmt, ops::Deref, sync::Arc, time::Instant};
 use wasmtime::InstancePre;
 
 /// A module that is loaded. Cheap to clone; all clones are one plugin.
@@ -30,6 +30,12 @@ struct Inner {
     instances_max: usize,
     switch: Switch,
     ticker: Arc<Ticker>,
+}
+
+/// An operator's instance, and that it counts as one of the plugin's.
+pub(crate) struct OwnPlace {
+    instance: Box<Instance>,
+    _slot: Slot<Arc<Pool>>,
 }
 
 /// What a plugin is made of.
@@ -80,7 +86,7 @@ impl Plugin {
 
     /// What it has done since it was loaded.
     pub fn counters(&self) -> Counters {
-        self.meters().snapshot()
+        self.meters().snapshot(&self.0.pool.used())
     }
 
     fn meters(&self) -> &Meters {
@@ -96,58 +102,76 @@ impl Plugin {
         CallError::Asked { plugin: self.name(), fault: fault.into() }
     }
 
-    /// Calls any instance.
+    /// Calls any instance, with a request of at most so many words.
     pub(crate) fn call<R>(
         &self,
-        request: &[u8],
+        words: usize,
+        fill: impl Fn(request::Builder<'_>),
         items: usize,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<R, CallError> {
-        let (slot, idle) = self.take()?;
-        let _running = self.0.ticker.running();
-        let now = Instant::now();
-        let mut instance = match idle {
-            Some(instance) => instance,
-            None => self.make(now)?,
-        };
-        let result = self.run(&mut instance, request, items, now, read);
-        if is_alive(&result) {
-            slot.give_back(instance);
-        }
-        result
+        self.check_words(words)?;
+        with_request(words, fill, |request| self.call_any(request, items, read))
     }
 
     /// Calls an instance of an operator's own. After a fault it must not be called again.
     pub(crate) fn call_own<R>(
         &self,
-        instance: &mut Instance,
-        request: &[u8],
+        place: &mut OwnPlace,
+        words: usize,
+        fill: impl Fn(request::Builder<'_>),
         items: usize,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<R, CallError> {
         self.check_on()?;
+        self.check_words(words)?;
         let _running = self.0.ticker.running();
-        self.run(instance, request, items, Instant::now(), read)
+        let mut used = Used::default();
+        let result = with_request(words, fill, |request| {
+            self.run(&mut place.instance, &mut used, request, items, Instant::now(), read)
+        });
+        self.0.pool.count(&used);
+        result
     }
 
-    /// An instance that nobody else calls.
-    pub(crate) fn own_instance(&self) -> Result<(Slot, Instance), CallError> {
-        let (slot, idle) = self.take()?;
-        // An operator begins with a new one.
-        drop(idle);
+    fn call_any<R>(
+        &self,
+        request: &[u8],
+        items: usize,
+        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) -> Result<R, CallError> {
+        let mut slot = self.take(&*self.0.pool)?;
         let _running = self.0.ticker.running();
-        Ok((slot, self.make(Instant::now())?))
+        let now = Instant::now();
+        let mut instance = match slot.instance.take() {
+            Some(instance) => instance,
+            None => self.make(now)?,
+        };
+        let result = self.run(&mut instance, &mut slot.used, request, items, now, read);
+        if is_alive(&result) {
+            slot.instance = Some(instance);
+        }
+        result
+    }
+
+    /// A place with an instance that nobody else calls.
+    pub(crate) fn own_place(&self) -> Result<OwnPlace, CallError> {
+        let mut slot = self.take(Arc::clone(&self.0.pool))?;
+        let _running = self.0.ticker.running();
+        // One that waits is the first, which nobody has called: operators give none back.
+        let instance = slot.instance.take().map_or_else(|| self.make(Instant::now()), Ok)?;
+        Ok(OwnPlace { instance, _slot: slot })
     }
 
     /// What `mainstem_abi` of a first instance gives, which is kept for the first call.
     pub(crate) fn first_abi(&self) -> Result<u32, String> {
-        let (slot, _) = self.take().map_err(|error| error.to_string())?;
+        let mut slot = self.take(&*self.0.pool).map_err(|error| error.to_string())?;
         let _running = self.0.ticker.running();
         let (privileges, bounds) = (&self.0.privileges, self.0.bounds);
         let mut instance =
             Instance::make(&self.0.pre, privileges, bounds, Instant::now()).map_err(NoInstance::into_text)?;
         let abi = instance.abi(Instant::now()).map_err(|fault| fault.to_string())?;
-        slot.give_back(instance);
+        slot.instance = Some(Box::new(instance));
         Ok(abi)
     }
 
@@ -158,15 +182,26 @@ impl Plugin {
         }
     }
 
-    fn take(&self) -> Result<(Slot, Option<Instance>), CallError> {
-        self.check_on()?;
-        let busy = || CallError::Busy { plugin: self.name(), instances: self.0.instances_max };
-        self.0.pool.take(|| Instant::now() + self.0.bounds.deadline()).ok_or_else(busy)
+    fn check_words(&self, words: usize) -> Result<(), CallError> {
+        if words <= WORDS_MAX {
+            return Ok(());
+        }
+        Err(self.asked(&format!(
+            "a request of {} bytes: {} are the most, so send fewer items at once",
+            8 * words,
+            8 * WORDS_MAX
+        )))
     }
 
-    fn make(&self, now: Instant) -> Result<Instance, CallError> {
+    fn take<P: Deref<Target = Pool>>(&self, pool: P) -> Result<Slot<P>, CallError> {
+        self.check_on()?;
+        let busy = || CallError::Busy { plugin: self.name(), instances: self.0.instances_max };
+        Slot::take(pool, || Instant::now() + self.0.bounds.deadline()).ok_or_else(busy)
+    }
+
+    fn make(&self, now: Instant) -> Result<Box<Instance>, CallError> {
         let made = Instance::make(&self.0.pre, &self.0.privileges, self.0.bounds, now);
-        made.map_err(|none| match none {
+        made.map(Box::new).map_err(|none| match none {
             NoInstance::Fault(fault) => self.faulted(fault),
             NoInstance::Host(fault) => CallError::Host { plugin: self.name(), fault },
         })
@@ -175,19 +210,18 @@ impl Plugin {
     fn run<R>(
         &self,
         instance: &mut Instance,
+        used: &mut Used,
         request: &[u8],
         items: usize,
         now: Instant,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<R, CallError> {
-        let outcome = instance.call(request, now, read);
-        let meters = self.meters();
-        meters.calls.fetch_add(1, Relaxed);
-        meters.items.fetch_add(items as u64, Relaxed);
-        let ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        meters.time_ns.fetch_add(ns, Relaxed);
+        let outcome = instance.call(used, request, now, read);
+        used.calls = 1;
+        used.items = items as u64;
+        used.time_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
         match outcome {
-            Ok(outcome) => outcome.into_result(&self.0.manifest.name, meters),
+            Ok(outcome) => outcome.into_result(&self.0.manifest.name, self.meters()),
             Err(fault) => Err(self.faulted(fault)),
         }
     }

@@ -1,6 +1,6 @@
-use crate::instance::Instance;
+use crate::{counters::Used, instance::Instance};
 use parking_lot::{Condvar, Mutex};
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, ops::Deref, time::Instant};
 
 /// The instances of a plugin: those that wait to be called, and a count of those that are.
 pub(crate) struct Pool {
@@ -11,9 +11,11 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct State {
-    idle: Vec<Instance>,
+    #[expect(clippy::vec_box, reason = "an instance is large, and is moved in and out at every call")]
+    idle: Vec<Box<Instance>>,
     out: usize,
     waiting: usize,
+    used: Used,
 }
 
 impl Pool {
@@ -21,30 +23,21 @@ impl Pool {
         Self { max, state: Mutex::default(), freed: Condvar::new() }
     }
 
-    /// A place, with the instance that was called last if one waits; none if none is free in time.
-    pub(crate) fn take(
-        self: &Arc<Self>,
-        until: impl FnOnce() -> Instant,
-    ) -> Option<(Slot, Option<Instance>)> {
-        let mut state = self.state.lock();
-        if state.out >= self.max {
-            let until = until();
-            state.waiting += 1;
-            while state.out >= self.max && !self.freed.wait_until(&mut state, until).timed_out() {}
-            state.waiting -= 1;
-            if state.out >= self.max {
-                return None;
-            }
-        }
-        state.out += 1;
-        Some((Slot { pool: Arc::clone(self), back: None }, state.idle.pop()))
-    }
-
     /// Lets go of all that wait.
     pub(crate) fn clear(&self) {
         let idle = std::mem::take(&mut self.state.lock().idle);
         // Unmapping their memory is nothing to hold the lock for.
         drop(idle);
+    }
+
+    /// Counts a call that has no place of its own.
+    pub(crate) fn count(&self, used: &Used) {
+        self.state.lock().used.add(used);
+    }
+
+    /// What all calls used.
+    pub(crate) fn used(&self) -> Used {
+        self.state.lock().used
     }
 }
 
@@ -56,29 +49,40 @@ impl fmt::Debug for Pool {
 }
 
 /// A place for one instance that is called.
-pub(crate) struct Slot {
-    pool: Arc<Pool>,
-    back: Option<Instance>,
+pub(crate) struct Slot<P: Deref<Target = Pool>> {
+    pool: P,
+    /// What waits for the next call, if it may have one.
+    pub(crate) instance: Option<Box<Instance>>,
+    /// What its call used, to be counted.
+    pub(crate) used: Used,
 }
 
-impl Slot {
-    /// Keeps an instance for the next call.
-    pub(crate) fn give_back(mut self, instance: Instance) {
-        self.back = Some(instance);
+impl<P: Deref<Target = Pool>> Slot<P> {
+    /// A place, with the instance that was called last if one waits; none if none is free in time.
+    pub(crate) fn take(pool: P, until: impl FnOnce() -> Instant) -> Option<Self> {
+        let mut state = pool.state.lock();
+        if state.out >= pool.max {
+            let until = until();
+            state.waiting += 1;
+            while state.out >= pool.max && !pool.freed.wait_until(&mut state, until).timed_out() {}
+            state.waiting -= 1;
+            if state.out >= pool.max {
+                return None;
+            }
+        }
+        state.out += 1;
+        let instance = state.idle.pop();
+        drop(state);
+        Some(Self { pool, instance, used: Used::default() })
     }
 }
 
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Slot")
-    }
-}
-
-impl Drop for Slot {
+impl<P: Deref<Target = Pool>> Drop for Slot<P> {
     fn drop(&mut self) {
         let mut state = self.pool.state.lock();
         state.out -= 1;
-        state.idle.extend(self.back.take());
+        state.used.add(&self.used);
+        state.idle.extend(self.instance.take());
         if state.waiting > 0 {
             self.pool.freed.notify_one();
         }

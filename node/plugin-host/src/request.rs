@@ -4,6 +4,9 @@ use mainstem_plugin_abi::{plugin_capnp::request, write};
 /// Words of a request that is built without a heap.
 const SMALL_WORDS: usize = 128;
 
+/// Words of a request. No plugin's memory holds more, and lists of a message are counted in 29 bits.
+pub(crate) const WORDS_MAX: usize = 1 << 25;
+
 /// Builds a request and hands it on as one segment. `words` is at least its length in words of 8 bytes: with less it is built twice.
 pub(crate) fn with_request<R>(
     words: usize,

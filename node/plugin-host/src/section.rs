@@ -1,4 +1,4 @@
-use crate::{LoadError, PluginId};
+use crate::{LoadError, PluginId, instance::TABLES_MAX, sentence::sentence};
 use mainstem_plugin_abi::{ABI, Manifest, SECTION, Version};
 use wasmtime::wasmparser::{Encoding, Parser, Payload};
 
@@ -9,11 +9,11 @@ use wasmtime::wasmparser::{Encoding, Parser, Payload};
 pub fn inspect(module: &[u8]) -> Result<(PluginId, Manifest), LoadError> {
     let mut sections = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
-        let payload = payload.map_err(|error| LoadError::NotWasm(error.to_string()))?;
-        if matches!(payload, Payload::Version { encoding: Encoding::Component, .. }) {
+        // What else a module holds the compiler looks at.
+        let payload = payload.map_err(|error| LoadError::NotWasm(sentence(error.message().as_bytes())))?;
+        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
             return Err(LoadError::Component);
         }
-        // What else a module holds the compiler looks at.
         if let Payload::CustomSection(section) = payload
             && section.name() == SECTION
         {
@@ -24,6 +24,25 @@ pub fn inspect(module: &[u8]) -> Result<(PluginId, Manifest), LoadError> {
         [] => Err(LoadError::NoManifest),
         [section] => Ok((PluginId::of(module), Manifest::decode(section)?)),
         _ => Err(LoadError::Manifests(sections.len())),
+    }
+}
+
+/// Whether the tables that a module begins with are within bounds. It is valid, as it was compiled.
+pub(crate) fn check_tables(module: &[u8], elements_max: u32) -> Result<(), LoadError> {
+    let mut sizes = Vec::new();
+    for payload in Parser::new(0).parse_all(module).map_while(Result::ok) {
+        if let Payload::TableSection(tables) = payload {
+            sizes.extend(tables.into_iter().map_while(Result::ok).map(|table| table.ty.initial));
+        }
+    }
+    if sizes.len() > TABLES_MAX {
+        return Err(LoadError::Table(format!("{} tables, more than {TABLES_MAX}", sizes.len())));
+    }
+    match sizes.into_iter().find(|size| *size > elements_max.into()) {
+        None => Ok(()),
+        Some(size) => Err(LoadError::Table(format!(
+            "a table of {size} elements, more than plugins.table_elements_max, {elements_max}"
+        ))),
     }
 }
 

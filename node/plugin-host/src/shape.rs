@@ -5,11 +5,14 @@ use wasmtime::{ExternType, FuncType, Module, ValType};
 /// Bytes of a page of memory.
 const PAGE_BYTES: u64 = 64 << 10;
 
+/// Characters of an import's name that are told.
+const NAME_CHARS_MAX: usize = 100;
+
 /// Whether a module imports and exports what `ABI.md`, "The module", says.
 pub(crate) fn check(module: &Module) -> Result<(), LoadError> {
     let (i32, i64) = (ValType::I32, ValType::I64);
     for import in module.imports() {
-        let name = format!("{}.{}", import.module(), import.name());
+        let name = shown(&format!("{}.{}", import.module(), import.name()));
         if (import.module(), import.name()) != (names::IMPORT, names::HOST_CALL) {
             return Err(LoadError::Import { name });
         }
@@ -65,6 +68,11 @@ fn same(given: impl ExactSizeIterator<Item = ValType>, right: &[&ValType]) -> bo
 fn show(params: &[&ValType], results: &[&ValType]) -> String {
     let list = |of: &[&ValType]| of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("({}) -> ({})", list(params), list(results))
+}
+
+/// A name that a stranger chose, as one short line.
+fn shown(name: &str) -> String {
+    name.chars().take(NAME_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn export(name: &'static str, fault: String) -> LoadError {

@@ -1,7 +1,4 @@
-use crate::{
-    CallError, Plugin,
-    request::{with_request, words_of},
-};
+use crate::{CallError, Plugin, request::words_of};
 use mainstem_crypto::sha256;
 use mainstem_model::{
     Address, BatchId, Origin, SchemeSigner, SignatureFault, SignatureScheme, SignatureType, SignedHeader,
@@ -14,9 +11,12 @@ use mainstem_plugin_abi::{
 use std::{fmt, sync::Arc};
 use zeroize::Zeroizing;
 
-/// Signatures in one call of the scheme. More are sent in several: 256 take about 25 ms with the node's own checks, a quarter of the
-/// default deadline.
-const ITEMS_PER_CALL: usize = 256;
+/// Signatures in one call of the scheme. More are sent in several: 64 take about 6 ms with the node's own checks, so that a machine
+/// with much else to do does not take a plugin over its deadline. A call costs less than a µs.
+const ITEMS_PER_CALL: usize = 64;
+
+/// Words of the items in one call of the scheme. Whoever sends long signatures must not make a plugin with little memory fail.
+const WORDS_PER_CALL: usize = (256 << 10) / 8;
 
 /// Origin type of an Ethereum address.
 const ETHEREUM: u8 = 1;
@@ -36,6 +36,13 @@ pub struct SignedItem<'a> {
     pub timestamp: i64,
     /// 0 to 16,384 bytes.
     pub signature: &'a [u8],
+}
+
+impl SignedItem<'_> {
+    /// Words of its message.
+    fn words(&self) -> usize {
+        10 + words_of(self.header.len()) + words_of(self.origin.len()) + words_of(self.signature.len())
+    }
 }
 
 /// What a plugin says of a signature.
@@ -62,24 +69,18 @@ impl Plugin {
     /// Every [`CallError`].
     pub fn verify(&self, items: &[SignedItem<'_>]) -> Result<Vec<Verdict>, CallError> {
         self.signature_claim()?;
-        let words = items.iter().fold(16, |words, item| {
-            let data =
-                words_of(item.header.len()) + words_of(item.origin.len()) + words_of(item.signature.len());
-            words + 6 + 4 + data
-        });
-        with_request(
+        let words = 16 + items.iter().map(SignedItem::words).sum::<usize>();
+        self.call(
             words,
             |request| write_items(items, request),
-            |message| {
-                self.call(message, items.len(), |reply| {
-                    let reply::Verdicts(verdicts) = reply else { return Err("it has no verdicts".into()) };
-                    let verdicts =
-                        verdicts.map_err(|error| format!("its verdicts cannot be read: {error}"))?;
-                    if verdicts.len() as usize != items.len() {
-                        return Err(format!("it has {} verdicts for {} items", verdicts.len(), items.len()));
-                    }
-                    Ok(verdicts.iter().map(verdict).collect())
-                })
+            items.len(),
+            |reply| {
+                let reply::Verdicts(verdicts) = reply else { return Err("it has no verdicts".into()) };
+                let verdicts = verdicts.map_err(|error| format!("its verdicts cannot be read: {error}"))?;
+                if verdicts.len() as usize != items.len() {
+                    return Err(format!("it has {} verdicts for {} items", verdicts.len(), items.len()));
+                }
+                Ok(verdicts.iter().map(verdict).collect())
             },
         )
     }
@@ -101,17 +102,15 @@ impl Plugin {
                 list.set(index, id);
             }
         };
-        with_request(words, fill, |message| {
-            self.call(message, batch_ids.len(), |reply| {
-                let reply::Signatures(signatures) = reply else { return Err("it has no signatures".into()) };
-                let broken = |error| format!("its signatures cannot be read: {error}");
-                let signatures = signatures.map_err(broken)?;
-                if signatures.len() as usize != batch_ids.len() {
-                    let (given, right) = (signatures.len(), batch_ids.len());
-                    return Err(format!("it has {given} signatures for {right} batch ids"));
-                }
-                signatures.iter().map(|signature| read_signature(signature.map_err(broken)?)).collect()
-            })
+        self.call(words, fill, batch_ids.len(), |reply| {
+            let reply::Signatures(signatures) = reply else { return Err("it has no signatures".into()) };
+            let broken = |error| format!("its signatures cannot be read: {error}");
+            let signatures = signatures.map_err(broken)?;
+            if signatures.len() as usize != batch_ids.len() {
+                let (given, right) = (signatures.len(), batch_ids.len());
+                return Err(format!("it has {given} signatures for {right} batch ids"));
+            }
+            signatures.iter().map(|signature| read_signature(signature.map_err(broken)?)).collect()
         })
     }
 
@@ -209,21 +208,8 @@ impl SignaturePlugin {
         &self.plugin
     }
 
-    fn verify_some(&self, items: &[SignedHeader<'_>]) -> Vec<Result<(), SignatureFault>> {
-        let headers: Vec<_> = items.iter().map(|item| item.header.encode()).collect();
-        let signed: Vec<_> = items
-            .iter()
-            .zip(&headers)
-            .map(|(item, header)| SignedItem {
-                header,
-                batch_id: sha256(header),
-                origin_type: item.header.origin.kind(),
-                origin: item.header.origin.value(),
-                timestamp: item.header.timestamp_max,
-                signature: item.signature,
-            })
-            .collect();
-        match self.plugin.verify(&signed) {
+    fn verify_some(&self, items: &[SignedItem<'_>]) -> Vec<Result<(), SignatureFault>> {
+        match self.plugin.verify(items) {
             Ok(verdicts) => verdicts.into_iter().map(|verdict| self.judge(verdict)).collect(),
             Err(error) => vec![Err(SignatureFault::Unavailable(error.to_string())); items.len()],
         }
@@ -254,7 +240,56 @@ impl SignatureScheme for SignaturePlugin {
     }
 
     fn verify(&self, items: &[SignedHeader<'_>]) -> Vec<Result<(), SignatureFault>> {
-        items.chunks(ITEMS_PER_CALL).flat_map(|items| self.verify_some(items)).collect()
+        let headers: Vec<_> = items.iter().map(|item| item.header.encode()).collect();
+        let signed = items.iter().zip(&headers).map(|(item, header)| SignedItem {
+            header,
+            batch_id: sha256(header),
+            origin_type: item.header.origin.kind(),
+            origin: item.header.origin.value(),
+            timestamp: item.header.timestamp_max,
+            signature: item.signature,
+        });
+        calls(&signed.collect::<Vec<_>>()).flat_map(|items| self.verify_some(items)).collect()
+    }
+}
+
+/// Items by the call that they go in.
+fn calls<'a>(mut items: &'a [SignedItem<'a>]) -> impl Iterator<Item = &'a [SignedItem<'a>]> {
+    std::iter::from_fn(move || {
+        let mut words = 0;
+        let fit = items.iter().take(ITEMS_PER_CALL).take_while(|item| {
+            words += item.words();
+            words <= WORDS_PER_CALL
+        });
+        // One goes alone, however long it is.
+        let count = fit.count().max(1).min(items.len());
+        let call;
+        (call, items) = items.split_at(count);
+        (!call.is_empty()).then_some(call)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_hold_all_items_in_their_order_and_none_more_than_it_may() {
+        let long = vec![0; limits::SIGNATURE_BYTES_MAX];
+        let lengths = |items: &[SignedItem<'_>]| calls(items).map(<[_]>::len).collect::<Vec<_>>();
+        let item = |signature| SignedItem {
+            header: &[0; 203],
+            batch_id: [0; 32],
+            origin_type: 16,
+            origin: &[0; 32],
+            timestamp: 0,
+            signature,
+        };
+        assert_eq!(lengths(&[]), [0; 0]);
+        assert_eq!(lengths(&vec![item(&long[..64]); 150]), [64, 64, 22]);
+        assert_eq!(lengths(&vec![item(&long); 40]), [15, 15, 10]);
+        let longer = vec![0; 1 << 20];
+        assert_eq!(lengths(&[item(&longer), item(&longer), item(&[])]), [1, 1, 1]);
     }
 }
 

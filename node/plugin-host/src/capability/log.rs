@@ -1,5 +1,5 @@
 use super::{Answer, Privileges, Stop};
-use crate::instance::text;
+use crate::sentence::sentence;
 use mainstem_plugin_abi::plugin_capnp::{LogLevel, log_line};
 use parking_lot::Mutex;
 use std::{
@@ -39,7 +39,7 @@ pub(super) fn log(privileges: &Privileges, line: log_line::Reader<'_>) -> Result
         privileges.meters.log_lines_dropped.fetch_add(1, Relaxed);
         return Ok(Answer::Done);
     }
-    let (plugin, text) = (privileges.plugin.as_str(), text(line_text.as_bytes()));
+    let (plugin, text) = (privileges.plugin.as_str(), sentence(line_text.as_bytes()));
     // A level that is new counts as the least.
     match line.get_level().unwrap_or(LogLevel::Debug) {
         LogLevel::Error => tracing::error!(plugin, "{text}"),

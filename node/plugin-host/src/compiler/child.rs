@@ -1,5 +1,5 @@
 use crate::engine::engine;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{self, Read, Write},
     process::ExitCode,
@@ -33,13 +33,17 @@ impl Bounds {
 
     /// From here on the system holds this process to them.
     fn apply(&self) -> io::Result<()> {
-        let limit = |value| Rlimit { current: Some(value), maximum: Some(value) };
-        setrlimit(Resource::Cpu, limit(self.seconds))?;
-        setrlimit(Resource::As, limit(self.memory_bytes))?;
+        limit(Resource::Cpu, self.seconds)?;
+        limit(Resource::As, self.memory_bytes)?;
         // What it is killed over is of no use to anybody.
-        setrlimit(Resource::Core, limit(0))?;
-        Ok(())
+        limit(Resource::Core, 0)
     }
+}
+
+fn limit(of: Resource, to: u64) -> io::Result<()> {
+    // A limit that is there already may be lower, and cannot be raised.
+    let to = getrlimit(of).maximum.map_or(to, |most| to.min(most));
+    Ok(setrlimit(of, Rlimit { current: Some(to), maximum: Some(to) })?)
 }
 
 /// The whole of a process that a host with [`Compiler::Child`](crate::Compiler::Child) starts: takes its bounds and a module from stdin, and

@@ -1,5 +1,5 @@
 use super::child::{Bounds, REFUSED};
-use crate::{CompileError, Config};
+use crate::{CompileError, Config, sentence::sentence};
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
@@ -59,7 +59,7 @@ fn judge(
     if status.success() {
         return Ok(artefact);
     }
-    let complaint = String::from_utf8_lossy(complaint).trim().to_owned();
+    let complaint = sentence(complaint).trim().to_owned();
     if status.code() == Some(REFUSED.into()) {
         return Err(CompileError::Refused(complaint));
     }

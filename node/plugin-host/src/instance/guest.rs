@@ -28,7 +28,7 @@ impl Exports {
     ) -> Result<Place, Error> {
         let ptr = self.alloc.call(&mut *store, len)?;
         if ptr == 0 {
-            return Err(Error::new(Fault::Memory(len.into())));
+            return Err(Error::new(no_room(len.into())));
         }
         let place = Place { ptr, len };
         let fits = within(self.memory.data(store.as_context()), place).is_some();
@@ -36,7 +36,7 @@ impl Exports {
             return Ok(place);
         }
         let why = if fits { "is no multiple of 8" } else { "is not in its memory" };
-        Err(Error::new(Fault::Reply(format!("mainstem_alloc gave {ptr} for {len} bytes, which {why}"))))
+        Err(Error::new(Fault::Memory(format!("mainstem_alloc gave {ptr} for {len} bytes, which {why}"))))
     }
 }
 
@@ -45,11 +45,17 @@ pub(crate) fn give(caller: &mut Caller<'_, State>, exports: &Exports, reply: &[u
     if let Some(before) = caller.data_mut().host_reply.take() {
         exports.free.call(&mut *caller, (before.ptr, before.len))?;
     }
-    let len = u32::try_from(reply.len()).map_err(|_| Fault::Memory(reply.len() as u64))?;
+    let len = u32::try_from(reply.len()).map_err(|_| no_room(reply.len() as u64))?;
     let place = exports.alloc(caller, len)?;
     exports.memory.write(&mut *caller, place.ptr as usize, reply)?;
     caller.data_mut().host_reply = Some(place);
     Ok(place)
+}
+
+pub(super) fn no_room(bytes: u64) -> Fault {
+    Fault::Memory(format!(
+        "mainstem_alloc has none for {bytes} bytes; more is to be asked for in the manifest's limits.memory_bytes"
+    ))
 }
 
 /// What lies at a place, if all of it lies in `memory`.
