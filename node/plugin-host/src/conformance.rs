@@ -48,7 +48,7 @@ fn unknown_call(plugin: &Plugin) -> Result<(), String> {
     let mut message = mainstem_plugin_abi::write::<request::Owned>(8, |mut to| to.set_snapshot(()));
     // The first data word begins with which member it is.
     message[8..10].copy_from_slice(&UNKNOWN);
-    match plugin.call(&message, 0, |_| Ok(())) {
+    match plugin.call_any(&message, 0, |_| Ok(())) {
         Err(CallError::Failed { code: FailureCode::Unsupported, .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(()) => Err("it answered as if it knew it".into()),
@@ -56,7 +56,7 @@ fn unknown_call(plugin: &Plugin) -> Result<(), String> {
 }
 
 fn no_message(plugin: &Plugin) -> Result<(), String> {
-    match plugin.call(&[0xff; 64], 0, |_| Ok(())) {
+    match plugin.call_any(&[0xff; 64], 0, |_| Ok(())) {
         Err(CallError::Failed { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(()) => Err("it answered as if it were one".into()),

@@ -134,7 +134,8 @@ impl Plugin {
         result
     }
 
-    fn call_any<R>(
+    /// Calls any instance with a message as it is.
+    pub(crate) fn call_any<R>(
         &self,
         request: &[u8],
         items: usize,

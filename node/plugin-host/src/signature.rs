@@ -120,25 +120,18 @@ impl Plugin {
     /// Every [`CallError`]; a key that is none is [`CallError::Failed`] with `invalid`.
     pub fn origin(&self, key: &[u8]) -> Result<Origin, CallError> {
         let claim = self.signature_claim()?;
-        with_request(
-            16 + words_of(key.len()),
-            |mut request| request.set_origin(key),
-            |message| {
-                self.call(message, 1, |reply| {
-                    let reply::Origin(origin) = reply else { return Err("it has no origin".into()) };
-                    let broken = |error| format!("its origin cannot be read: {error}");
-                    let origin = origin.map_err(broken)?;
-                    let (kind, value) = (origin.get_type(), origin.get_value().map_err(broken)?);
-                    if !claim.origin_types.contains(&kind) {
-                        return Err(format!(
-                            "its origin is of type {kind}, which its manifest does not claim"
-                        ));
-                    }
-                    read_origin(kind, value)
-                        .ok_or_else(|| format!("its origin has {} bytes: 1 to 32 are right", value.len()))
-                })
-            },
-        )
+        let read = |reply: reply::WhichReader<'_>| {
+            let reply::Origin(origin) = reply else { return Err("it has no origin".into()) };
+            let broken = |error| format!("its origin cannot be read: {error}");
+            let origin = origin.map_err(broken)?;
+            let (kind, value) = (origin.get_type(), origin.get_value().map_err(broken)?);
+            if !claim.origin_types.contains(&kind) {
+                return Err(format!("its origin is of type {kind}, which its manifest does not claim"));
+            }
+            read_origin(kind, value)
+                .ok_or_else(|| format!("its origin has {} bytes: 1 to 32 are right", value.len()))
+        };
+        self.call(16 + words_of(key.len()), |mut request| request.set_origin(key), 1, read)
     }
 
     fn signature_claim(&self) -> Result<&SignatureClaim, CallError> {
