@@ -18,8 +18,17 @@ export MAINSTEM_ANVIL="$PWD/contracts/node_modules/.bin/anvil"
 step "formatting" cargo fmt --all --check
 step "vectors are fresh" python3 conformance/vectors/generate.py --check
 step "contracts" contracts/tools/test.sh
+step "misbehaving plugins are fresh" python3 -B plugins/fixtures/generate.py --check
+step "plugins" tools/plugins.sh
 step "lints" cargo clippy --workspace --all-targets --features mainstem/flamegraph --quiet -- -D warnings
 step "tests" cargo test --workspace --quiet
+hello_plugin() {
+    local folder
+    folder="$(mktemp -d)"
+    MAINSTEM="${CARGO_TARGET_DIR:-$PWD/target}/debug/mainstem" DIR="$folder/hello" examples/hello-plugin/run.sh
+    rm -rf "$folder"
+}
+step "examples/hello-plugin" hello_plugin
 if command -v cargo-deny >/dev/null; then
     step "dependencies" cargo deny --log-level error check bans licenses sources
 else

@@ -7,5 +7,6 @@ mod delivery;
 mod foreign;
 mod fsync;
 mod network;
+mod plugins;
 mod process;
 mod rights;

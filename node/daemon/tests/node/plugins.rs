@@ -1,0 +1,172 @@
+//! A signature type that is not built in, in a whole node: `tools/plugins.sh` has built the plugin.
+
+use crate::process::{Node, OWNER, READER, now_ms, public_stream};
+use mainstem_client::{Client, ClientConfig, Identity, Start, SubscribeOptions};
+use mainstem_crypto::SecretKey;
+use mainstem_model::{
+    BatchId, Code, NewEvent, Origin, SchemeSigner, SignatureFault, SignatureType, StreamPartition,
+};
+use mainstem_plugin_host::{Compiler, Config, Grants, Host, Plugin, PluginSigner, SignaturePlugin};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The module of a plugin of this repository.
+fn module(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let path = target.join("plugins").join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} is missing: run tools/plugins.sh", path.display());
+    path
+}
+
+fn plugin(name: &str) -> Plugin {
+    let host = Host::new(Config::default(), None, Compiler::InProcess).unwrap();
+    host.load(&fs::read(module(name)).unwrap(), Grants::default()).unwrap()
+}
+
+/// `mainstem plugin …`; what it prints.
+fn plugin_command(folder: &Path, args: &[&str]) -> String {
+    let mut command = Node::program();
+    let output = command.arg("--data-dir").arg(folder).arg("plugin").args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
+    let schemes = plugin.and_then(|plugin| SignaturePlugin::new(plugin.clone()));
+    let schemes = schemes.into_iter().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
+    Client::connect(ClientConfig { identity, schemes, ..node.config(READER) }).await.unwrap()
+}
+
+/// Signs with the key of somebody else than it says.
+#[derive(Debug)]
+struct Impostor(PluginSigner, Origin);
+
+impl SchemeSigner for Impostor {
+    fn signature_type(&self) -> SignatureType {
+        self.0.signature_type()
+    }
+
+    fn origin(&self) -> Origin {
+        self.1
+    }
+
+    fn sign(&self, id: BatchId) -> Result<Vec<u8>, SignatureFault> {
+        self.0.sign(id)
+    }
+}
+
+async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
+    let right = mainstem_client::PermissionAssignment {
+        user: Some(origin.account()),
+        permissions: vec![mainstem_model::Right::Publish],
+        until: None,
+    };
+    node.client(OWNER).await.grant_permissions(at.stream, &[right]).await.unwrap();
+}
+
+/// The code that publishing one event is refused with, if it is. Waits until the node's view has the right.
+async fn publish(client: &Client, at: StreamPartition) -> Result<(), Option<Code>> {
+    let publisher = client.publisher(at).unwrap();
+    loop {
+        let event = NewEvent::binary(now_ms(), vec![7].into());
+        match publisher.publish(event).await.unwrap().await {
+            Ok(_) => return Ok(()),
+            Err(error) if matches!(error.code, Some(Code::MissingPermission | Code::StreamNotFound)) => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => return Err(error.code),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_signed_by_a_plugins_type_is_taken_in_and_verified_by_who_has_the_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    let installed = plugin_command(folder.path(), &["install", module("ed25519").to_str().unwrap()]);
+    assert!(installed.contains("granted  crypto"), "{installed}");
+    let node = Node::start(folder.path());
+    let at = public_stream(&node.client(OWNER).await).await;
+    let ed25519 = plugin("ed25519");
+    let signer = PluginSigner::new(ed25519.clone(), vec![9; 32]).unwrap();
+    let origin = signer.origin();
+    grant(&node, at, origin).await;
+    let publisher = connect(&node, Identity::Scheme(Arc::new(signer.clone())), Some(&ed25519)).await;
+    publish(&publisher, at).await.unwrap();
+
+    let reader = connect(&node, Identity::None, Some(&ed25519)).await;
+    let mut events = reader.subscribe(SubscribeOptions::new(at).start(Start::From(0))).await.unwrap();
+    let event = events.next().await.unwrap().unwrap();
+    assert_eq!(event.origin(), origin);
+
+    // Who has not the plugin cannot tell whose it is, so it is not told.
+    let without = connect(&node, Identity::None, None).await;
+    let mut events = without.subscribe(SubscribeOptions::new(at).start(Start::From(0))).await.unwrap();
+    let refused = events.next().await.unwrap().unwrap_err();
+    assert!(refused.message.contains("signature type 17"), "{refused}");
+
+    // Another's name, with a right and a signature of one's own.
+    let other = PluginSigner::new(ed25519.clone(), vec![8; 32]).unwrap();
+    let impostor = connect(&node, Identity::Scheme(Arc::new(Impostor(other, origin))), Some(&ed25519)).await;
+    assert_eq!(publish(&impostor, at).await, Err(Some(Code::InvalidSignature)));
+    let listed = plugin_command(folder.path(), &["list"]);
+    assert!(listed.contains("called"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_plugin_a_node_refuses_the_type_by_its_number_and_with_it_again_serves_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    plugin_command(folder.path(), &["install", module("ed25519").to_str().unwrap()]);
+    let ed25519 = plugin("ed25519");
+    let signer = PluginSigner::new(ed25519.clone(), vec![9; 32]).unwrap();
+    let mut node = Node::start(folder.path());
+    let at = public_stream(&node.client(OWNER).await).await;
+    grant(&node, at, signer.origin()).await;
+    let identity = Identity::Scheme(Arc::new(signer));
+    publish(&connect(&node, identity.clone(), Some(&ed25519)).await, at).await.unwrap();
+    node.kill();
+
+    plugin_command(folder.path(), &["disable", "ed25519"]);
+    let mut node = Node::start(folder.path());
+    let publisher = connect(&node, identity.clone(), Some(&ed25519)).await;
+    assert_eq!(publish(&publisher, at).await, Err(Some(Code::UnknownSignatureType)));
+    // Wallets go on.
+    let owner = node.client(OWNER).await;
+    assert_eq!(owner.address(), Some(SecretKey::from_hex(OWNER).unwrap().address()));
+    publish(&owner, at).await.unwrap();
+    node.kill();
+
+    plugin_command(folder.path(), &["enable", "ed25519"]);
+    let node = Node::start(folder.path());
+    publish(&connect(&node, identity, Some(&ed25519)).await, at).await.unwrap();
+    let reader = connect(&node, Identity::None, Some(&ed25519)).await;
+    let mut events = reader.subscribe(SubscribeOptions::new(at).start(Start::From(0))).await.unwrap();
+    for _ in 0..3 {
+        events.next().await.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_plugin_that_is_none_or_asks_for_what_is_not_granted_is_not_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Node::program();
+        let output = command.arg("--data-dir").arg(folder.path()).arg("plugin").args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let none = folder.path().join("none.wasm");
+    fs::write(&none, b"no module").unwrap();
+    let (code, said) = run(&["install", none.to_str().unwrap()]);
+    assert_eq!(code, 65, "{said}");
+    assert!(said.contains("no WebAssembly module"), "{said}");
+    let (code, said) = run(&["install", folder.path().join("nowhere").to_str().unwrap()]);
+    assert_eq!(code, 74, "{said}");
+    let (code, said) = run(&["enable", "nobody"]);
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("no plugin is called \"nobody\""), "{said}");
+    let (code, said) = run(&["new", "Not-A-Name", "--kind", "signature"]);
+    assert_eq!(code, 64, "{said}");
+}
