@@ -59,7 +59,8 @@ fn judge(
     if status.success() {
         return Ok(artefact);
     }
-    let complaint = sentence(complaint).trim().to_owned();
+    // What follows its first line is advice to those who work on it.
+    let complaint = sentence(complaint.split(|byte| *byte == b'\n').next().unwrap_or_default());
     if status.code() == Some(REFUSED.into()) {
         return Err(CompileError::Refused(complaint));
     }
