@@ -70,15 +70,17 @@ async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
 
 /// The code that publishing one event is refused with, if it is. Waits until the node's view has the right.
 async fn publish(client: &Client, at: StreamPartition) -> Result<(), Option<Code>> {
-    let publisher = client.publisher(at).unwrap();
     loop {
         let event = NewEvent::binary(now_ms(), vec![7].into());
-        match publisher.publish(event).await.unwrap().await {
-            Ok(_) => return Ok(()),
-            Err(error) if matches!(error.code, Some(Code::MissingPermission | Code::StreamNotFound)) => {
-                tokio::task::yield_now().await;
-            }
-            Err(error) => return Err(error.code),
+        let sent = client.publisher(at).unwrap().publish(event).await;
+        let outcome = match sent {
+            Ok(receipt) => receipt.await.map(drop),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            // A publisher that was refused stays so; the next one asks anew.
+            Err(error) if matches!(error.code, Some(Code::MissingPermission | Code::StreamNotFound)) => {}
+            outcome => return outcome.map_err(|error| error.code),
         }
     }
 }
