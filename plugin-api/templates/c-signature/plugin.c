@@ -1,42 +1,73 @@
 /*
- * A signature type in C, without any library: signature type {{type}}. What is yours is `judge`; the rest reads requests and writes replies
- * by plugin-api/ABI.md.
+ * A signature type in C, without any library: signature type {{type}}. What begins here checks Ed25519 over the batch id, by the
+ * public key that is the origin.
+ *
+ * The first part is yours: what the node checks of an item, and which verdict that makes. The rest is plumbing, by
+ * plugin-api/ABI.md: it reads requests, asks the node and writes replies, and needs no change.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define EXPORT(name) __attribute__((export_name(name)))
-
-enum { BATCH_ID_BYTES = 32 };
-/* Items of a request: more than any node sends, and few enough for a reply. */
-enum { ITEMS_MAX = 65536 };
-
-/* Numbers of schema/plugin.capnp. */
-enum { REQUEST_VERIFY = 1 };
-enum { REPLY_FAILED = 0, REPLY_VERDICTS = 2 };
-enum { VALID = 0, INVALID = 1, MALFORMED_SIGNATURE = 2, EXPIRED = 3, UNTRUSTED = 4, UNAVAILABLE = 5 };
-enum { UNSUPPORTED = 0, MALFORMED = 1, LIMIT = 5 };
-
-/* ------------------------------------------------ what is yours */
 
 typedef struct {
     const uint8_t *bytes;
     uint32_t len;
 } Bytes;
 
+/* One signature, and what it is over. */
 typedef struct {
-    Bytes header, batch_id, origin, signature;
+    Bytes header;        /* what is signed */
+    Bytes batch_id;      /* SHA-256 of the header, 32 bytes */
+    uint8_t origin_type; /* one that plugin.toml claims */
+    Bytes origin;        /* who is said to have signed, 1 to 32 bytes */
+    int64_t timestamp;   /* of the batch, ms since 1970: what is in force for a time is judged by it */
+    Bytes signature;
 } Item;
 
+/* What the node checks: whether `signature` is the one of `key` over `message`. */
+typedef struct {
+    Bytes key, message, signature;
+} Check;
+
+/* In the order of schema/plugin.capnp, which says what key, message and signature are in each scheme. */
+enum { ECDSA_SECP256K1, ECDSA_P256_SHA256, ECDSA_P256_SHA256_DER, ED25519, RSA_PKCS1_SHA256, RSA_PSS_SHA256, ETHEREUM_ADDRESS };
+typedef enum { VALID, INVALID, MALFORMED_SIGNATURE, EXPIRED, UNTRUSTED, UNAVAILABLE } Verdict;
+
+/* ------------------------------------------------ what is yours */
+
+enum { SCHEME = ED25519, KEY_BYTES = 32, SIGNATURE_BYTES = 64 };
+
 /*
- * Whether the signature is the origin's over the batch id. It depends on the item alone. To have the node hash or check, name the
- * capability crypto and call mainstem.host_call: plugins/p256-c does.
+ * VALID: the node is to check `check`, and the item is valid if that holds and invalid if not. Any other verdict stands without
+ * a check. A verdict depends on the item alone.
  */
-static uint8_t judge(const Item *item) {
-    if (item->signature.len != 64) return MALFORMED_SIGNATURE;
-    return INVALID;
+static Verdict judge(const Item *item, Check *check) {
+    if (item->signature.len != SIGNATURE_BYTES) return MALFORMED_SIGNATURE;
+    if (item->origin.len != KEY_BYTES) return INVALID;
+    *check = (Check){.key = item->origin, .message = item->batch_id, .signature = item->signature};
+    return VALID;
 }
+
+/* ------------------------------------------------ plumbing: the ABI's numbers */
+
+#define EXPORT(name) __attribute__((export_name(name)))
+
+__attribute__((import_module("mainstem"), import_name("host_call")))
+uint64_t host_call(const void *request, uint32_t len);
+
+enum { BATCH_ID_BYTES = 32 };
+/* Items of a request: more than any node sends, and few enough for a reply. */
+enum { ITEMS_MAX = 65536 };
+/* The node checks no more at once. */
+enum { GROUP_MAX = 1024 };
+
+/* Numbers of schema/plugin.capnp, and sizes of a list's elements. */
+enum { REQUEST_VERIFY = 1 };
+enum { REPLY_FAILED = 0, REPLY_VERDICTS = 2 };
+enum { HOST_CHECK = 2 };
+enum { HOST_FAILED = 0, HOST_CHECKS = 3 };
+enum { UNSUPPORTED = 0, MALFORMED = 1, LIMIT = 5, INTERNAL = 6 };
+enum { BITS = 1, BYTES = 2, VERDICTS = 3, STRUCTS = 7 };
 
 /* ------------------------------------------------ memory: blocks of powers of two, a free list for each */
 
@@ -57,13 +88,13 @@ static uint32_t class_of(uint32_t len) {
     return class;
 }
 
-EXPORT("mainstem_alloc") uint8_t *mainstem_alloc(uint32_t len) {
+EXPORT("mainstem_alloc") void *mainstem_alloc(uint32_t len) {
     uint32_t class = class_of(len);
     if (class == CLASSES) return NULL;
     Block *block = free_blocks[class];
     if (block) {
         free_blocks[class] = block->next;
-        return (uint8_t *)block;
+        return block;
     }
     if (heap_end == 0) heap_end = ((uintptr_t)&__heap_base + 15) & ~(uint64_t)15;
     uint64_t begin = heap_end, end = begin + (1u << class);
@@ -73,87 +104,70 @@ EXPORT("mainstem_alloc") uint8_t *mainstem_alloc(uint32_t len) {
         if (__builtin_wasm_memory_grow(0, (size_t)pages) == (size_t)-1) return NULL;
     }
     heap_end = end;
-    return (uint8_t *)(uintptr_t)begin;
+    return (void *)(uintptr_t)begin;
 }
 
-EXPORT("mainstem_free") void mainstem_free(uint8_t *ptr, uint32_t len) {
+EXPORT("mainstem_free") void mainstem_free(void *ptr, uint32_t len) {
     uint32_t class = class_of(len);
     if (!ptr || class == CLASSES) return;
-    Block *block = (Block *)ptr;
+    Block *block = ptr;
     block->next = free_blocks[class];
     free_blocks[class] = block;
 }
 
 /* ------------------------------------------------ reading: every place is checked against the message's length */
 
+/* WebAssembly is little-endian, as messages are, and messages lie at multiples of 8. */
+typedef uint64_t __attribute__((may_alias)) Word;
+
 typedef struct {
-    const uint8_t *bytes;
-    uint32_t words;
+    const Word *words;
+    uint32_t count;
 } Message;
 
-/* Begin of the values, count of their words; begin and count of the pointers. All in words of the message. */
+/* Where its values begin, how many words of them there are, and how many pointers stand behind them. */
 typedef struct {
-    uint32_t data, data_words, pointers, pointer_count;
+    uint32_t at, data_words, pointers;
 } Struct;
 
-/* A list of structs: the first, the words of each, and how many. */
 typedef struct {
     Struct first;
-    uint32_t step, count;
+    uint32_t count;
 } Structs;
-
-static uint64_t load(const uint8_t *at, uint32_t bytes) {
-    uint64_t value = 0;
-    for (uint32_t i = 0; i < bytes; i++) value |= (uint64_t)at[i] << (8 * i);
-    return value;
-}
-
-static uint64_t word(Message in, uint32_t at) { return load(in.bytes + 8 * (size_t)at, 8); }
 
 /* Where the pointer at word `at` shows to, if `words` words lie there. */
 static bool target(Message in, uint32_t at, uint64_t words, uint32_t *begin) {
-    int64_t offset = (int32_t)(uint32_t)word(in, at) >> 2;
-    int64_t first = (int64_t)at + 1 + offset;
-    if (first < 0 || words > in.words || first > (int64_t)(in.words - words)) return false;
+    int64_t first = (int64_t)at + 1 + ((int32_t)(uint32_t)in.words[at] >> 2);
+    if (first < 0 || words > in.count || first > (int64_t)(in.count - words)) return false;
     *begin = (uint32_t)first;
     return true;
 }
 
-/* A null pointer is a struct of nothing, whose fields have their defaults. */
+/* What the pointer at word `at` shows to. A null pointer is a struct of nothing, whose fields have their defaults. */
 static bool read_struct(Message in, uint32_t at, Struct *out) {
-    uint64_t pointer = word(in, at);
-    *out = (Struct){0, 0, 0, 0};
-    if (pointer == 0) return true;
-    if ((pointer & 3) != 0) return false;
-    out->data_words = (uint16_t)(pointer >> 32);
-    out->pointer_count = (uint16_t)(pointer >> 48);
-    if (!target(in, at, (uint64_t)out->data_words + out->pointer_count, &out->data)) return false;
-    out->pointers = out->data + out->data_words;
-    return true;
+    uint64_t pointer = in.words[at];
+    *out = (Struct){0, (uint16_t)(pointer >> 32), (uint16_t)(pointer >> 48)};
+    return pointer == 0 || ((pointer & 3) == 0 && target(in, at, (uint64_t)out->data_words + out->pointers, &out->at));
 }
 
-/* A value of 2 bytes; 0 where the struct is older than the field. */
-static uint32_t read_u16(Message in, Struct of, uint32_t byte) {
-    if (byte + 2 > of.data_words * 8) return 0;
-    return (uint32_t)load(in.bytes + 8 * (size_t)of.data + byte, 2);
-}
+/* A word of its values; 0 where the struct is older than the field. */
+static uint64_t value(Message in, Struct of, uint32_t index) { return index < of.data_words ? in.words[of.at + index] : 0; }
 
 /* The place of pointer `index`; false if it is null or the struct is older than it. */
 static bool has_pointer(Message in, Struct of, uint32_t index, uint32_t *at) {
-    if (index >= of.pointer_count) return false;
-    *at = of.pointers + index;
-    return word(in, *at) != 0;
+    *at = of.at + of.data_words + index;
+    return index < of.pointers && in.words[*at] != 0;
 }
 
-static bool read_bytes(Message in, Struct of, uint32_t index, Bytes *out) {
+/* A list of bytes or bits; the length counts those. */
+static bool read_list(Message in, Struct of, uint32_t index, uint32_t size, Bytes *out) {
     uint32_t at, begin;
-    *out = (Bytes){in.bytes, 0};
+    *out = (Bytes){(const uint8_t *)in.words, 0};
     if (!has_pointer(in, of, index, &at)) return true;
-    uint64_t pointer = word(in, at);
-    if ((pointer & 3) != 1 || ((pointer >> 32) & 7) != 2) return false;
-    uint32_t count = (uint32_t)(pointer >> 35);
-    if (!target(in, at, ((uint64_t)count + 7) / 8, &begin)) return false;
-    *out = (Bytes){in.bytes + 8 * (size_t)begin, count};
+    uint64_t pointer = in.words[at], count = pointer >> 35;
+    if ((pointer & 3) != 1 || ((pointer >> 32) & 7) != size) return false;
+    if (!target(in, at, (count * (size == BITS ? 1 : 8) + 63) / 64, &begin)) return false;
+    *out = (Bytes){(const uint8_t *)(in.words + begin), (uint32_t)count};
     return true;
 }
 
@@ -161,132 +175,195 @@ static bool read_structs(Message in, Struct of, uint32_t index, Structs *out) {
     uint32_t at, begin;
     *out = (Structs){.count = 0};
     if (!has_pointer(in, of, index, &at)) return true;
-    uint64_t pointer = word(in, at);
-    if ((pointer & 3) != 1 || ((pointer >> 32) & 7) != 7) return false;
-    uint32_t words = (uint32_t)(pointer >> 35);
+    uint64_t pointer = in.words[at], words = pointer >> 35;
+    if ((pointer & 3) != 1 || ((pointer >> 32) & 7) != STRUCTS) return false;
     /* Before the elements stands a word that says how many there are and what each has. */
-    if (!target(in, at, (uint64_t)words + 1, &begin)) return false;
-    uint64_t tag = word(in, begin);
-    if ((tag & 3) != 0) return false;
+    if (!target(in, at, words + 1, &begin)) return false;
+    uint64_t tag = in.words[begin];
     out->count = (uint32_t)tag >> 2;
-    out->first.data = begin + 1;
-    out->first.data_words = (uint16_t)(tag >> 32);
-    out->first.pointer_count = (uint16_t)(tag >> 48);
-    out->first.pointers = out->first.data + out->first.data_words;
-    out->step = out->first.data_words + out->first.pointer_count;
-    return (uint64_t)out->count * out->step <= words;
+    out->first = (Struct){begin + 1, (uint16_t)(tag >> 32), (uint16_t)(tag >> 48)};
+    return (tag & 3) == 0 && (uint64_t)out->count * (out->first.data_words + out->first.pointers) <= words;
 }
 
 static Struct element(Structs of, uint32_t index) {
     Struct found = of.first;
-    found.data += index * of.step;
-    found.pointers += index * of.step;
+    found.at += index * (found.data_words + found.pointers);
     return found;
 }
 
 /* ------------------------------------------------ writing: a block that is long enough, filled from its begin */
 
 typedef struct {
-    uint8_t *bytes;
-    uint32_t words, used;
+    Word *words;
+    uint32_t count, used;
 } Writer;
 
-static void store(Writer *to, uint32_t at, uint64_t value) {
-    for (uint32_t i = 0; i < 8; i++) to->bytes[8 * (size_t)at + i] = (uint8_t)(value >> (8 * i));
+static bool reserve(Writer *to, uint64_t words) {
+    *to = (Writer){words < 1 << 28 ? mainstem_alloc((uint32_t)words * 8) : NULL, (uint32_t)words, 0};
+    return to->words != NULL;
 }
 
-/* Takes the next words, all 0. What is taken is what `writer` was asked for. */
+static void drop(Writer *of) {
+    mainstem_free(of->words, of->count * 8);
+    *of = (Writer){NULL, 0, 0};
+}
+
+/* Takes the next words, all 0. What is taken is what `reserve` was asked for. */
 static uint32_t take(Writer *to, uint32_t words) {
     uint32_t at = to->used;
-    if (words > to->words - at) __builtin_trap();
-    for (uint32_t i = 0; i < words; i++) store(to, at + i, 0);
-    to->used += words;
+    if (words > to->count - at) __builtin_trap();
+    while (to->used < at + words) to->words[to->used++] = 0;
     return at;
 }
 
-static bool writer(Writer *to, uint32_t words) {
-    *to = (Writer){mainstem_alloc(words * 8), words, 0};
-    return to->bytes != NULL;
+/* A list that the pointer at `at` shows to: takes the next words for it, and returns where they are. */
+static uint32_t write_list(Writer *to, uint32_t at, uint32_t size, uint32_t count, uint32_t words) {
+    to->words[at] = (uint64_t)(to->used - at - 1) << 2 | 1 | (uint64_t)size << 32 | (uint64_t)count << 35;
+    return take(to, words);
 }
 
-static void point_to_struct(Writer *to, uint32_t at, uint32_t target, uint32_t data_words, uint32_t pointers) {
-    store(to, at, (uint64_t)(target - at - 1) << 2 | (uint64_t)data_words << 32 | (uint64_t)pointers << 48);
+/* A struct likewise: one word of values, which begins with a number of two bytes, and one pointer, whose place is returned. */
+static uint32_t write_struct(Writer *to, uint32_t at, uint32_t number) {
+    to->words[at] = (uint64_t)(to->used - at - 1) << 2 | (uint64_t)1 << 32 | (uint64_t)1 << 48;
+    to->words[take(to, 1)] = number;
+    return take(to, 1);
 }
 
-static void point_to_list(Writer *to, uint32_t at, uint32_t target, uint32_t size, uint32_t count) {
-    store(to, at, (uint64_t)(target - at - 1) << 2 | 1 | (uint64_t)size << 32 | (uint64_t)count << 35);
-}
+/* The root's number says which member of the union it is. */
+static uint32_t write_root(Writer *to, uint32_t tag) { return write_struct(to, take(to, 1), tag); }
 
-static void write_bytes(Writer *to, uint32_t at, const uint8_t *bytes, uint32_t len) {
-    uint32_t begin = take(to, (len + 7) / 8);
-    for (uint32_t i = 0; i < len; i++) to->bytes[8 * (size_t)begin + i] = bytes[i];
-    point_to_list(to, at, begin, 2, len);
-}
+static uint32_t words_of(Bytes bytes) { return (bytes.len + 7) / 8; }
 
-/* The root: one word of values whose first two bytes are the union's tag, and one pointer, whose place is returned. */
-static uint32_t write_root(Writer *to, uint32_t tag) {
-    uint32_t root = take(to, 1), data = take(to, 1), pointer = take(to, 1);
-    point_to_struct(to, root, data, 1, 1);
-    store(to, data, tag);
-    return pointer;
+static void write_bytes(Writer *to, uint32_t at, Bytes from) {
+    uint8_t *bytes = (uint8_t *)(to->words + write_list(to, at, BYTES, from.len, words_of(from)));
+    for (uint32_t i = 0; i < from.len; i++) bytes[i] = from.bytes[i];
 }
 
 /* ------------------------------------------------ replies: kept until the next call */
 
 static Writer reply;
 
-static uint64_t finish(void) {
-    return (uint64_t)(uintptr_t)reply.bytes << 32 | (uint64_t)reply.used * 8;
+static uint64_t finish(void) { return (uint64_t)(uintptr_t)reply.words << 32 | (uint64_t)reply.used * 8; }
+
+/* In place of a reply that was begun. */
+static uint64_t fail(uint32_t code, const char *sentence) {
+    Bytes text = {(const uint8_t *)sentence, 1};
+    /* A text ends with a 0 that counts. */
+    while (sentence[text.len - 1]) text.len++;
+    drop(&reply);
+    if (!reserve(&reply, 5 + words_of(text))) __builtin_trap();
+    write_bytes(&reply, write_struct(&reply, write_root(&reply, REPLY_FAILED), code), text);
+    return finish();
 }
 
-static uint64_t fail(uint32_t code, const char *sentence) {
-    uint32_t len = 0;
-    while (sentence[len]) len++;
-    if (!writer(&reply, 8 + len / 8)) __builtin_trap();
-    uint32_t pointer = write_root(&reply, REPLY_FAILED);
-    uint32_t data = take(&reply, 1), text = take(&reply, 1);
-    point_to_struct(&reply, pointer, data, 1, 1);
-    store(&reply, data, code);
-    /* A text ends with a 0 that counts. */
-    write_bytes(&reply, text, (const uint8_t *)sentence, len + 1);
-    return finish();
+/* ------------------------------------------------ asking the node, for many items at once */
+
+typedef struct {
+    uint32_t code;
+    const char *sentence;
+} Failure;
+
+/* What is checked next, and where each verdict goes. */
+static struct {
+    Check checks[GROUP_MAX];
+    uint8_t *verdicts[GROUP_MAX];
+    uint32_t count;
+} group;
+
+static bool write_group(Writer *to) {
+    uint64_t words = 6;
+    for (uint32_t i = 0; i < group.count; i++) {
+        const Check *check = &group.checks[i];
+        words += 3 + words_of(check->key) + words_of(check->message) + words_of(check->signature);
+    }
+    if (!reserve(to, words)) return false;
+    uint32_t list = write_struct(to, write_root(to, HOST_CHECK), SCHEME);
+    uint32_t tag = write_list(to, list, STRUCTS, group.count * 3, 1 + group.count * 3);
+    to->words[tag] = (uint64_t)group.count << 2 | (uint64_t)3 << 48;
+    for (uint32_t i = 0, at = tag + 1; i < group.count; i++, at += 3) {
+        write_bytes(to, at, group.checks[i].key);
+        write_bytes(to, at + 1, group.checks[i].message);
+        write_bytes(to, at + 2, group.checks[i].signature);
+    }
+    return true;
+}
+
+/* The node's own code and sentence. */
+static Failure read_failure(Message in, Struct root) {
+    uint32_t at;
+    Struct found = {0, 0, 0};
+    Bytes text;
+    if (has_pointer(in, root, 0, &at) && !read_struct(in, at, &found)) return (Failure){INTERNAL, "the node's failure is none"};
+    bool said = read_list(in, found, 0, BYTES, &text) && text.len > 1 && text.bytes[text.len - 1] == 0;
+    return (Failure){(uint16_t)value(in, found, 0), said ? (const char *)text.bytes : "the node did not check"};
+}
+
+/* Has the group checked, and empties it. False: `failure` says why there are no verdicts. */
+static bool check_group(Failure *failure) {
+    Writer request;
+    Struct root;
+    Bytes holds;
+    *failure = (Failure){LIMIT, "there is no memory to have so many signatures checked"};
+    if (group.count == 0) return true;
+    if (!write_group(&request)) return false;
+    uint64_t place = host_call(request.words, request.used * 8);
+    drop(&request);
+    Message in = {(const Word *)(uintptr_t)(place >> 32), (uint32_t)place / 8};
+    *failure = (Failure){INTERNAL, "the node's reply is not one result for each check"};
+    if (in.count == 0 || !read_struct(in, 0, &root)) return false;
+    uint16_t tag = (uint16_t)value(in, root, 0);
+    if (tag == HOST_FAILED) *failure = read_failure(in, root);
+    if (tag != HOST_CHECKS || !read_list(in, root, 0, BITS, &holds) || holds.len != group.count) return false;
+    for (uint32_t i = 0; i < group.count; i++) *group.verdicts[i] = holds.bytes[i / 8] >> (i % 8) & 1 ? VALID : INVALID;
+    group.count = 0;
+    return true;
 }
 
 /* ------------------------------------------------ the calls */
 
-static uint64_t verify(Message in, Struct root) {
-    Structs signed_items;
-    if (!read_structs(in, root, 0, &signed_items)) return fail(MALFORMED, "the list of items is none");
-    if (signed_items.count > ITEMS_MAX) return fail(LIMIT, "more than 65536 items; send fewer at once");
-    uint32_t total = signed_items.count;
-    if (!writer(&reply, 3 + (total + 3) / 4)) return fail(LIMIT, "there is no memory for so many verdicts");
-    uint32_t pointer = write_root(&reply, REPLY_VERDICTS), list = take(&reply, (total + 3) / 4);
-    point_to_list(&reply, pointer, list, 3, total);
-    uint8_t *verdicts = reply.bytes + 8 * (size_t)list;
+static bool read_item(Message in, Struct of, Item *out) {
+    out->origin_type = (uint8_t)value(in, of, 0);
+    out->timestamp = (int64_t)value(in, of, 1);
+    return read_list(in, of, 0, BYTES, &out->header) && read_list(in, of, 1, BYTES, &out->batch_id) &&
+           read_list(in, of, 2, BYTES, &out->origin) && read_list(in, of, 3, BYTES, &out->signature) &&
+           out->batch_id.len == BATCH_ID_BYTES;
+}
 
-    for (uint32_t index = 0; index < total; index++) {
-        Struct of = element(signed_items, index);
-        Item item;
-        bool read = read_bytes(in, of, 0, &item.header) && read_bytes(in, of, 1, &item.batch_id) &&
-                    read_bytes(in, of, 2, &item.origin) && read_bytes(in, of, 3, &item.signature);
-        if (!read || item.batch_id.len != BATCH_ID_BYTES) {
-            mainstem_free(reply.bytes, reply.words * 8);
-            return fail(MALFORMED, "an item is none: its batch id must have 32 bytes");
-        }
-        verdicts[2 * (size_t)index] = judge(&item);
+static uint64_t verify(Message in, Struct root) {
+    Structs items;
+    Item item;
+    Failure failure;
+    if (!read_structs(in, root, 0, &items)) return fail(MALFORMED, "the list of items is none");
+    if (items.count > ITEMS_MAX) return fail(LIMIT, "more than 65536 items; send fewer at once");
+    uint32_t words = (items.count + 3) / 4;
+    if (!reserve(&reply, 3 + words)) return fail(LIMIT, "there is no memory for so many verdicts");
+    uint32_t list = write_list(&reply, write_root(&reply, REPLY_VERDICTS), VERDICTS, items.count, words);
+    uint8_t *verdicts = (uint8_t *)(reply.words + list);
+
+    group.count = 0;
+    for (uint32_t i = 0; i < items.count; i++) {
+        Check check = {.key.len = 0};
+        if (!read_item(in, element(items, i), &item)) return fail(MALFORMED, "an item is none: its batch id must have 32 bytes");
+        Verdict verdict = judge(&item, &check);
+        /* What is still to be checked is no yes yet. */
+        verdicts[2 * i] = verdict == VALID ? INVALID : (uint8_t)verdict;
+        if (verdict != VALID) continue;
+        group.checks[group.count] = check;
+        group.verdicts[group.count++] = &verdicts[2 * i];
+        if (group.count == GROUP_MAX && !check_group(&failure)) return fail(failure.code, failure.sentence);
     }
+    if (!check_group(&failure)) return fail(failure.code, failure.sentence);
     return finish();
 }
 
 EXPORT("mainstem_abi") uint32_t mainstem_abi(void) { return 1 << 16; }
 
-EXPORT("mainstem_call") uint64_t mainstem_call(const uint8_t *request, uint32_t len) {
-    if (reply.bytes) mainstem_free(reply.bytes, reply.words * 8);
-    reply = (Writer){NULL, 0, 0};
+EXPORT("mainstem_call") uint64_t mainstem_call(const Word *request, uint32_t len) {
+    drop(&reply);
     Message in = {request, len / 8};
     Struct root;
     if (len == 0 || len % 8 != 0) return fail(MALFORMED, "a message has 8 bytes or a multiple of them");
     if (!read_struct(in, 0, &root)) return fail(MALFORMED, "the root of the message is no struct within it");
-    if (read_u16(in, root, 0) == REQUEST_VERIFY) return verify(in, root);
+    if ((uint16_t)value(in, root, 0) == REQUEST_VERIFY) return verify(in, root);
     return fail(UNSUPPORTED, "this plugin verifies signatures and knows no other call");
 }
