@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to an event signed with a signature type of one's own, that a node takes in and a subscriber verifies.
+# From nothing to an event signed with a signature type of one's own, that a node takes in and a subscriber verifies; once with a
+# plugin in Rust, once with one in C.
 #
 #   DIR=./hello      where everything lies; must not be there yet
 #   MAINSTEM=mainstem   the program
@@ -21,14 +22,24 @@ cd "$DIR"
 m plugin check hello/hello.wasm
 m plugin install hello/hello.wasm
 
+node=""
+stop() {
+    [ -z "$node" ] || { kill "$node" 2>/dev/null || true; wait "$node" 2>/dev/null || true; }
+    node=""
+}
+trap stop EXIT
+start() {
+    rm -f "$DIR/data/dev/connection.json"
+    m dev --quic-port 0 --http-port 0 --rpc-port 0 >>"$DIR/dev.log" 2>&1 &
+    node=$!
+    until [ -e "$DIR/data/dev/connection.json" ] && m stream search >/dev/null 2>&1; do
+        kill -0 "$node" 2>/dev/null || { cat "$DIR/dev.log" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
 say "a node on this machine, with the plugin"
-m dev --quic-port 0 --http-port 0 --rpc-port 0 >"$DIR/dev.log" 2>&1 &
-node=$!
-trap 'kill "$node" 2>/dev/null || true; wait "$node" 2>/dev/null || true' EXIT
-until [ -e "$DIR/data/dev/connection.json" ] && m stream search >/dev/null 2>&1; do
-    kill -0 "$node" 2>/dev/null || { cat "$DIR/dev.log" >&2; exit 1; }
-    sleep 0.2
-done
+start
 
 say "an event by that signature"
 m stream create /hello --public subscribe,publish
@@ -49,4 +60,22 @@ grep -q "signature type 200" "$DIR/refused.txt"
 
 say "how the plugin does"
 m plugin list
+
+say "the same type in C: it takes the place of the other in the node and in the reader"
+"$MAINSTEM" plugin new hello-c --kind signature --type 200 --lang c
+(cd hello-c && "$MAINSTEM" plugin build)
+m plugin check hello-c/hello-c.wasm
+stop
+m plugin remove hello
+m plugin install hello-c/hello-c.wasm
+start
+
+say "who publishes has the one in Rust, which signs"
+signer() { "$MAINSTEM" --data-dir "$DIR/signer" --profile "$DIR/data/dev/connection.json" "$@"; }
+signer plugin install hello/hello.wasm
+echo '{"hello": "from C"}' | signer --plugin hello --plugin-key-file "$DIR/hello.key" stream publish /hello
+m stream resend last 2 /hello | tee "$DIR/read.json"
+grep -q '"from C"' "$DIR/read.json"
+grep -q '"plugin"' "$DIR/read.json"
+
 printf '\nthat took %d s\n' "$((SECONDS - begun))"

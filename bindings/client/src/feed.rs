@@ -11,7 +11,7 @@ use crate::{
     proving::{Proven, Raw, prove},
     session::{Session, Subscribed},
 };
-use mainstem_model::{Code, Cursor, Header, ReadStart, VerifiedBatch};
+use mainstem_model::{Batch, Code, Cursor, Header, ReadStart, VerifiedBatch};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
@@ -314,7 +314,11 @@ impl Feed {
             return;
         }
         let (raws, verifier) = (std::mem::take(raws), self.core.verifier.clone());
-        let proven = if pieces.is_empty() && raws.len() == 1 && *bytes <= PROVEN_HERE_BYTES_MAX {
+        let proven = if pieces.is_empty()
+            && raws.len() == 1
+            && *bytes <= PROVEN_HERE_BYTES_MAX
+            && !raws.iter().any(|raw| Batch::is_of_plugin(&raw.batch))
+        {
             let (sender, proven) = oneshot::channel();
             drop(sender.send(prove(&verifier, raws)));
             proven

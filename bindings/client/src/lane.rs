@@ -125,7 +125,9 @@ impl Lane {
         let receipt = PublishReceipt::new(open.ticket.clone(), index as u16);
         let events_max = self.config.batch_events_max.clamp(1, limits::EVENTS_PER_BATCH_MAX);
         if idle || index + 1 >= events_max || open.bytes >= self.config.batch_bytes_max {
-            let here = state.sealing == 0 && state.open.bytes <= SEALED_HERE_BYTES_MAX;
+            let here = state.sealing == 0
+                && state.open.bytes <= SEALED_HERE_BYTES_MAX
+                && !self.signer.signature_type().is_of_plugin();
             // IMPORTANT: the writer is locked before the state is let go, so that what is cut next is sealed behind this.
             match self.writer.try_lock() {
                 Ok(writer) if here => {

@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use mainstem_model::{
-    Ack, Address, BatchError, Challenge, Code, NewEvent, Refusal, StreamPartition, VerifiedBatch,
+    Ack, Address, Batch, BatchError, Challenge, Code, NewEvent, Refusal, StreamPartition, VerifiedBatch,
 };
 use mainstem_protocol::{InEvent, SessionId};
 use pace::Pace;
@@ -256,7 +256,10 @@ impl Session {
                     self.waiting = Some(Waiting { request, ack, batch, until });
                     return Ok(());
                 }
-                let here = alone && self.pending.is_empty() && batch.len() <= PROVEN_HERE_BYTES_MAX;
+                let here = alone
+                    && self.pending.is_empty()
+                    && batch.len() <= PROVEN_HERE_BYTES_MAX
+                    && !Batch::is_of_plugin(&batch);
                 self.publish(request, ack, batch, here).await
             }
             ClientMessage::PublishEvents { request, ack, at, events } => {

@@ -116,6 +116,11 @@ impl Batch {
         Header::decode(header)
     }
 
+    /// Whether such bytes are signed by a type that plugins know. Not so of what is no batch.
+    pub fn is_of_plugin(bytes: &[u8]) -> bool {
+        Self::peek_header(bytes).is_ok_and(|header| header.signature_type.is_of_plugin())
+    }
+
     /// The bytes that travel and are stored.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes

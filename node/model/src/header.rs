@@ -10,6 +10,11 @@ impl SignatureType {
     pub const SECP256K1: Self = Self(1);
     /// The same, by a session key that the origin named in a [`Delegation`](crate::Delegation).
     pub const DELEGATED: Self = Self(2);
+
+    /// Whether plugins know it: what checking it costs is not known here.
+    pub const fn is_of_plugin(self) -> bool {
+        self.0 >= Origin::PLUGINS
+    }
 }
 
 /// What is signed of a batch. All integers big-endian, at fixed places:

@@ -1,7 +1,7 @@
 use super::decode::fault;
 use crate::workers::prove;
 use bytes::Bytes;
-use mainstem_model::{Batch, BatchError, Header, Refusal, SeriesKey, SignatureType, VerifiedBatch, Verifier};
+use mainstem_model::{Batch, BatchError, Header, Refusal, SeriesKey, VerifiedBatch, Verifier};
 use mainstem_protocol::{Lane, Page, PeerBatch, PeerFault, PeerMessage};
 use std::{fmt, sync::Arc};
 
@@ -53,17 +53,15 @@ impl Unproven {
         }
     }
 
-    /// Whether its batches are of built-in signature types, so that it is known what proving them costs.
-    pub fn is_built_in(&self) -> bool {
-        let built_in = |batch: &Bytes| {
-            let kind = Batch::peek_header(batch).map(|header| header.signature_type);
-            kind.is_ok_and(|kind| [SignatureType::SECP256K1, SignatureType::DELEGATED].contains(&kind))
-        };
+    /// Whether any of its batches is of a plugin's signature type, so that it is not known what proving it costs.
+    pub fn is_of_plugin(&self) -> bool {
         match &self.0 {
-            Kind::Plain(_) => true,
-            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => built_in(batch),
-            Kind::Proof { first, second } => built_in(first) && built_in(second),
-            Kind::PageOf { page, .. } => page.batches.iter().all(|batch| built_in(&batch.bytes)),
+            Kind::Plain(_) => false,
+            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => {
+                Batch::is_of_plugin(batch)
+            }
+            Kind::Proof { first, second } => Batch::is_of_plugin(first) || Batch::is_of_plugin(second),
+            Kind::PageOf { page, .. } => page.batches.iter().any(|batch| Batch::is_of_plugin(&batch.bytes)),
         }
     }
 

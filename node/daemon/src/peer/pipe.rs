@@ -130,7 +130,7 @@ impl Pipe {
         let alone = self.pending.is_empty() && self.items.is_empty();
         match unproven.batch_count() {
             0 => true,
-            1 => alone && unproven.batch_bytes() <= PROVEN_HERE_BYTES_MAX && unproven.is_built_in(),
+            1 => alone && unproven.batch_bytes() <= PROVEN_HERE_BYTES_MAX && !unproven.is_of_plugin(),
             _ => false,
         }
     }
