@@ -8,7 +8,7 @@ use crate::{
     frame::{CaughtUp, Subscribe, Told},
     guard::{SeriesGuard, Verdict},
     output::{Ended, Item, Left, Output},
-    proving::{Proven, Raw, prove},
+    proving::{Proven, Raw, Unknown, prove},
     session::{Session, Subscribed},
 };
 use mainstem_model::{Batch, Code, Cursor, Header, ReadStart, VerifiedBatch};
@@ -330,13 +330,38 @@ impl Feed {
 
     /// Takes proven batches in, in order.
     async fn bring(&mut self, session: &Arc<Session>, proven: Proven) -> Result<(), Stop> {
-        for (batch, cursor, received_at) in proven.batches {
+        let mut unknown = proven.unknown.into_iter().peekable();
+        for (index, (batch, cursor, received_at)) in proven.batches.into_iter().enumerate() {
+            while let Some(before) = unknown.next_if(|it| it.at <= index) {
+                self.pass_over(before)?;
+            }
             self.take(session, batch, cursor, received_at).await?;
         }
+        unknown.try_for_each(|last| self.pass_over(last))?;
         match proven.error {
+            // It may be told later, and nobody is to blame.
+            Some(error) if error.code == Some(Code::SignatureUnavailable) => Err(self.doubt(error)),
             Some(error) => Err(self.reject(session, error)),
             None => Ok(()),
         }
+    }
+
+    /// A batch of a signature type that nobody here knows: that is told, and what is behind it is read.
+    fn pass_over(&mut self, unknown: Unknown) -> Result<(), Stop> {
+        let at = self.ask.at;
+        self.out.send(Item::Notice(Delivery::Rejected { at, error: unknown.error }))?;
+        self.cursor = Some(unknown.cursor);
+        Ok(())
+    }
+
+    /// Whether a batch holds cannot be told now: it is read again in a moment, a few times.
+    fn doubt(&mut self, error: ClientError) -> Stop {
+        self.bad += 1;
+        tracing::warn!(at = %self.ask.at, %error, "a batch could not be proven now");
+        if self.bad > self.core.config.subscribe.bad_batches_max {
+            return Stop::Ended(Err(error));
+        }
+        Stop::Again(AGAIN)
     }
 
     async fn take(

@@ -297,7 +297,7 @@ impl Lane {
         match error.code {
             // The brokers that are to keep it are behind, too few of them answer, or they do not know yet that it is theirs:
             // they may have it all the same.
-            Some(Code::Overloaded | Code::TooFewCopies | Code::NotAssigned) => {
+            Some(Code::Overloaded | Code::TooFewCopies | Code::NotAssigned | Code::SignatureUnavailable) => {
                 state.rewinding = true;
                 state.delay = true;
             }

@@ -13,21 +13,38 @@ pub(crate) struct Raw {
 }
 
 /// What proving gave.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Proven {
     pub(crate) batches: Vec<(VerifiedBatch, Cursor, i64)>,
+    /// Batches of signature types that nobody here knows. They are passed over: what else a stream has is read all the same.
+    pub(crate) unknown: Vec<Unknown>,
     /// What did not hold of the batch behind them.
     pub(crate) error: Option<ClientError>,
 }
 
+/// A batch that cannot be told from a forged one.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    /// So many batches stand before it.
+    pub(crate) at: usize,
+    /// Where reading goes on behind it.
+    pub(crate) cursor: Cursor,
+    pub(crate) error: ClientError,
+}
+
 /// Proves batches in order, up to the first that does not hold.
 pub(crate) fn prove(verifier: &Verifier, raws: Vec<Raw>) -> Proven {
-    let mut batches = Vec::with_capacity(raws.len());
+    let mut proven = Proven { batches: Vec::with_capacity(raws.len()), ..Proven::default() };
     for Raw { cursor, received_at, batch } in raws {
+        let count = Batch::peek_header(&batch).map_or(0, |header| header.count);
         match Batch::decode(batch).and_then(|batch| verifier.verify(batch)) {
-            Ok(batch) => batches.push((batch, cursor, received_at)),
-            Err(error) => return Proven { batches, error: Some(error.into()) },
+            Ok(batch) => proven.batches.push((batch, cursor, received_at)),
+            Err(error) if error.is_unknown_scheme() => {
+                let (at, cursor) = (proven.batches.len(), cursor.with_skip(count));
+                proven.unknown.push(Unknown { at, cursor, error: error.into() });
+            }
+            Err(error) => return Proven { error: Some(error.into()), ..proven },
         }
     }
-    Proven { batches, error: None }
+    proven
 }

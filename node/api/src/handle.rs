@@ -1,5 +1,5 @@
 use crate::{NetworkSeen, session::now_ms};
-use mainstem_model::{Address, Batch, Code, Grant, Network, Refusal, Registry, Right, StreamId, Verifier};
+use mainstem_model::{Address, Code, Grant, Header, Network, Refusal, Registry, Right, StreamId, Verifier};
 use mainstem_protocol::{InEvent, ServerMessage, SessionId};
 use std::sync::{
     Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -164,15 +164,14 @@ impl NodeHandle {
     }
 
     /// Refuses a batch by its header alone when its origin may not publish there: a stranger's batch costs a look, not a
-    /// proof. What cannot be read is for the proof to refuse.
+    /// proof. What is of another network is for the proof to refuse.
     ///
     /// # Errors
     /// As the broker would say it of the proven batch.
-    pub fn screen(&self, batch: &[u8]) -> Result<(), Refusal> {
-        let header = match Batch::peek_header(batch) {
-            Ok(header) if header.network == self.verifier.network_id() => header,
-            Ok(_) | Err(_) => return Ok(()),
-        };
+    pub fn screen(&self, header: &Header) -> Result<(), Refusal> {
+        if header.network != self.verifier.network_id() {
+            return Ok(());
+        }
         let now_s = u64::try_from(now_ms() / 1000).unwrap_or(0);
         let (at, origin) = (header.stream_partition, Some(header.origin.account()));
         self.registry().check(at, origin, Right::Publish, now_s).map(|_stream| ())

@@ -307,7 +307,9 @@ impl Session {
     }
 
     async fn publish(&mut self, request: u64, ack: Ack, batch: Bytes, here: bool) -> Pending {
-        if let Err(refusal) = self.open.handle.screen(&batch) {
+        // What cannot be read is for the proof to refuse.
+        let screened = Batch::peek_header(&batch).map_or(Ok(()), |header| self.open.handle.screen(&header));
+        if let Err(refusal) = screened {
             let frame = ServerFrame::refused(request, refusal);
             return Pending::Ready(Step::Answer { request, frame });
         }

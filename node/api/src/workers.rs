@@ -25,6 +25,8 @@ pub struct Workers {
     room: Arc<Semaphore>,
     /// The same for other brokers' work.
     brokers_room: Arc<Semaphore>,
+    /// Workers that plugins may have at once, so that others are left whatever plugins do.
+    plugins: Arc<Semaphore>,
     /// Closes the queue when the last clone goes.
     _closer: Arc<Closer>,
 }
@@ -73,11 +75,12 @@ impl Workers {
     pub fn start(config: &WorkersConfig) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(config.queue_max.max(1))));
-        let workers = Self { room, brokers_room, _closer: Arc::new(Closer(shared.clone())), shared };
         let threads = match config.threads {
             0 => thread::available_parallelism().map_or(2, NonZero::get).max(2),
             threads => threads,
         };
+        let plugins = Arc::new(Semaphore::new((threads / 2).max(1)));
+        let workers = Self { room, brokers_room, plugins, _closer: Arc::new(Closer(shared.clone())), shared };
         for number in 0..threads {
             let shared = workers.shared.clone();
             thread::Builder::new().name(format!("prove-{number}")).spawn(move || shared.work())?;
@@ -94,6 +97,15 @@ impl Workers {
             self.shared.push(|queue| queue.work.push_back(work));
         }
         Answer(answer)
+    }
+
+    /// Waits for a worker that may call plugins, if `of_plugin`. What is handed in keeps the answer until it is done.
+    pub async fn share(&self, of_plugin: bool) -> Option<OwnedSemaphorePermit> {
+        if !of_plugin {
+            return None;
+        }
+        // The semaphore is never closed.
+        self.plugins.clone().acquire_owned().await.ok()
     }
 
     /// [`Workers::submit`] for what another broker brings.
@@ -120,7 +132,13 @@ impl Workers {
         verifier: Arc<Verifier>,
         batch: Bytes,
     ) -> Answer<Result<Arc<VerifiedBatch>, BatchError>> {
-        self.submit(move || prove(&verifier, batch)).await
+        let share = self.share(Batch::is_of_plugin(&batch)).await;
+        let work = move || {
+            let proof = prove(&verifier, batch);
+            drop(share);
+            proof
+        };
+        self.submit(work).await
     }
 }
 

@@ -46,10 +46,8 @@ impl Plugins {
             let loaded = shelf.module(entry).map_err(anyhow::Error::from);
             let loaded = loaded.and_then(|module| Ok(host.load(&module, entry.grants())?));
             let plugin = loaded.with_context(|| {
-                format!(
-                    "plugin {} cannot be loaded; `mainstem plugin disable {}` starts the node without it",
-                    entry.name, entry.name
-                )
+                let (name, id) = (&entry.name, entry.id);
+                format!("plugin {name} cannot be loaded; `mainstem plugin disable {id}` starts the node without it")
             })?;
             tracing::info!(name = entry.name, version = entry.version, id = %entry.id, "plugin is on");
             plugins.push(plugin);
@@ -59,22 +57,16 @@ impl Plugins {
         Ok(found)
     }
 
-    /// Two plugins for one signature type: which counts would be chance.
+    /// The list may have been written by hand.
     fn check_claims(&self) -> anyhow::Result<()> {
-        let schemes: Vec<_> = self.schemes().collect();
-        for (index, scheme) in schemes.iter().enumerate() {
-            let kind = mainstem_model::SignatureScheme::signature_type(scheme);
-            let same =
-                |other: &&SignaturePlugin| mainstem_model::SignatureScheme::signature_type(*other) == kind;
-            if let Some(other) = schemes[..index].iter().find(same) {
-                let name = |of: &SignaturePlugin| of.plugin().manifest().name.clone();
-                bail!(
-                    "plugins {} and {} both claim signature type {}: disable one of them (mainstem plugin disable {})",
-                    name(other),
-                    name(scheme),
-                    kind.0,
-                    name(scheme)
-                );
+        for (index, plugin) in self.iter().enumerate() {
+            for before in self.iter().take(index) {
+                if let Some(what) = shelf::shared(before.manifest(), plugin.manifest()) {
+                    let (one, other) = (before.id(), plugin.id());
+                    bail!(
+                        "plugins {one} and {other} both claim {what}: disable one of them (mainstem plugin disable {other})"
+                    );
+                }
             }
         }
         Ok(())

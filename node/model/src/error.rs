@@ -64,10 +64,15 @@ pub enum BatchError {
 }
 
 impl BatchError {
-    /// Whether it cannot be told here that the batch holds; somebody else may know.
+    /// Whether it cannot be told here that the batch holds, now or at all; somebody else may know.
     pub const fn is_unprovable(&self) -> bool {
+        self.is_unknown_scheme() || matches!(self, Self::Plugin(_, SignatureFault::Unavailable(_)))
+    }
+
+    /// Whether no scheme here knows the signature's type, for this origin.
+    pub const fn is_unknown_scheme(&self) -> bool {
         // A plugin may be there elsewhere, or speak for more origins.
-        matches!(self, Self::SignatureType(_) | Self::Plugin(_, SignatureFault::Unavailable(_)))
+        matches!(self, Self::SignatureType(kind) if *kind >= Origin::PLUGINS)
             || matches!(self, Self::OriginType { signature, .. } if *signature >= Origin::PLUGINS)
     }
 

@@ -22,7 +22,7 @@ pub struct Config {
     pub fuel_default: u64,
     /// Fuel of a call of a plugin that wishes for as much or more.
     pub fuel_max: u64,
-    /// Milliseconds of a call without a wish. At most 10 later the call is a fault.
+    /// Milliseconds of a call without a wish. Some ms later the call is a fault.
     pub deadline_ms_default: u32,
     /// Milliseconds of a call of a plugin that wishes for as much or more.
     pub deadline_ms_max: u32,

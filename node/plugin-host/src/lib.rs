@@ -53,7 +53,7 @@ pub use faults::Status;
 pub use grants::Grants;
 pub use host::Host;
 pub use id::PluginId;
-pub use mainstem_plugin_abi::{Capability, Claim, Manifest, plugin_capnp::FailureCode};
+pub use mainstem_plugin_abi::{Capability, Claim, Manifest, SignatureClaim, plugin_capnp::FailureCode};
 pub use operator::Operator;
 pub use plugin::Plugin;
 pub use rows::{Column, Emitted, Event, Rows, Values};

@@ -15,6 +15,10 @@ use mainstem_plugin_abi::{
 use std::{fmt, ops::Deref, sync::Arc, time::Instant};
 use wasmtime::InstancePre;
 
+/// A call that used less than this part of its fuel when its time was over has mostly waited. 64 checks of signatures use a fiftieth of the
+/// default.
+const IDLE_SHARE: u64 = 40;
+
 /// A module that is loaded. Cheap to clone; all clones are one plugin.
 #[derive(Clone)]
 pub struct Plugin(Arc<Inner>);
@@ -223,6 +227,11 @@ impl Plugin {
         used.time_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
         match outcome {
             Ok(outcome) => outcome.into_result(&self.0.manifest.name, self.meters()),
+            // One that did little in all that time was not let do more: that is the machine's doing.
+            Err(fault @ Fault::Deadline(_)) if used.fuel < self.0.bounds.fuel / IDLE_SHARE => {
+                self.meters().count(&fault);
+                Err(CallError::Fault { plugin: self.name(), fault })
+            }
             Err(fault) => Err(self.faulted(fault)),
         }
     }
@@ -233,7 +242,7 @@ impl Plugin {
         tracing::warn!(plugin, id = %self.0.id, %fault, "plugin is at fault");
         if self.0.switch.take(&fault, Instant::now()) {
             tracing::error!(plugin, id = %self.0.id, "plugin is switched off after too many faults");
-            self.0.pool.clear();
+            self.0.pool.close();
         }
         CallError::Fault { plugin, fault }
     }

@@ -15,6 +15,8 @@ struct State {
     idle: Vec<Box<Instance>>,
     out: usize,
     waiting: usize,
+    /// Nobody will call again: what comes back is let go.
+    closed: bool,
     used: Used,
 }
 
@@ -23,9 +25,12 @@ impl Pool {
         Self { max, state: Mutex::default(), freed: Condvar::new() }
     }
 
-    /// Lets go of all that wait.
-    pub(crate) fn clear(&self) {
-        let idle = std::mem::take(&mut self.state.lock().idle);
+    /// Lets go of all that wait, and of those that come back.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
         // Unmapping their memory is nothing to hold the lock for.
         drop(idle);
     }
@@ -82,7 +87,9 @@ impl<P: Deref<Target = Pool>> Drop for Slot<P> {
         let mut state = self.pool.state.lock();
         state.out -= 1;
         state.used.add(&self.used);
-        state.idle.extend(self.instance.take());
+        if !state.closed {
+            state.idle.extend(self.instance.take());
+        }
         if state.waiting > 0 {
             self.pool.freed.notify_one();
         }

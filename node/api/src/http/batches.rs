@@ -145,11 +145,18 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let form = read_form(&api, request).await?;
-    if let Form::Bytes(bytes) = &form {
-        api.handle.screen(bytes)?;
+    let header = form.header()?;
+    if let Some(header) = &header {
+        api.handle.screen(header)?;
     }
+    let share = api.workers.share(header.is_some_and(|header| header.signature_type.is_of_plugin())).await;
     let verifier = api.handle.verifier().clone();
-    let proven = api.workers.run(move || prove_form(&verifier, stream, form)).await;
+    let work = move || {
+        let proof = prove_form(&verifier, stream, form);
+        drop(share);
+        proof
+    };
+    let proven = api.workers.run(work).await;
     let batch = proven
         .ok_or_else(|| Problem::new(Code::Overloaded, "the batch could not be proven; try again"))??;
     let (id, count) = (batch.id(), batch.header().count);
@@ -184,6 +191,16 @@ async fn read_form(api: &Api, request: Request) -> Result<Form, Problem> {
             Ok(Form::Parts(Box::new(parse_json(&bytes)?)))
         }
         Media::None | Media::Other => Err(unsupported("application/json or application/octet-stream")),
+    }
+}
+
+impl Form {
+    /// What the batch says of itself; `None` for bytes that are none, which proving refuses.
+    fn header(&self) -> Result<Option<Header>, Problem> {
+        Ok(match self {
+            Self::Bytes(bytes) => Batch::peek_header(bytes).ok(),
+            Self::Parts(parts) => Some(Header::decode(&hex_bytes("header", &parts.header)?)?),
+        })
     }
 }
 

@@ -155,6 +155,7 @@ mod tests {
                     | Code::ShuttingDown
                     | Code::TooFewCopies
                     | Code::NotAssigned
+                    | Code::SignatureUnavailable
             );
             assert_eq!(status.is_server_error(), ours, "{code}");
         }

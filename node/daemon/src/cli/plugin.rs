@@ -170,8 +170,11 @@ async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow:
         entry.capabilities.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     };
     let text = format!(
-        "{} {} is installed and on from the node's next start on\nid       {}\ngranted  {granted}",
-        entry.name, entry.version, entry.id
+        "{} {} is installed and on from the next start on of a node whose plugins lie in {}\nid       {}\ngranted  {granted}",
+        entry.name,
+        entry.version,
+        folder.display(),
+        entry.id
     );
     Ok(globals.output().result(&told(&entry), &text)?)
 }
@@ -277,7 +280,7 @@ fn unshelved(error: ShelfError) -> Failure {
         ShelfError::Module(_) | ShelfError::Changed { .. } => {
             Failure::new(super::failure::DATA, "INVALID_PLUGIN", error.to_string())
         }
-        ShelfError::NotGranted { .. } | ShelfError::SpeaksForEthereum(_) => {
+        ShelfError::NotGranted { .. } | ShelfError::SpeaksForEthereum(_) | ShelfError::Claimed { .. } => {
             Failure::permission(error.to_string())
         }
         ShelfError::Unknown(_) | ShelfError::Ambiguous { .. } => Failure::usage(error.to_string()),

@@ -122,7 +122,14 @@ impl Pipe {
             return Some(Pending::Ready(self.proven(frame, proof)));
         }
         let verifier = self.shared.verifier.clone();
-        let answer = self.shared.workers.submit_of_broker(move || unproven.prove(&verifier)).await;
+        let workers = &self.shared.workers;
+        let share = workers.share(unproven.is_of_plugin()).await;
+        let work = move || {
+            let proof = unproven.prove(&verifier);
+            drop(share);
+            proof
+        };
+        let answer = workers.submit_of_broker(work).await;
         Some(Pending::Proof { frame, answer })
     }
 

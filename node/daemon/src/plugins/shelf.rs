@@ -86,6 +86,18 @@ pub(crate) enum ShelfError {
         /// How many.
         count: usize,
     },
+    /// Another one that is on has the same claim.
+    #[error(
+        "plugin {name} claims {what}, and so does {other}, which is on: disable that one first (mainstem plugin disable {other})"
+    )]
+    Claimed {
+        /// Which plugin.
+        name: String,
+        /// What both claim.
+        what: String,
+        /// Id of the one that has it.
+        other: PluginId,
+    },
     /// A module that is none.
     #[error(transparent)]
     Module(#[from] LoadError),
@@ -171,13 +183,17 @@ impl Shelf {
         Ok(module)
     }
 
-    /// Puts a module on the shelf, switched on. One that is there already gets these grants.
+    /// Puts a module on the shelf, switched on. One that is there already gets these grants; others of its name are switched off.
     ///
     /// # Errors
-    /// It is no plugin, asks for what was not answered, or cannot be written.
+    /// It is no plugin, asks for what was not answered, claims what another one has, or cannot be written.
     pub(crate) fn install(&mut self, module: &[u8], answers: &Answers) -> Result<Entry, ShelfError> {
         let (id, manifest) = inspect(module)?;
         let entry = granted(id, &manifest, answers)?;
+        self.check_claim(id, &manifest, true)?;
+        for other in &mut self.list.entries {
+            other.enabled &= other.name != entry.name;
+        }
         fs::create_dir_all(&self.folder).map_err(|fault| file(&self.folder, fault))?;
         write_whole(&self.path(id), module)?;
         match self.list.entries.iter_mut().find(|known| known.id == id) {
@@ -194,6 +210,10 @@ impl Shelf {
     /// There is none of that name or id, or several; the list cannot be written.
     pub(crate) fn enable(&mut self, name: &str, enabled: bool) -> Result<Entry, ShelfError> {
         let id = self.find(name)?.id;
+        if enabled {
+            let (_, manifest) = inspect(&self.module(self.find(name)?)?)?;
+            self.check_claim(id, &manifest, false)?;
+        }
         let mut changed = None;
         for entry in self.list.entries.iter_mut().filter(|entry| entry.id == id) {
             entry.enabled = enabled;
@@ -201,6 +221,22 @@ impl Shelf {
         }
         self.save()?;
         changed.ok_or_else(|| ShelfError::Unknown(name.to_owned()))
+    }
+
+    /// Whether no other plugin that is on has the same name, signature type or origin type: which counts would be chance, and one could
+    /// speak for the other's origins. `replaces`: those of the same name go.
+    fn check_claim(&self, id: PluginId, manifest: &Manifest, replaces: bool) -> Result<(), ShelfError> {
+        for other in self.list.entries.iter().filter(|other| other.enabled && other.id != id) {
+            if replaces && other.name == manifest.name {
+                continue;
+            }
+            let (_, its) = inspect(&self.module(other)?)?;
+            if let Some(what) = shared(manifest, &its) {
+                let name = manifest.name.clone();
+                return Err(ShelfError::Claimed { name, what, other: other.id });
+            }
+        }
+        Ok(())
     }
 
     /// Takes a plugin away, its module too.
@@ -249,6 +285,19 @@ impl Shelf {
         let text = toml::to_string(&self.list).map_err(list)?;
         write_whole(&path, format!("# Written by `mainstem plugin`.\n{text}").as_bytes())
     }
+}
+
+/// What two plugins cannot both have.
+pub(super) fn shared(one: &Manifest, other: &Manifest) -> Option<String> {
+    if one.name == other.name {
+        return Some(format!("the name {}", one.name));
+    }
+    let (Claim::Signature(one), Claim::Signature(other)) = (&one.claim, &other.claim) else { return None };
+    if one.signature_type == other.signature_type {
+        return Some(format!("signature type {}", one.signature_type));
+    }
+    let both = one.origin_types.iter().find(|kind| other.origin_types.contains(kind))?;
+    Some(format!("origin type {both}"))
 }
 
 fn granted(id: PluginId, manifest: &Manifest, answers: &Answers) -> Result<Entry, ShelfError> {

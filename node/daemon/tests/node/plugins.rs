@@ -109,6 +109,10 @@ async fn an_event_signed_by_a_plugins_type_is_taken_in_and_verified_by_who_has_t
     let mut events = without.subscribe(SubscribeOptions::new(at).start(Start::From(0))).await.unwrap();
     let refused = events.next().await.unwrap().unwrap_err();
     assert!(refused.message.contains("signature type 17"), "{refused}");
+    // What is behind it is read all the same.
+    publish(&node.client(OWNER).await, at).await.unwrap();
+    let behind = events.next().await.unwrap().unwrap();
+    assert_eq!(behind.origin().address(), Some(SecretKey::from_hex(OWNER).unwrap().address()));
 
     // Another's name, with a right and a signature of one's own.
     let other = PluginSigner::new(ed25519.clone(), vec![8; 32]).unwrap();
@@ -149,6 +153,42 @@ async fn without_its_plugin_a_node_refuses_the_type_by_its_number_and_with_it_ag
     for _ in 0..3 {
         events.next().await.unwrap().unwrap();
     }
+}
+
+#[test]
+fn a_plugin_takes_the_place_of_one_of_its_name_and_not_of_one_with_its_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = mainstem_plugin_build::parse(
+        "name = 'ed25519'\nversion = '0.2.0'\ndescription = ''\nabi = '1.0'\ncapabilities = ['crypto']\n\
+         [signature]\ntype = 17\norigin_types = [17]\nsigns = true",
+    )
+    .unwrap();
+    let module = fs::read(module("ed25519")).unwrap();
+    let write = |manifest: &_| {
+        let path = folder.path().join("plugin.wasm");
+        fs::write(&path, mainstem_plugin_build::attach(&module, manifest).unwrap()).unwrap();
+        path
+    };
+    plugin_command(folder.path(), &["install", self::module("ed25519").to_str().unwrap()]);
+    plugin_command(folder.path(), &["install", write(&manifest).to_str().unwrap()]);
+    let listed = plugin_command(folder.path(), &["list"]);
+    let on: Vec<_> = listed.lines().filter(|line| line.contains(" yes ")).collect();
+    assert!(on.len() == 1 && on[0].contains("0.2.0"), "{listed}");
+
+    // Another type that would speak for the same origins.
+    manifest.name = "other".into();
+    manifest.claim = mainstem_plugin_host::Claim::Signature(mainstem_plugin_host::SignatureClaim {
+        signature_type: 200,
+        origin_types: vec![17],
+        signs: true,
+    });
+    let mut command = Node::program();
+    let command =
+        command.arg("--data-dir").arg(folder.path()).args(["plugin", "install"]).arg(write(&manifest));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert!(said.contains("origin type 17"), "{said}");
 }
 
 #[test]

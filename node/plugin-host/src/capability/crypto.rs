@@ -44,7 +44,7 @@ pub(super) fn check(request: check_signatures::Reader<'_>, meter: &mut Meter) ->
     }
     let mut checks = Vec::with_capacity(items.len() as usize);
     for item in items.iter() {
-        meter.charge(CHECK_FUEL)?;
+        meter.charge(CHECK_FUEL + item.get_message()?.len() as u64)?;
         checks.push(holds(scheme, item.get_key()?, item.get_message()?, item.get_signature()?));
     }
     Ok(Answer::Checks(checks))

@@ -33,17 +33,18 @@ impl Bounds {
 
     /// From here on the system holds this process to them.
     fn apply(&self) -> io::Result<()> {
-        limit(Resource::Cpu, self.seconds)?;
-        limit(Resource::As, self.memory_bytes)?;
+        // Over the first of these the system says why, over the second it kills.
+        limit(Resource::Cpu, self.seconds, self.seconds + 1)?;
+        limit(Resource::As, self.memory_bytes, self.memory_bytes)?;
         // What it is killed over is of no use to anybody.
-        limit(Resource::Core, 0)
+        limit(Resource::Core, 0, 0)
     }
 }
 
-fn limit(of: Resource, to: u64) -> io::Result<()> {
+fn limit(of: Resource, to: u64, maximum: u64) -> io::Result<()> {
     // A limit that is there already may be lower, and cannot be raised.
-    let to = getrlimit(of).maximum.map_or(to, |most| to.min(most));
-    Ok(setrlimit(of, Rlimit { current: Some(to), maximum: Some(to) })?)
+    let most = getrlimit(of).maximum.map_or(maximum, |most| maximum.min(most));
+    Ok(setrlimit(of, Rlimit { current: Some(to.min(most)), maximum: Some(most) })?)
 }
 
 /// The whole of a process that a host with [`Compiler::Child`](crate::Compiler::Child) starts: takes its bounds and a module from stdin, and
