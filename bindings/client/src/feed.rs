@@ -350,6 +350,8 @@ impl Feed {
     fn pass_over(&mut self, unknown: Unknown) -> Result<(), Stop> {
         let at = self.ask.at;
         self.out.send(Item::Notice(Delivery::Rejected { at, error: unknown.error }))?;
+        // They came: that they are left out was told.
+        self.counted += if self.told_caught_up { 0 } else { unknown.count };
         self.cursor = Some(unknown.cursor);
         Ok(())
     }

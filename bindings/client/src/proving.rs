@@ -29,6 +29,8 @@ pub(crate) struct Unknown {
     pub(crate) at: usize,
     /// Where reading goes on behind it.
     pub(crate) cursor: Cursor,
+    /// Its events that were to be read.
+    pub(crate) count: u64,
     pub(crate) error: ClientError,
 }
 
@@ -40,8 +42,9 @@ pub(crate) fn prove(verifier: &Verifier, raws: Vec<Raw>) -> Proven {
         match Batch::decode(batch).and_then(|batch| verifier.verify(batch)) {
             Ok(batch) => proven.batches.push((batch, cursor, received_at)),
             Err(error) if error.is_unknown_scheme() => {
-                let (at, cursor) = (proven.batches.len(), cursor.with_skip(count));
-                proven.unknown.push(Unknown { at, cursor, error: error.into() });
+                let (at, left) = (proven.batches.len(), u64::from(count.saturating_sub(cursor.skip())));
+                let cursor = cursor.with_skip(count);
+                proven.unknown.push(Unknown { at, cursor, count: left, error: error.into() });
             }
             Err(error) => return Proven { error: Some(error.into()), ..proven },
         }
