@@ -30,7 +30,7 @@ stop() {
 trap stop EXIT
 start() {
     rm -f "$DIR/data/dev/connection.json"
-    m dev --quic-port 0 --http-port 0 --rpc-port 0 >>"$DIR/dev.log" 2>&1 &
+    "$MAINSTEM" --data-dir "$DIR/data" dev --quic-port 0 --http-port 0 --rpc-port 0 >>"$DIR/dev.log" 2>&1 &
     node=$!
     until [ -e "$DIR/data/dev/connection.json" ] && m stream search >/dev/null 2>&1; do
         kill -0 "$node" 2>/dev/null || { cat "$DIR/dev.log" >&2; exit 1; }
