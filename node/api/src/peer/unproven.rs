@@ -75,7 +75,8 @@ impl Unproven {
         }
     }
 
-    /// Proves its batches, one after the other. For a worker thread: a page takes up to 200 µs for each of them.
+    /// Proves its batches, one after the other. For a worker thread: a page takes up to 200 µs for each of them,
+    /// and what a plugin may take for each of its types.
     ///
     /// # Errors
     /// [`PeerFault::InvalidBatch`] for the first that does not hold, [`PeerFault::Unprovable`] if that cannot be told, [`PeerFault::Malformed`] for batches that do not go
