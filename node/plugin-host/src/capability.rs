@@ -151,6 +151,9 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Now(()) => Capability::Clock,
         host_request::Random(_) => Capability::Random,
         host_request::Log(_) => Capability::Log,
+        host_request::Blob(_) => Capability::Blob,
+        host_request::Http(_) => Capability::Http,
+        host_request::Chain(_) => Capability::Chain,
     };
     if !privileges.granted.contains(&capability) {
         let name = capability.name();
@@ -166,5 +169,9 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Now(()) => Ok(clock::now(&*privileges.ambient)),
         host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
         host_request::Log(line) => log::log(privileges, line?),
+        host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_) => Err(Stop::Failed(
+            FailureCode::Unsupported,
+            format!("this node does not offer {}", capability.name()),
+        )),
     }
 }

@@ -25,7 +25,7 @@ impl Plugin {
     /// what the plugin refuses.
     pub fn operator(&self, name: &str, parameters: &BTreeMap<String, String>) -> Result<Operator, CallError> {
         let Claim::Operators(claims) = &self.manifest().claim else {
-            return Err(self.asked("it is a signature type, not operators"));
+            return Err(self.asked(&format!("it is of kind {}, not operators", self.manifest().claim.kind())));
         };
         let claim = claims.iter().find(|claim| claim.name == name).ok_or_else(|| {
             let names: Vec<_> = claims.iter().map(|claim| claim.name.as_str()).collect();

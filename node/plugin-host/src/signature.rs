@@ -137,7 +137,9 @@ impl Plugin {
     fn signature_claim(&self) -> Result<&SignatureClaim, CallError> {
         match &self.manifest().claim {
             Claim::Signature(claim) => Ok(claim),
-            Claim::Operators(_) => Err(self.asked("it is operators, not a signature type")),
+            other @ (Claim::Operators(_) | Claim::Encryption(_) | Claim::Storage(_)) => {
+                Err(self.asked(&format!("it is of kind {}, not a signature type", other.kind())))
+            }
         }
     }
 }

@@ -13,8 +13,8 @@ mod version;
 
 pub use generated::plugin_capnp;
 pub use manifest::{
-    Capability, Claim, ColumnClaim, ColumnType, Limits, MANIFEST_BYTES_MAX, Manifest, ManifestError,
-    OperatorClaim, Parameter, Port, SECTION, SignatureClaim,
+    Capability, Claim, ColumnClaim, ColumnType, EncryptionClaim, Limits, MANIFEST_BYTES_MAX, Manifest,
+    ManifestError, OperatorClaim, Parameter, Port, SECTION, SignatureClaim, StorageClaim,
 };
 pub use message::{Message, MessageError, Segment, read, write};
 pub use place::Place;

@@ -1,3 +1,4 @@
+mod check;
 mod read;
 mod write;
 
@@ -9,21 +10,6 @@ use core::fmt;
 pub const SECTION: &str = "mainstem.manifest";
 /// Bytes of a manifest.
 pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
-
-/// Bytes of the name of a plugin, an operator, a port, a column or a parameter.
-const NAME_BYTES_MAX: usize = 64;
-/// Bytes of a description.
-const DESCRIPTION_BYTES_MAX: usize = 200;
-/// The least signature type, and origin type, that a plugin may claim beside origin type 1.
-const FREE_TYPE_LEAST: u8 = 16;
-/// Origin type of an Ethereum address.
-const ETHEREUM: u8 = 1;
-const ORIGIN_TYPES_MAX: usize = 16;
-const OPERATORS_MAX: usize = 64;
-const PORTS_MAX: usize = 16;
-const COLUMNS_MAX: usize = 256;
-const PARAMETERS_MAX: usize = 64;
-const CAPABILITIES_MAX: usize = 16;
 
 /// What a plugin says of itself. Only [`Manifest::check`]ed ones are written or given out by [`Manifest::decode`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +39,22 @@ pub enum Claim {
     Signature(SignatureClaim),
     /// It is one or more operators.
     Operators(Vec<OperatorClaim>),
+    /// It seals and opens contents of one encryption type. Since 1.1.
+    Encryption(EncryptionClaim),
+    /// It keeps records. Since 1.1.
+    Storage(StorageClaim),
+}
+
+impl Claim {
+    /// What kind of plugin it is, as people call it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Signature(_) => "signature",
+            Self::Operators(_) => "operator",
+            Self::Encryption(_) => "encryption",
+            Self::Storage(_) => "storage",
+        }
+    }
 }
 
 /// A plugin for signatures.
@@ -64,6 +66,26 @@ pub struct SignatureClaim {
     pub origin_types: Vec<u8>,
     /// It also signs, where a client holds the key.
     pub signs: bool,
+}
+
+/// A plugin for encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncryptionClaim {
+    /// 16 and up.
+    pub encryption_type: u16,
+    /// Bytes of a content key, 16 to 64.
+    pub key_bytes: u16,
+    /// It also wraps content keys for recipients.
+    pub wraps: bool,
+}
+
+/// A plugin for storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageClaim {
+    /// As a plugin's name: how the node's configuration names it.
+    pub scheme: String,
+    /// What is set when it starts.
+    pub parameters: Vec<Parameter>,
 }
 
 /// One operator.
@@ -151,11 +173,18 @@ pub enum Capability {
     Random,
     /// Lines in the node's log.
     Log,
+    /// A folder of files of its own. Since 1.1.
+    Blob,
+    /// Requests to hosts that the node's operator names. Since 1.1.
+    Http,
+    /// Reads of contracts at a finalised block. Since 1.1.
+    Chain,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Crypto, Self::Clock, Self::Random, Self::Log];
+    pub const ALL: [Self; 7] =
+        [Self::Crypto, Self::Clock, Self::Random, Self::Log, Self::Blob, Self::Http, Self::Chain];
 
     /// As `plugin.toml` and the node's configuration name it.
     pub const fn name(self) -> &'static str {
@@ -164,6 +193,9 @@ impl Capability {
             Self::Clock => "clock",
             Self::Random => "random",
             Self::Log => "log",
+            Self::Blob => "blob",
+            Self::Http => "http",
+            Self::Chain => "chain",
         }
     }
 }
@@ -242,159 +274,4 @@ impl Manifest {
         manifest.check()?;
         Ok(manifest)
     }
-
-    /// Whether each field has a value that it can have.
-    ///
-    /// # Errors
-    /// The first that has not.
-    pub fn check(&self) -> Result<(), ManifestError> {
-        check_name("name", &self.name, false)?;
-        check_version(&self.version)?;
-        check_description("description", &self.description)?;
-        check_count("capabilities", self.capabilities.len(), 0, CAPABILITIES_MAX)?;
-        check_unique("capabilities", self.capabilities.iter().map(|capability| capability.name()))?;
-        match &self.claim {
-            Claim::Signature(claim) => claim.check(),
-            Claim::Operators(claims) => {
-                if let Some(given) =
-                    self.capabilities.iter().find(|of| matches!(of, Capability::Clock | Capability::Random))
-                {
-                    return Err(field(
-                        "capabilities",
-                        alloc::format!(
-                            "name {}: an operator depends on what it is given alone, so take it out",
-                            given.name()
-                        ),
-                    ));
-                }
-                check_count("operator list", claims.len(), 1, OPERATORS_MAX)?;
-                check_unique("operator list", claims.iter().map(|claim| claim.name.as_str()))?;
-                claims.iter().try_for_each(OperatorClaim::check)
-            }
-        }
-    }
-}
-
-impl SignatureClaim {
-    fn check(&self) -> Result<(), ManifestError> {
-        if self.signature_type < FREE_TYPE_LEAST {
-            let fault = alloc::format!(
-                "is {}: types below 16 are the node's own, so take another",
-                self.signature_type
-            );
-            return Err(field("signature.type", fault));
-        }
-        check_count("signature.origin_types", self.origin_types.len(), 1, ORIGIN_TYPES_MAX)?;
-        for (index, kind) in self.origin_types.iter().enumerate() {
-            if *kind < FREE_TYPE_LEAST && *kind != ETHEREUM {
-                let fault = alloc::format!("have {kind}: it must be 16 or more, or 1 for Ethereum addresses");
-                return Err(field("signature.origin_types", fault));
-            }
-            if self.origin_types[..index].contains(kind) {
-                return Err(field("signature.origin_types", alloc::format!("have {kind} twice")));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl OperatorClaim {
-    fn check(&self) -> Result<(), ManifestError> {
-        check_name("operator.name", &self.name, false)?;
-        check_description("operator.description", &self.description)?;
-        check_ports("operator.inputs", &self.inputs, 1)?;
-        check_ports("operator.outputs", &self.outputs, 0)?;
-        check_count("operator.parameters", self.parameters.len(), 0, PARAMETERS_MAX)?;
-        check_unique("operator.parameters", self.parameters.iter().map(|parameter| parameter.name.as_str()))?;
-        for parameter in &self.parameters {
-            check_name("operator.parameters.name", &parameter.name, true)?;
-            check_description("operator.parameters.description", &parameter.description)?;
-        }
-        Ok(())
-    }
-}
-
-fn check_ports(of: &'static str, ports: &[Port], least: usize) -> Result<(), ManifestError> {
-    check_count(of, ports.len(), least, PORTS_MAX)?;
-    check_unique(of, ports.iter().map(|port| port.name.as_str()))?;
-    for port in ports {
-        check_name(of, &port.name, true)?;
-        check_count(of, port.columns.len(), 0, COLUMNS_MAX)?;
-        check_unique(of, port.columns.iter().map(|column| column.name.as_str()))?;
-        for column in &port.columns {
-            check_name(of, &column.name, true)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_name(of: &'static str, name: &str, underscore: bool) -> Result<(), ManifestError> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || underscore && c == '_';
-    if name.len() <= NAME_BYTES_MAX
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(fits)
-    {
-        return Ok(());
-    }
-    let shown: String = name.chars().take(NAME_BYTES_MAX).collect();
-    let rest = if underscore { "a-z, 0-9, - and _" } else { "a-z, 0-9 and -" };
-    Err(field(of, alloc::format!("{shown:?} is no name: take 1 to 64 of {rest}, a letter first")))
-}
-
-fn check_version(version: &str) -> Result<(), ManifestError> {
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let is_number = |part: &str| {
-        !part.is_empty()
-            && part.len() <= 9
-            && part.bytes().all(|b| b.is_ascii_digit())
-            && (part == "0" || !part.starts_with('0'))
-    };
-    let rest = &version[core.len()..];
-    let rest_fits = rest.is_empty()
-        || rest.len() > 1
-            && rest[1..].bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'));
-    if version.len() <= NAME_BYTES_MAX
-        && core.split('.').count() == 3
-        && core.split('.').all(is_number)
-        && rest_fits
-    {
-        return Ok(());
-    }
-    let shown: String = version.chars().take(NAME_BYTES_MAX).collect();
-    Err(field("version", alloc::format!("{shown:?} is no semantic version: write it like 1.2.3")))
-}
-
-fn check_description(of: &'static str, text: &str) -> Result<(), ManifestError> {
-    if text.len() > DESCRIPTION_BYTES_MAX {
-        let fault = alloc::format!("has {} bytes, more than {DESCRIPTION_BYTES_MAX}: shorten it", text.len());
-        return Err(field(of, fault));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(field(of, "has control characters: write it as one line".into()));
-    }
-    Ok(())
-}
-
-fn check_count(of: &'static str, count: usize, least: usize, most: usize) -> Result<(), ManifestError> {
-    if (least..=most).contains(&count) {
-        return Ok(());
-    }
-    Err(field(of, alloc::format!("has {count} entries; {least} to {most} are right")))
-}
-
-fn check_unique<'a>(
-    of: &'static str,
-    names: impl Iterator<Item = &'a str> + Clone,
-) -> Result<(), ManifestError> {
-    for (index, name) in names.clone().enumerate() {
-        if names.clone().take(index).any(|before| before == name) {
-            let shown: String = name.chars().take(NAME_BYTES_MAX).collect();
-            return Err(field(of, alloc::format!("has {shown:?} twice: name each once")));
-        }
-    }
-    Ok(())
-}
-
-fn field(field: &'static str, fault: String) -> ManifestError {
-    ManifestError::Field { field, fault }
 }

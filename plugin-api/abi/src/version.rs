@@ -1,7 +1,7 @@
 use core::fmt;
 
 /// The version of the ABI that this crate is.
-pub const ABI: Version = Version { major: 1, minor: 0 };
+pub const ABI: Version = Version { major: 1, minor: 1 };
 
 /// A version of the ABI. See `ABI.md`, "Versions".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

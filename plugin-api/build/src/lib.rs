@@ -9,7 +9,7 @@
 //!     name = "ed25519"
 //!     version = "0.1.0"
 //!     description = "Ed25519 signatures"
-//!     abi = "1.0"
+//!     abi = "1.1"
 //!
 //!     [signature]
 //!     type = 17

@@ -1,6 +1,6 @@
 use mainstem_plugin_abi::{
-    Capability, Claim, ColumnClaim, ColumnType, Limits, Manifest, ManifestError, OperatorClaim, Parameter,
-    Port, SignatureClaim, Version,
+    Capability, Claim, ColumnClaim, ColumnType, EncryptionClaim, Limits, Manifest, ManifestError,
+    OperatorClaim, Parameter, Port, SignatureClaim, StorageClaim, Version,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use thiserror::Error;
@@ -15,14 +15,16 @@ pub enum TomlError {
     /// `abi` is no version.
     #[error("abi in plugin.toml is {0:?}; it must be the ABI's major and minor version, such as \"1.0\"")]
     Abi(String),
-    /// It says both what a signature type and what operators are, or neither.
-    #[error("plugin.toml has {0}; it must have either one [signature] or at least one [[operator]]")]
-    Claim(&'static str),
+    /// It is of several kinds, or of none.
+    #[error(
+        "plugin.toml has {0}; it must have one of [signature], [encryption] and [storage], or at least one [[operator]]"
+    )]
+    Claim(String),
     /// A parameter's default is no value of its type.
-    #[error("the default of {operator}'s parameter {parameter} is {default:?}; it must be {right}")]
+    #[error("the default of {of}'s parameter {parameter} is {default:?}; it must be {right}")]
     Default {
-        /// The operator.
-        operator: String,
+        /// The operator, or the scheme.
+        of: String,
         /// The parameter.
         parameter: String,
         /// What stands there.
@@ -41,11 +43,21 @@ pub enum TomlError {
 /// The first thing that is wrong, with the key and what is right.
 pub fn parse(text: &str) -> Result<Manifest, TomlError> {
     let file: File = toml::from_str(text)?;
-    let claim = match (file.signature, file.operator.is_empty()) {
-        (Some(signature), true) => Claim::Signature(signature.into()),
-        (None, false) => Claim::Operators(file.operator.into_iter().map(OperatorClaim::from).collect()),
-        (Some(_), false) => return Err(TomlError::Claim("both [signature] and [[operator]]")),
-        (None, true) => return Err(TomlError::Claim("neither [signature] nor [[operator]]")),
+    let operators = file.operator.into_iter().map(OperatorClaim::from).collect::<Vec<_>>();
+    let mut claims = [
+        file.signature.map(|table| Claim::Signature(table.into())),
+        file.encryption.map(|table| Claim::Encryption(table.into())),
+        file.storage.map(|table| Claim::Storage(table.into())),
+        (!operators.is_empty()).then_some(Claim::Operators(operators)),
+    ]
+    .into_iter()
+    .flatten();
+    let claim = match (claims.next(), claims.next()) {
+        (Some(claim), None) => claim,
+        (Some(one), Some(other)) => {
+            return Err(TomlError::Claim(format!("both {} and {}", one.kind(), other.kind())));
+        }
+        (None, _) => return Err(TomlError::Claim("none of these".into())),
     };
     let manifest = Manifest {
         name: file.name,
@@ -74,6 +86,8 @@ struct File {
     #[serde(default, deserialize_with = "capabilities")]
     capabilities: Vec<Capability>,
     signature: Option<SignatureTable>,
+    encryption: Option<EncryptionTable>,
+    storage: Option<StorageTable>,
     #[serde(default)]
     operator: Vec<OperatorTable>,
     #[serde(default)]
@@ -88,6 +102,24 @@ struct SignatureTable {
     origin_types: Vec<u8>,
     #[serde(default)]
     signs: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EncryptionTable {
+    #[serde(rename = "type")]
+    encryption_type: u16,
+    key_bytes: u16,
+    #[serde(default)]
+    wraps: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StorageTable {
+    scheme: String,
+    #[serde(default)]
+    parameters: Vec<ParameterTable>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +176,20 @@ impl From<SignatureTable> for SignatureClaim {
     }
 }
 
+impl From<EncryptionTable> for EncryptionClaim {
+    fn from(table: EncryptionTable) -> Self {
+        let EncryptionTable { encryption_type, key_bytes, wraps } = table;
+        Self { encryption_type, key_bytes, wraps }
+    }
+}
+
+impl From<StorageTable> for StorageClaim {
+    fn from(table: StorageTable) -> Self {
+        let StorageTable { scheme, parameters } = table;
+        Self { scheme, parameters: parameters.into_iter().map(Parameter::from).collect() }
+    }
+}
+
 impl From<OperatorTable> for OperatorClaim {
     fn from(table: OperatorTable) -> Self {
         Self {
@@ -195,20 +241,23 @@ fn column_type<'de, D: Deserializer<'de>>(from: D) -> Result<ColumnType, D::Erro
 }
 
 fn check_defaults(claim: &Claim) -> Result<(), TomlError> {
-    let Claim::Operators(operators) = claim else { return Ok(()) };
-    for operator in operators {
-        for parameter in &operator.parameters {
-            if let Some(right) = misfit(parameter.parameter_type, &parameter.default) {
-                return Err(TomlError::Default {
-                    operator: operator.name.clone(),
-                    parameter: parameter.name.clone(),
-                    default: parameter.default.clone(),
-                    right,
-                });
-            }
+    let check = |of: &str, parameters: &[Parameter]| {
+        let misfits = |parameter: &Parameter| misfit(parameter.parameter_type, &parameter.default);
+        match parameters.iter().find_map(|parameter| Some((parameter, misfits(parameter)?))) {
+            None => Ok(()),
+            Some((Parameter { name, default, .. }, right)) => Err(TomlError::Default {
+                of: of.into(),
+                parameter: name.clone(),
+                default: default.clone(),
+                right,
+            }),
         }
+    };
+    match claim {
+        Claim::Signature(_) | Claim::Encryption(_) => Ok(()),
+        Claim::Storage(claim) => check(&claim.scheme, &claim.parameters),
+        Claim::Operators(claims) => claims.iter().try_for_each(|claim| check(&claim.name, &claim.parameters)),
     }
-    Ok(())
 }
 
 /// What would be right, if `default` is not. Empty is right: the parameter must be given then.

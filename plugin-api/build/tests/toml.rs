@@ -9,7 +9,7 @@ const SIGNATURE: &str = r#"
 name = "ed25519"
 version = "0.1.0"
 description = "Ed25519 signatures, by the key that is the origin"
-abi = "1.0"
+abi = "1.1"
 capabilities = ["crypto"]
 
 [signature]
@@ -22,7 +22,7 @@ const OPERATOR: &str = r#"
 name = "filter"
 version = "0.1.0"
 description = "Rows above a threshold"
-abi = "1.0"
+abi = "1.1"
 
 [[operator]]
 name = "filter"
@@ -68,7 +68,7 @@ fn a_key_that_is_unknown_or_missing_is_named() {
 #[test]
 fn a_value_that_cannot_be_is_told_with_what_can() {
     for (text, from, to, said) in [
-        (SIGNATURE, "\"1.0\"", "\"one\"", "abi in plugin.toml is \"one\""),
+        (SIGNATURE, "\"1.1\"", "\"one\"", "abi in plugin.toml is \"one\""),
         (SIGNATURE, "[\"crypto\"]", "[\"files\"]", "\"files\" is no capability; there are crypto, clock"),
         (SIGNATURE, "type = 17", "type = 300", "300"),
         (SIGNATURE, "type = 17", "type = 2", "signature.type is 2: types below 16"),
@@ -90,7 +90,7 @@ fn a_value_that_cannot_be_is_told_with_what_can() {
 #[test]
 fn it_is_one_kind_and_not_both() {
     let neither = SIGNATURE.split("[signature]").next().unwrap();
-    assert!(parse(neither).unwrap_err().to_string().contains("neither [signature] nor [[operator]]"));
+    assert!(parse(neither).unwrap_err().to_string().contains("has none of these"));
     let both = format!("{OPERATOR}\n[signature]\ntype = 17\norigin_types = [17]\n");
-    assert!(parse(&both).unwrap_err().to_string().contains("both [signature] and [[operator]]"));
+    assert!(parse(&both).unwrap_err().to_string().contains("both signature and operator"));
 }

@@ -141,9 +141,21 @@ impl<S: OperatorSet> Instance for OperatorModule<S> {
                 self.running()?.restore(state?)?;
                 Ok(write_done())
             }
-            Ok(request::Verify(_) | request::Sign(_) | request::Origin(_)) | Err(_) => {
-                Err(not_known("of operators"))
-            }
+            Ok(
+                request::Verify(_)
+                | request::Sign(_)
+                | request::Origin(_)
+                | request::Seal(_)
+                | request::Open(_)
+                | request::Wrap(_)
+                | request::Unwrap(_)
+                | request::Append(_)
+                | request::Sync(())
+                | request::Query(_)
+                | request::Fetch(_)
+                | request::Trim(_),
+            )
+            | Err(_) => Err(not_known("of operators")),
         }
     }
 }

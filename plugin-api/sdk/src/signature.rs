@@ -90,7 +90,16 @@ impl<S: Signature> Instance for SignatureModule<S> {
                 | request::OnBatch(_)
                 | request::OnWatermark(_)
                 | request::Snapshot(())
-                | request::Restore(_),
+                | request::Restore(_)
+                | request::Seal(_)
+                | request::Open(_)
+                | request::Wrap(_)
+                | request::Unwrap(_)
+                | request::Append(_)
+                | request::Sync(())
+                | request::Query(_)
+                | request::Fetch(_)
+                | request::Trim(_),
             )
             | Err(_) => Err(not_known("for signatures")),
         }

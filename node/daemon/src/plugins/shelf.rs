@@ -292,12 +292,21 @@ pub(super) fn shared(one: &Manifest, other: &Manifest) -> Option<String> {
     if one.name == other.name {
         return Some(format!("the name {}", one.name));
     }
-    let (Claim::Signature(one), Claim::Signature(other)) = (&one.claim, &other.claim) else { return None };
-    if one.signature_type == other.signature_type {
-        return Some(format!("signature type {}", one.signature_type));
+    match (&one.claim, &other.claim) {
+        (Claim::Signature(one), Claim::Signature(other)) => {
+            if one.signature_type == other.signature_type {
+                return Some(format!("signature type {}", one.signature_type));
+            }
+            let both = one.origin_types.iter().find(|kind| other.origin_types.contains(kind))?;
+            Some(format!("origin type {both}"))
+        }
+        (Claim::Encryption(one), Claim::Encryption(other)) => (one.encryption_type == other.encryption_type)
+            .then(|| format!("encryption type {}", one.encryption_type)),
+        (Claim::Storage(one), Claim::Storage(other)) => {
+            (one.scheme == other.scheme).then(|| format!("storage scheme {}", one.scheme))
+        }
+        (Claim::Signature(_) | Claim::Operators(_) | Claim::Encryption(_) | Claim::Storage(_), _) => None,
     }
-    let both = one.origin_types.iter().find(|kind| other.origin_types.contains(kind))?;
-    Some(format!("origin type {both}"))
 }
 
 fn granted(id: PluginId, manifest: &Manifest, answers: &Answers) -> Result<Entry, ShelfError> {

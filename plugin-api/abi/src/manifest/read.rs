@@ -1,6 +1,6 @@
 use super::{
-    Capability, Claim, ColumnClaim, ColumnType, Limits, Manifest, ManifestError, OperatorClaim, Parameter,
-    Port, SignatureClaim,
+    Capability, Claim, ColumnClaim, ColumnType, EncryptionClaim, Limits, Manifest, ManifestError,
+    OperatorClaim, Parameter, Port, SignatureClaim, StorageClaim,
 };
 use crate::{
     Version,
@@ -28,6 +28,21 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Manifest, ManifestError> {
         }
         Ok(manifest::claim::Operators(claims)) => {
             Claim::Operators(claims?.iter().map(operator).collect::<Result<_, _>>()?)
+        }
+        Ok(manifest::claim::Encryption(claim)) => {
+            let claim = claim?;
+            Claim::Encryption(EncryptionClaim {
+                encryption_type: claim.get_encryption_type(),
+                key_bytes: claim.get_key_bytes(),
+                wraps: claim.get_wraps(),
+            })
+        }
+        Ok(manifest::claim::Storage(claim)) => {
+            let claim = claim?;
+            Claim::Storage(StorageClaim {
+                scheme: string(claim.get_scheme()?)?,
+                parameters: claim.get_parameters()?.iter().map(read_parameter).collect::<Result<_, _>>()?,
+            })
         }
         Err(NotInSchema(kind)) => return Err(ManifestError::Kind(kind)),
     };
@@ -96,6 +111,9 @@ const fn capability(of: wire::Capability) -> Capability {
         wire::Capability::Clock => Capability::Clock,
         wire::Capability::Random => Capability::Random,
         wire::Capability::Log => Capability::Log,
+        wire::Capability::Blob => Capability::Blob,
+        wire::Capability::Http => Capability::Http,
+        wire::Capability::Chain => Capability::Chain,
     }
 }
 

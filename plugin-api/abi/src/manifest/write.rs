@@ -1,5 +1,5 @@
-use super::{Capability, Claim, ColumnType, Manifest, OperatorClaim, Port};
-use crate::plugin_capnp::{self as wire, manifest, operator_claim, port};
+use super::{Capability, Claim, ColumnType, Manifest, OperatorClaim, Parameter, Port};
+use crate::plugin_capnp::{self as wire, manifest, operator_claim, parameter, port};
 use alloc::vec::Vec;
 
 pub(super) fn encode(of: &Manifest) -> Vec<u8> {
@@ -27,6 +27,17 @@ pub(super) fn encode(of: &Manifest) -> Vec<u8> {
                 signature.set_origin_types(&claim.origin_types);
                 signature.set_signs(claim.signs);
             }
+            Claim::Encryption(claim) => {
+                let mut encryption = to.init_claim().init_encryption();
+                encryption.set_encryption_type(claim.encryption_type);
+                encryption.set_key_bytes(claim.key_bytes);
+                encryption.set_wraps(claim.wraps);
+            }
+            Claim::Storage(claim) => {
+                let mut storage = to.init_claim().init_storage();
+                storage.set_scheme(&claim.scheme);
+                write_parameters(storage.init_parameters(claim.parameters.len() as u32), &claim.parameters);
+            }
             Claim::Operators(claims) => {
                 let mut operators = to.init_claim().init_operators(claims.len() as u32);
                 for (index, claim) in claims.iter().enumerate() {
@@ -48,9 +59,12 @@ fn operator(mut to: operator_claim::Builder<'_>, of: &OperatorClaim) {
     for (index, port) in of.outputs.iter().enumerate() {
         write_port(outputs.reborrow().get(index as u32), port);
     }
-    let mut parameters = to.init_parameters(of.parameters.len() as u32);
-    for (index, parameter) in of.parameters.iter().enumerate() {
-        let mut to = parameters.reborrow().get(index as u32);
+    write_parameters(to.init_parameters(of.parameters.len() as u32), &of.parameters);
+}
+
+fn write_parameters(mut to: capnp::struct_list::Builder<'_, parameter::Owned>, of: &[Parameter]) {
+    for (index, parameter) in of.iter().enumerate() {
+        let mut to = to.reborrow().get(index as u32);
         to.set_name(&parameter.name);
         to.set_description(&parameter.description);
         to.set_type(wire_type(parameter.parameter_type));
@@ -83,5 +97,8 @@ const fn wire_capability(of: Capability) -> wire::Capability {
         Capability::Clock => wire::Capability::Clock,
         Capability::Random => wire::Capability::Random,
         Capability::Log => wire::Capability::Log,
+        Capability::Blob => wire::Capability::Blob,
+        Capability::Http => wire::Capability::Http,
+        Capability::Chain => wire::Capability::Chain,
     }
 }

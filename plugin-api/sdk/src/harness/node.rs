@@ -87,7 +87,9 @@ impl Node {
                 self.log.borrow_mut().push((level, text.to_owned()));
                 Ok(write(8, |mut reply| reply.set_done(())))
             }
-            Err(_) => Err(Failure::unsupported("this host call is not known here")),
+            Ok(host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_)) | Err(_) => {
+                Err(Failure::unsupported("this host call is not known here"))
+            }
         }
     }
 

@@ -14,6 +14,15 @@ pub(super) fn object(id: PluginId, of: &Manifest) -> Value {
             let names: Vec<_> = claims.iter().map(|claim| &claim.name).collect();
             json!({ "operators": names })
         }
+        Claim::Encryption(claim) => json!({"encryption": {
+            "type": claim.encryption_type,
+            "keyBytes": claim.key_bytes,
+            "wraps": claim.wraps,
+        }}),
+        Claim::Storage(claim) => {
+            let names: Vec<_> = claim.parameters.iter().map(|parameter| &parameter.name).collect();
+            json!({"storage": { "scheme": claim.scheme, "parameters": names }})
+        }
     };
     json!({
         "id": id.to_string(),
@@ -54,6 +63,12 @@ pub(super) fn text(id: PluginId, of: &Manifest) -> String {
                 claims.iter().map(|claim| format!("operator      {}: {}", claim.name, claim.description)),
             );
         }
+        Claim::Encryption(claim) => {
+            let wraps = if claim.wraps { ", wraps keys too" } else { "" };
+            let (kind, bytes) = (claim.encryption_type, claim.key_bytes);
+            lines.push(format!("encryption    of type {kind}, with keys of {bytes} bytes{wraps}"));
+        }
+        Claim::Storage(claim) => lines.push(format!("storage       {}", claim.scheme)),
     }
     let asks = if capabilities.is_empty() { "nothing".to_owned() } else { capabilities.join(", ") };
     lines.push(format!("asks for      {asks}"));
