@@ -64,7 +64,7 @@ impl Index {
             let head = SeriesHead {
                 next_sequence: header.next_sequence(),
                 last: row.id,
-                timestamp: header.timestamp_max,
+                timestamp: header.timestamp_min,
                 frozen: self.proofs.contains_key(&series),
             };
             self.heads.insert(series, head);
