@@ -56,6 +56,22 @@ impl Default for Config {
     }
 }
 
+/// Bounds of a [`RecordLog`](crate::RecordLog).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordConfig {
+    /// Batches that the index in memory names, each of them in about 0.5 KB. At the bound the log takes no more writes, as on a full
+    /// disk; a store that has more is not opened.
+    pub index_batches_max: usize,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        // Half a gigabyte at the most; a batch a second for twelve days.
+        Self { index_batches_max: 1 << 20 }
+    }
+}
+
 /// Bounds of the [`Writer`](crate::Writer). What waits to be appended is bounded by who submits it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -32,6 +32,15 @@ pub enum StoreError {
     /// The operating system refused a read; nothing is said about the data.
     #[error("the store could not be read: {0}")]
     Read(io::Error),
+    /// The index of a log over records has no more room.
+    #[error(
+        "the store holds as many batches as store.records.index_batches_max allows, {batches_max}: raise that, or let streams be \
+         kept for fewer days"
+    )]
+    Full {
+        /// The bound.
+        batches_max: usize,
+    },
     /// The cursor is of another store, or points past the end.
     #[error("the cursor belongs to another store or points past its end; resend by time instead")]
     ForeignCursor,

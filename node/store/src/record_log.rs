@@ -10,8 +10,8 @@ mod read;
 mod write;
 
 use crate::{
-    Append, EventLog, LastArrival, Page, PartitionStats, Query, Record, RecordConfig, RecordStore, SeriesPage,
-    SeriesStart, StoreError, StoredBatch, Trimmed, Verified,
+    Append, EventLog, LastArrival, Page, PartitionStats, Query, Record, RecordConfig, RecordStore,
+    SeriesPage, SeriesStart, StoreError, StoredBatch, Trimmed, Verified,
 };
 use bytes::Bytes;
 use entry::{Entry, PREFIX_BYTES};
@@ -81,7 +81,9 @@ impl<R: RecordStore> RecordLog<R> {
             };
             let found = store.query(&query)?;
             if found.next <= from {
-                return Err(StoreError::Damaged(format!("the store of records does not go on behind place {from}")));
+                return Err(StoreError::Damaged(format!(
+                    "the store of records does not go on behind place {from}"
+                )));
             }
             from = found.next;
             last = last.max(found.damaged.iter().max().copied());

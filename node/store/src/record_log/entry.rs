@@ -106,7 +106,8 @@ impl Entry {
         let read = || {
             let (_, fields, sums, body) = split(value)?;
             let at = value.len() - body.len();
-            (checksum(place, &[&value[..2], fields, &sums[..8], body]) == sums[8..]).then(|| value.slice(at..))
+            (checksum(place, &[&value[..2], fields, &sums[..8], body]) == sums[8..])
+                .then(|| value.slice(at..))
         };
         read().ok_or_else(|| StoreError::Damaged("the checksum of a record does not hold".into()))
     }

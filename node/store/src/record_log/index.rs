@@ -81,7 +81,10 @@ impl Index {
         }
         let empty = Kept::default();
         let kept = self.partitions.get(&at).unwrap_or(&empty);
-        let places = kept.arrivals.iter().filter_map(|(position, key)| Some((*position, kept.batches.get(key)?.place)));
+        let places = kept
+            .arrivals
+            .iter()
+            .filter_map(|(position, key)| Some((*position, kept.batches.get(key)?.place)));
         // The position and the place behind the last one that can be read.
         let mut behind = (0, 0);
         for (position, place) in places.chain([(u64::MAX, u64::MAX)]) {

@@ -1,9 +1,16 @@
 //! Writing: a group of batches is one append of records. Readers are told of a batch when its record is kept.
 
-use super::{LOST_MAX, RecordLog, entry::Entry, index::{Proof, Row}};
+use super::{
+    RecordLog,
+    entry::Entry,
+    index::{Proof, Row},
+};
 use crate::{Append, NO_POSITION, Record, RecordStore, StoreError, Trimmed, proofs};
 use mainstem_model::{BatchKey, Equivocation, SeriesHead, SeriesKey, StreamPartition};
-use std::{collections::BTreeMap, sync::{MutexGuard, PoisonError}};
+use std::{
+    collections::BTreeMap,
+    sync::{MutexGuard, PoisonError},
+};
 
 /// What the next write follows.
 #[derive(Debug, Default)]
@@ -60,17 +67,18 @@ impl<R: RecordStore> RecordLog<R> {
             if index.batches + group.len() > self.batches_max {
                 return Err(self.poison(&StoreError::Full { batches_max: self.batches_max }));
             }
-            for Append { batch, received_at, past } in group {
+            for append in group {
+                let Append { batch, received_at, past } = append;
                 let header = batch.header();
                 let (at, series) = (header.stream_partition, SeriesKey::of(header));
-                let holds = |row: &&(&Append, Row)| {
+                let holds = |row: &(&Append, Row)| {
                     let other = row.0.batch.header();
                     SeriesKey::of(other) == series
                         && (other.sequence..other.next_sequence()).contains(&header.sequence)
                 };
                 let is_kept = || {
                     let kept = index.partitions.get(&at).and_then(|kept| kept.at(&series, header.sequence));
-                    kept.is_some() || rows.iter().find(holds).is_some()
+                    kept.is_some() || rows.iter().any(holds)
                 };
                 if *past && is_kept() {
                     positions.push(NO_POSITION);
@@ -85,10 +93,7 @@ impl<R: RecordStore> RecordLog<R> {
                 records.push(Record { place, timestamp: header.timestamp_max, value });
                 // Bounded by the format far below 4 GiB.
                 let row = Row::new(place, *received_at, position, header, batch.bytes().len() as u32);
-                rows.push((
-                    group.get(positions.len() - 1).ok_or_else(|| StoreError::Damaged("a group".into()))?,
-                    row,
-                ));
+                rows.push((append, row));
             }
         }
         self.put(&mut writing, records)?;
@@ -169,8 +174,10 @@ impl<R: RecordStore> RecordLog<R> {
             (old, heads, next)
         };
         let first = writing.next_place;
-        let records = (first..).zip(&heads).map(|(place, (series, head))| {
-            Record { place, timestamp: head.timestamp, value: Entry::head(place, series, head) }
+        let records = (first..).zip(&heads).map(|(place, (series, head))| Record {
+            place,
+            timestamp: head.timestamp,
+            value: Entry::head(place, series, head),
         });
         self.put(&mut writing, records.collect())?;
         if !heads.is_empty() {
@@ -184,7 +191,9 @@ impl<R: RecordStore> RecordLog<R> {
                 places.extend(index.head_places.insert(series, place));
             }
             for (key, _) in old {
-                let Some(row) = index.partitions.get_mut(&at).and_then(|kept| kept.remove(&key)) else { continue };
+                let Some(row) = index.partitions.get_mut(&at).and_then(|kept| kept.remove(&key)) else {
+                    continue;
+                };
                 index.batches -= 1;
                 trimmed.batches += 1;
                 trimmed.bytes += u64::from(row.length);
@@ -202,5 +211,3 @@ impl<R: RecordStore> RecordLog<R> {
         self.store.trim(places).map_err(|error| self.poison(&error))
     }
 }
-
-const _: () = assert!(LOST_MAX > u32::MAX as u64, "a writer loses far fewer");
