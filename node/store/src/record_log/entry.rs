@@ -114,7 +114,9 @@ impl Entry {
 }
 
 /// Kind, fields, checksums, and what there is of the body.
-fn split(value: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+type Parts<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
+
+fn split(value: &[u8]) -> Option<Parts<'_>> {
     let ([format, kind], rest) = value.split_first_chunk()?;
     let length = match kind {
         1 => 8,
