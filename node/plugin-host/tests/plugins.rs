@@ -11,7 +11,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 6] = ["ed25519", "ewma-anomaly", "filter", "p256-c", "scale-as", "window-aggregate"];
+const NAMES: [&str; 8] = [
+    "aes-256-gcm",
+    "ed25519",
+    "ewma-anomaly",
+    "filter",
+    "p256-c",
+    "scale-as",
+    "window-aggregate",
+    "xchacha20poly1305",
+];
 
 fn plugin(name: &str) -> Plugin {
     let target = std::env::var_os("CARGO_TARGET_DIR")
