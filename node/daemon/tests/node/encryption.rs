@@ -64,8 +64,13 @@ async fn t10_who_has_key_and_plugin_reads_and_the_broker_never_has_the_content()
     assert!(other.closed().unwrap().to_string().contains("mainstem plugin install"));
 
     assert!(!is_in_memory(&node), "the node's memory has the content");
-    node.kill();
     assert!(!is_heard(folder.path()), "the node's files have the content");
+
+    // What is in the clear is found there, so these searches can.
+    let publisher = node.client(OWNER).await.publisher(at).unwrap();
+    publisher.publish(NewEvent::binary(now_ms(), CANARY.into())).await.unwrap().await.unwrap();
+    assert!(is_in_memory(&node) && is_heard(folder.path()));
+    node.kill();
 }
 
 /// Whether the node's memory holds the canary.
