@@ -192,7 +192,7 @@ pub struct EncryptionPlugin {
 impl EncryptionPlugin {
     /// Of a plugin whose manifest claims an encryption type; nothing of others.
     pub fn new(plugin: Plugin) -> Option<Self> {
-        let claim = plugin.encryption_claim().ok()?.clone();
+        let claim = *plugin.encryption_claim().ok()?;
         Some(Self { plugin, claim })
     }
 
