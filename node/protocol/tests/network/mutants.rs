@@ -98,7 +98,7 @@ const SEEDS: [(Rule, In, u64); 58] = [
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
     (Rule::RightsOfRepairs, Only(Planting), 1),
-    (Rule::RightsOfPages, Only(Planting), 6),
+    (Rule::RightsOfPages, Only(Planting), 8),
     (Rule::FormerRights, Swarm, 56),
     (Rule::Gaps, Swarm, 2),
     (Rule::Duplicates, Swarm, 0),
