@@ -129,7 +129,7 @@ const SEEDS: [(Rule, In, u64); 58] = [
     (Rule::SeamAnywhere, Long, 1550),
     (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
-    (Rule::PulledWasAsked, With(Planting), 38),
+    (Rule::PulledWasAsked, With(Planting), 137),
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 0),
     (Rule::FillsBackwards, Filling, 23),
