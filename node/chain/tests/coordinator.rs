@@ -110,7 +110,7 @@ async fn the_contract_and_the_model_assign_alike_while_brokers_come_and_go() {
         }
         println!("{compared} scores compared");
         assert!(compared > 200);
-        lies(&net, deployment.chain_id).await;
+        lies(&net, &chain, deployment.chain_id).await;
     }
 }
 
@@ -138,17 +138,22 @@ async fn compare(net: &Net, assignment: &Assignment) -> usize {
 }
 
 /// A false claim costs its signer the stake, a true one cannot be challenged.
-async fn lies(net: &Net, chain_id: u64) {
-    let assignment = net.assignment().await;
-    let seed = assignment.seeds[&assignment.epoch];
-    // Seeds are drawn, so who has a shard, and lacks one, is not known before.
-    let keys = BROKERS.iter().map(|(n, _)| SecretKey::from_hex(dev_accounts()[*n].secret_key).unwrap());
-    let carried = |key: &SecretKey| {
-        let mine = |shard: &Shard| assignment.brokers(*shard).contains(&key.address());
-        assignment.shards.shards().filter(mine).count()
+async fn lies(net: &Net, chain: &Chain, chain_id: u64) {
+    // Seeds are drawn, so there may be nobody in an epoch who has one shard and lacks another.
+    let (assignment, key) = loop {
+        let assignment = net.assignment().await;
+        let shards = assignment.shards.shards().count();
+        let keys = BROKERS.iter().map(|(n, _)| SecretKey::from_hex(dev_accounts()[*n].secret_key).unwrap());
+        let carried = |key: &SecretKey| {
+            let mine = |shard: &Shard| assignment.brokers(*shard).contains(&key.address());
+            assignment.shards.shards().filter(mine).count()
+        };
+        if let Some(key) = keys.into_iter().find(|key| (1..shards).contains(&carried(key))) {
+            break (assignment, key);
+        }
+        net.turn(chain).await;
     };
-    let shards = assignment.shards.shards().count();
-    let key = keys.into_iter().find(|key| (1..shards).contains(&carried(key))).unwrap();
+    let seed = assignment.seeds[&assignment.epoch];
     let is_ours = |shard: &Shard| assignment.brokers(*shard).contains(&key.address());
     let sign = |shard: Shard| {
         let claim = AssignmentClaim { epoch: assignment.epoch, shard, seed };

@@ -75,6 +75,9 @@ pub enum LoadError {
         /// What the node has.
         node: Version,
     },
+    /// It is of a kind that the ABI has and that nothing here calls.
+    #[error("the plugin is of kind {0}, which this version does not run: use a newer version of Mainstem")]
+    Kind(&'static str),
     /// It cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),

@@ -1,5 +1,5 @@
 use crate::{
-    Ambient, Compiler, Config, Grants, HostCounters, HostError, LoadError, Manifest, Plugin, PluginId,
+    Ambient, Claim, Compiler, Config, Grants, HostCounters, HostError, LoadError, Manifest, Plugin, PluginId,
     SystemAmbient,
     cache::Cache,
     capability::Privileges,
@@ -91,6 +91,9 @@ impl Host {
         }
         let (id, manifest) = inspect(module)?;
         check_version(&manifest)?;
+        if let Claim::Storage(_) = &manifest.claim {
+            return Err(LoadError::Kind(manifest.claim.kind()));
+        }
         let compiled = self.compiled(id, module)?;
         shape::check(&compiled)?;
         check_memory(&compiled, &manifest, config)?;

@@ -4,7 +4,7 @@
 mod guest;
 
 use guest::{Guest, all, host, manifest, verdicts, with_config, with_section};
-use mainstem_plugin_abi::{Capability, Limits, Version};
+use mainstem_plugin_abi::{ABI, Capability, Claim, Limits, StorageClaim, Version};
 use mainstem_plugin_host::{Config, Grants, LoadError, PluginId, inspect};
 
 fn good() -> Guest {
@@ -22,6 +22,13 @@ fn fault_with(change: impl FnOnce(&mut Guest)) -> LoadError {
     let mut guest = good();
     change(&mut guest);
     fault_of(&guest.module())
+}
+
+#[test]
+fn a_kind_that_nothing_calls_is_refused_by_its_name() {
+    let claim = StorageClaim { scheme: "files".into(), parameters: Vec::new() };
+    let error = fault_with(|guest| guest.manifest.claim = Claim::Storage(claim));
+    assert!(matches!(error, LoadError::Kind("storage")), "{error}");
 }
 
 #[test]
@@ -78,27 +85,30 @@ fn a_module_has_exactly_one_manifest() {
 #[test]
 fn another_major_version_and_a_newer_least_minor_one_are_refused_by_both_their_names() {
     let error = fault_with(|guest| guest.manifest.abi = Version { major: 2, minor: 3 });
-    assert!(error.to_string().contains("2.3") && error.to_string().contains("1.0"), "{error}");
+    assert!(error.to_string().contains("2.3") && error.to_string().contains(&ABI.to_string()), "{error}");
     let error = fault_with(|guest| {
         guest.manifest.abi = Version { major: 1, minor: 7 };
         guest.manifest.abi_minor_least = 7;
     });
-    assert!(error.to_string().contains("1.7") && error.to_string().contains("1.0"), "{error}");
+    assert!(error.to_string().contains("1.7") && error.to_string().contains(&ABI.to_string()), "{error}");
 }
 
 #[test]
-fn a_newer_minor_version_that_works_with_this_one_is_taken() {
-    let newer = Version { major: 1, minor: 7 };
-    let mut guest = good();
-    (guest.manifest.abi, guest.abi) = (newer, newer.to_u32());
-    guest.load();
+fn an_older_minor_version_and_a_newer_one_that_works_with_this_one_are_taken() {
+    for minor in [0, 7] {
+        let other = Version { major: 1, minor };
+        let mut guest = good();
+        (guest.manifest.abi, guest.abi) = (other, other.to_u32());
+        guest.load();
+    }
 }
 
 #[test]
 fn the_module_and_its_manifest_must_name_the_same_version() {
-    let error = fault_with(|guest| guest.abi = 65_537);
+    let older = Version { major: 1, minor: 0 };
+    let error = fault_with(|guest| guest.abi = older.to_u32());
     assert!(matches!(error, LoadError::AbiMismatch { .. }));
-    assert!(error.to_string().contains("1.1") && error.to_string().contains("1.0"), "{error}");
+    assert!(error.to_string().contains("1.0") && error.to_string().contains(&ABI.to_string()), "{error}");
 }
 
 #[test]
@@ -135,7 +145,11 @@ fn a_missing_export_and_one_of_another_type_are_refused_by_name() {
         let error = export(text.replace(&format!("(export \"{name}\")"), ""));
         assert!(error.contains(name) && error.contains("missing"), "{error}");
     }
-    let error = export(text.replace("(result i32) (i32.const 65536)", "(result i64) (i64.const 65536)"));
+    let abi = ABI.to_u32();
+    let (right, wrong) =
+        (format!("(result i32) (i32.const {abi})"), format!("(result i64) (i64.const {abi})"));
+    assert!(text.contains(&right), "{text}");
+    let error = export(text.replace(&right, &wrong));
     assert!(error.contains("mainstem_abi"), "{error}");
     export(
         text.replace("(export \"memory\")", "(export \"mainstem_memory\")")

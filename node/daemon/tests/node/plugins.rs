@@ -22,7 +22,7 @@ fn module(name: &str) -> PathBuf {
     path
 }
 
-fn plugin(name: &str) -> Plugin {
+pub(crate) fn plugin(name: &str) -> Plugin {
     let host = Host::new(Config::default(), None, Compiler::InProcess).unwrap();
     host.load(&fs::read(module(name)).unwrap(), Grants::default()).unwrap()
 }
@@ -158,12 +158,9 @@ async fn without_its_plugin_a_node_refuses_the_type_by_its_number_and_with_it_ag
 #[test]
 fn a_plugin_takes_the_place_of_one_of_its_name_and_not_of_one_with_its_claim() {
     let folder = tempfile::tempdir().unwrap();
-    let mut manifest = mainstem_plugin_build::parse(
-        "name = 'ed25519'\nversion = '0.2.0'\ndescription = ''\nabi = '1.0'\ncapabilities = ['crypto']\n\
-         [signature]\ntype = 17\norigin_types = [17]\nsigns = true",
-    )
-    .unwrap();
     let module = fs::read(module("ed25519")).unwrap();
+    let (_, mut manifest) = mainstem_plugin_host::inspect(&module).unwrap();
+    manifest.version = "0.2.0".into();
     let write = |manifest: &_| {
         let path = folder.path().join("plugin.wasm");
         fs::write(&path, mainstem_plugin_build::attach(&module, manifest).unwrap()).unwrap();
