@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-xchacha20poly1305", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ewma-anomaly", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-ml-dsa-65", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-host", &["mainstem-plugin-abi", "mainstem-model", "mainstem-crypto"]),
     (
