@@ -11,11 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "aes-256-gcm",
     "ed25519",
     "ewma-anomaly",
     "filter",
+    "ml-dsa-65",
     "p256-c",
     "scale-as",
     "window-aggregate",
@@ -69,6 +70,47 @@ fn what_the_ed25519_plugin_signs_holds_and_no_flipped_bit_of_it_does() {
         assert!(plugin.verify(some).unwrap().iter().all(|verdict| *verdict == Verdict::Invalid));
     }
     assert!(matches!(plugin.origin(&[9; 31]), Err(CallError::Failed { .. })));
+    assert_eq!(plugin.status(), Status::On);
+}
+
+#[test]
+fn as_many_ml_dsa_65_signatures_as_a_node_sends_in_one_call_stay_far_within_its_limits() {
+    // 46 of 5,261 bytes fill what the scheme sends at once.
+    const ITEMS: usize = 46;
+    let plugin = plugin("ml-dsa-65");
+    let key = [9; 32];
+    let origin = plugin.origin(&key).unwrap();
+    let before = plugin.counters();
+    let headers: Vec<_> = (0..ITEMS).map(|index| [u8::try_from(index).unwrap(); 203]).collect();
+    let ids: Vec<_> = headers.iter().map(|header| sha256(header)).collect();
+    let mut signatures = Vec::new();
+    let mut sign_fuel = 0;
+    for id in &ids {
+        let before = plugin.counters().fuel;
+        signatures.extend(plugin.sign(&key, &[*id]).unwrap());
+        sign_fuel = sign_fuel.max(plugin.counters().fuel - before);
+    }
+    let signed = plugin.counters();
+    let items: Vec<_> = (0..ITEMS)
+        .map(|at| SignedItem {
+            header: &headers[at],
+            batch_id: ids[at],
+            origin_type: 19,
+            origin: origin.value(),
+            timestamp: 0,
+            signature: &signatures[at],
+        })
+        .collect();
+    let started = std::time::Instant::now();
+    assert_eq!(plugin.verify(&items).unwrap(), [Verdict::Valid; ITEMS]);
+    let fuel = plugin.counters().fuel - signed.fuel;
+    println!(
+        "ml-dsa-65: {ITEMS} verified with {fuel} of fuel in {:?}; signing one took at most {sign_fuel}, {} on average",
+        started.elapsed(),
+        (signed.fuel - before.fuel) / ITEMS as u64
+    );
+    let wished = plugin.manifest().limits.fuel;
+    assert!(fuel < wished / 2 && sign_fuel < wished / 4, "{fuel}, {sign_fuel} of {wished}");
     assert_eq!(plugin.status(), Status::On);
 }
 
