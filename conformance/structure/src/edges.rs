@@ -42,6 +42,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ml-dsa-65", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-x509", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-host", &["mainstem-plugin-abi", "mainstem-model", "mainstem-crypto"]),
     (
         "mainstem-client",
@@ -55,6 +56,7 @@ const TEST_EDGES: &[(&str, &[&str])] = &[
     // Themselves: their tests have the simulator, or the harness, switched on.
     ("mainstem-protocol", &["mainstem-crypto", "mainstem-protocol"]),
     ("mainstem-plugin-sdk", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-host", &["mainstem-plugin-build"]),
     ("mainstem-store", &["mainstem-crypto"]),
     ("mainstem-chain", &["mainstem-devchain"]),
     ("mainstem-api", &["mainstem-store"]),

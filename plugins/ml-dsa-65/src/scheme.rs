@@ -1,6 +1,4 @@
-use ml_dsa::{
-    EncodedSignature, EncodedVerifyingKey, Keypair, MlDsa65, Signature, SigningKey, VerifyingKey,
-};
+use ml_dsa::{EncodedSignature, EncodedVerifyingKey, Keypair, MlDsa65, Signature, SigningKey, VerifyingKey};
 use std::fmt;
 
 /// Bytes of a public key.

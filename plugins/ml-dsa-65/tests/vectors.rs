@@ -63,9 +63,12 @@ fn every_deterministic_vector_for_signing_by_a_seed_is_made_byte_for_byte() {
         for test in &group.tests {
             let context = test.ctx.as_ref().map_or(&[][..], |context| context);
             // A vector with randomness of its own, or with the message already hashed, is of another way to sign.
-            let (Some(seed), Some(message), TestResult::Valid, true) =
-                (seed, &test.msg, test.result, test.rnd.as_ref().is_none_or(|rnd| rnd.iter().all(|b| *b == 0)))
-            else {
+            let (Some(seed), Some(message), TestResult::Valid, true) = (
+                seed,
+                &test.msg,
+                test.result,
+                test.rnd.as_ref().is_none_or(|rnd| rnd.iter().all(|b| *b == 0)),
+            ) else {
                 passed += 1;
                 continue;
             };
