@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "aes-256-gcm",
     "ed25519",
     "ewma-anomaly",
@@ -19,6 +19,7 @@ const NAMES: [&str; 10] = [
     "ml-dsa-65",
     "p256-c",
     "scale-as",
+    "secp256k1",
     "window-aggregate",
     "x509",
     "xchacha20poly1305",
