@@ -177,6 +177,10 @@ fn a_device_may_sign_only_if_its_certificate_says_so() {
     check(|it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth], Verdict::Untrusted);
     check(|it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any], Verdict::Valid);
     check(|it| it.extended_key_usages.clear(), Verdict::Valid);
+    // An authority's purposes are those of all below it.
+    let middle =
+        with(authority("middle"), |it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    assert_eq!(judge(authority("root"), middle, device("device")), Verdict::Untrusted);
 }
 
 #[test]
@@ -236,8 +240,9 @@ fn certificates_that_go_in_a_circle_lead_nowhere() {
     let signature =
         leaf.sign(ECDSA, &[&leaf, &left_by_right, &right_by_left, &left_by_right, &right_by_left]);
     assert_eq!(judge_at(&roots(&[&root]), &leaf.origin(), &signature, NOW_MS), Verdict::Untrusted);
-    // Even if one of the circle is trusted.
-    assert_eq!(judge_at(&roots(&[&root, &right]), &leaf.origin(), &signature, NOW_MS), Verdict::Untrusted);
+    // Even if it ends at a root.
+    let around = leaf.sign(ECDSA, &[&leaf, &left_by_right, &right_by_left, &left_by_right]);
+    assert_eq!(judge_at(&roots(&[&right]), &leaf.origin(), &around, NOW_MS), Verdict::Untrusted);
     let straight = leaf.sign(ECDSA, &[&leaf, &left_by_right]);
     assert_eq!(judge_at(&roots(&[&right]), &leaf.origin(), &straight, NOW_MS), Verdict::Valid);
 }
@@ -272,6 +277,11 @@ fn what_must_be_obeyed_and_is_not_known_is_not_passed_over() {
     assert_eq!(judge(root.clone(), middle.clone(), unknown(leaf.clone(), false)), Verdict::Valid);
     assert_eq!(judge(root.clone(), middle.clone(), unknown(leaf.clone(), true)), Verdict::Untrusted);
     assert_eq!(judge(root.clone(), unknown(middle.clone(), true), leaf.clone()), Verdict::Untrusted);
+    // Constraints of names, though they are not critical.
+    let constrained = with(middle.clone(), |it| {
+        it.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 30], vec![0x30, 0])];
+    });
+    assert_eq!(judge(root.clone(), constrained, leaf.clone()), Verdict::Untrusted);
     let constrained = with(middle, |it| {
         let permitted_subtrees = vec![GeneralSubtree::DnsName("example.org".into())];
         it.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
@@ -298,6 +308,24 @@ fn no_byte_of_a_signature_can_be_another_one() {
     for expected in [Verdict::Malformed, Verdict::Invalid, Verdict::Untrusted] {
         assert!(verdicts.contains(&expected));
     }
+}
+
+#[test]
+fn a_certificate_that_contradicts_itself_is_none() {
+    let leaf = with(device("device"), |it| {
+        let one =
+            |content| CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 32_473, 1], vec![content, 0]);
+        it.custom_extensions = vec![one(4), one(5)];
+    });
+    assert_eq!(judge(authority("root"), authority("middle"), leaf), Verdict::Malformed);
+
+    // Its signature's algorithm stands in it twice.
+    let (root, middle, mut leaf) = plain(p256());
+    let oid = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+    let at = leaf.der.windows(oid.len()).rposition(|bytes| bytes == oid).unwrap();
+    leaf.der[at + oid.len() - 1] = 3;
+    let signature = leaf.sign(ECDSA, &[&leaf, &middle]);
+    assert_eq!(judge_at(&roots(&[&root]), &leaf.origin(), &signature, NOW_MS), Verdict::Malformed);
 }
 
 #[test]
