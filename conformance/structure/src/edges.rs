@@ -40,7 +40,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-xchacha20poly1305", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ewma-anomaly", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-ml-dsa-65", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-secp256k1", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-x509", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-host", &["mainstem-plugin-abi", "mainstem-model", "mainstem-crypto"]),
     (
         "mainstem-client",
@@ -54,6 +57,7 @@ const TEST_EDGES: &[(&str, &[&str])] = &[
     // Themselves: their tests have the simulator, or the harness, switched on.
     ("mainstem-protocol", &["mainstem-crypto", "mainstem-protocol"]),
     ("mainstem-plugin-sdk", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-host", &["mainstem-plugin-build"]),
     ("mainstem-store", &["mainstem-crypto"]),
     ("mainstem-chain", &["mainstem-devchain"]),
     ("mainstem-api", &["mainstem-store"]),

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod configuration;
 mod generated;
 mod manifest;
 mod message;

@@ -27,6 +27,7 @@
 //! With the feature `harness` the same plugin runs in a plain test: see [`harness`].
 
 mod batch;
+mod configuration;
 mod encryption;
 #[doc(hidden)]
 pub mod exports;
@@ -43,6 +44,7 @@ mod signature;
 mod state;
 
 pub use batch::{Batch, Column, Datas, Event, Number, Texts, Values};
+pub use configuration::Configuration;
 pub use encryption::{Encryption, EncryptionModule, Opened, Plain, Sealed};
 pub use failure::Failure;
 pub use host::{Check, Host, HostCalls};

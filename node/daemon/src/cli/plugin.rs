@@ -28,6 +28,9 @@ pub(crate) enum PluginCommand {
     /// Build the plugin of a folder: its module, with the manifest of its plugin.toml in it
     #[command(after_help = "Example:\n  cd my-signatures && mainstem plugin build")]
     Build(make::BuildArgs),
+    /// Fill a file into a plugin that has a place for it, such as the roots that x509 trusts; that makes another plugin, with an id of its own
+    #[command(after_help = "Example:\n  mainstem plugin configure x509.wasm roots.pem --out x509-ours.wasm")]
+    Configure(make::ConfigureArgs),
     /// Load a module as a node would, and try whether it keeps to the ABI
     #[command(after_help = "Example:\n  mainstem plugin check my-signatures.wasm")]
     Check {
@@ -89,6 +92,7 @@ pub(crate) async fn run(command: PluginCommand, globals: &Globals) -> anyhow::Re
     match command {
         PluginCommand::New(args) => make::new(&args, out)?,
         PluginCommand::Build(args) => make::build(&args, out)?,
+        PluginCommand::Configure(args) => make::configure(&args, out)?,
         PluginCommand::Check { module, grant } => return check(&module, grant, globals).await,
         PluginCommand::Inspect { module } => {
             let (bytes, _) = read(&module, globals)?;

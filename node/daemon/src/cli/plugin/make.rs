@@ -66,6 +66,17 @@ pub(crate) struct BuildArgs {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ConfigureArgs {
+    /// The module
+    module: PathBuf,
+    /// What is filled in
+    configuration: PathBuf,
+    /// Where the configured plugin goes
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Files of a template, by their path in the folder.
 type Template = &'static [(&'static str, &'static str)];
 
@@ -135,6 +146,20 @@ fn sdk(named: Option<&Path>) -> Result<String, Failure> {
         ))
     };
     Ok(found.ok_or_else(missing)?.display().to_string())
+}
+
+pub(super) fn configure(args: &ConfigureArgs, out: Output) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| Failure::io(format!("cannot read {}: {error}", path.display())))
+    };
+    let configured = mainstem_plugin_build::configure(&read(&args.module)?, &read(&args.configuration)?)
+        .map_err(|error| Failure::data(format!("cannot configure {}: {error}", args.module.display())))?;
+    let (id, manifest) = inspect(&configured).map_err(|error| Failure::data(error.to_string()))?;
+    fs::write(&args.out, &configured)
+        .map_err(|error| Failure::io(format!("cannot write {}: {error}", args.out.display())))?;
+    let object = json!({"name": manifest.name, "id": id.to_string(), "path": args.out.display().to_string()});
+    let text = format!("{} {} in {}\nid  {id}", manifest.name, manifest.version, args.out.display());
+    Ok(out.result(&object, &text)?)
 }
 
 pub(super) fn build(args: &BuildArgs, out: Output) -> anyhow::Result<()> {
