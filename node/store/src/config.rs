@@ -60,15 +60,15 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordConfig {
-    /// Batches that the index in memory names, each of them in about 0.5 KB. At the bound the log takes no more writes, as on a full
-    /// disk; a store that has more is not opened.
-    pub index_batches_max: usize,
+    /// Rows of the index in memory: one of about 0.5 KB for each batch that is kept, and one of 0.2 KB for each series that ever was. At
+    /// the bound the log takes no more writes, as on a full disk; a store that has more is not opened.
+    pub index_rows_max: usize,
 }
 
 impl Default for RecordConfig {
     fn default() -> Self {
         // Half a gigabyte at the most; a batch a second for twelve days.
-        Self { index_batches_max: 1 << 20 }
+        Self { index_rows_max: 1 << 20 }
     }
 }
 

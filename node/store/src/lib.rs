@@ -1,7 +1,8 @@
 //! The event log: what was signed, in the order it arrived, found again by time, by series and by cursor.
 //!
-//! What it is: one port, [`EventLog`], with two implementations: [`DiskLog`] over fjall, and
-//! [`RecordLog`] over whatever keeps records, a [`RecordStore`], such as memory or a storage plugin; one test suite for all; and the [`Writer`], which commits in groups on its own threads.
+//! What it is: one port, [`EventLog`], with two implementations: [`DiskLog`] over fjall, and [`RecordLog`] over whatever keeps
+//! records, a [`RecordStore`](mainstem_model::RecordStore), such as memory or a storage plugin; one test suite for all; and the
+//! [`Writer`], which commits in groups on its own threads.
 //! What it is not: it judges no batch. What it is given is proven, and it hands it out as signed.
 
 mod config;
@@ -12,7 +13,6 @@ mod memory;
 mod proofs;
 mod record;
 mod record_log;
-mod records;
 mod summary;
 mod tables;
 mod writer;
@@ -26,5 +26,4 @@ pub use log::{
 };
 pub use memory::{MemoryLog, MemoryRecords};
 pub use record_log::RecordLog;
-pub use records::{Query, Record, RecordStore, Records};
 pub use writer::{Completion, Write, Writer};

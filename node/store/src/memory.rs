@@ -1,6 +1,7 @@
 //! Records in memory.
 
-use crate::{Query, Record, RecordConfig, RecordLog, RecordStore, Records, StoreError};
+use crate::{RecordConfig, RecordLog};
+use mainstem_model::{Query, Record, RecordFault, RecordStore, Records};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,9 +15,9 @@ pub struct MemoryRecords(Mutex<BTreeMap<u64, Record>>);
 pub type MemoryLog = RecordLog<MemoryRecords>;
 
 impl MemoryLog {
-    /// An empty log with this number.
+    /// An empty log with this number. Its batches are in memory anyway, so its index has no bound of its own.
     pub fn new(log_id: u64) -> Self {
-        Self::empty(MemoryRecords::default(), &RecordConfig::default(), log_id)
+        Self::empty(MemoryRecords::default(), &RecordConfig { index_rows_max: usize::MAX }, log_id)
     }
 }
 
@@ -27,16 +28,16 @@ impl MemoryRecords {
 }
 
 impl RecordStore for MemoryRecords {
-    fn append(&self, records: &[Record]) -> Result<(), StoreError> {
+    fn append(&self, records: &[Record]) -> Result<(), RecordFault> {
         self.kept().extend(records.iter().map(|record| (record.place, record.clone())));
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
+    fn sync(&self) -> Result<(), RecordFault> {
         Ok(())
     }
 
-    fn query(&self, query: &Query) -> Result<Records, StoreError> {
+    fn query(&self, query: &Query) -> Result<Records, RecordFault> {
         let mut found = Records { next: query.until, ..Records::default() };
         if query.from >= query.until {
             return Ok(found);
@@ -56,13 +57,13 @@ impl RecordStore for MemoryRecords {
         Ok(found)
     }
 
-    fn fetch(&self, places: &[u64]) -> Result<Records, StoreError> {
+    fn fetch(&self, places: &[u64]) -> Result<Records, RecordFault> {
         let kept = self.kept();
         let records = places.iter().filter_map(|place| kept.get(place).cloned()).collect();
         Ok(Records { records, ..Records::default() })
     }
 
-    fn trim(&self, places: &[u64]) -> Result<(), StoreError> {
+    fn trim(&self, places: &[u64]) -> Result<(), RecordFault> {
         let mut kept = self.kept();
         for place in places {
             kept.remove(place);

@@ -10,15 +10,15 @@ mod read;
 mod write;
 
 use crate::{
-    Append, EventLog, LastArrival, Page, PartitionStats, Query, Record, RecordConfig, RecordStore,
-    SeriesPage, SeriesStart, StoreError, StoredBatch, Trimmed, Verified,
+    Append, EventLog, LastArrival, Page, PartitionStats, RecordConfig, SeriesPage, SeriesStart, StoreError,
+    StoredBatch, Trimmed, Verified,
 };
 use bytes::Bytes;
 use entry::{Entry, PREFIX_BYTES};
 use index::Index;
 use mainstem_model::{
-    BatchKey, Cursor, Equivocation, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, SeriesHead, SeriesKey,
-    SeriesRange, StreamPartition,
+    BatchKey, Cursor, Equivocation, HeadsDigest, HeadsSummary, Query, ReadFilter, ReadStart, Record,
+    RecordStore, Records, SeriesHead, SeriesKey, SeriesRange, StreamPartition,
 };
 use std::{
     path::PathBuf,
@@ -47,7 +47,7 @@ pub struct RecordLog<R> {
     log_id: u64,
     /// Arrival numbers below were given in an earlier life of this log, or never.
     floor: u64,
-    batches_max: usize,
+    rows_max: usize,
     index: Mutex<Index>,
     writing: Mutex<Writing>,
     /// Set by the first failed write or fsync.
@@ -68,63 +68,43 @@ impl<R: RecordStore> RecordLog<R> {
         path: impl Into<PathBuf>,
     ) -> Result<Self, StoreError> {
         let path = path.into();
-        let (mut index, mut lives, mut last) = (Index::default(), Vec::new(), None);
-        let mut log_id = None;
+        let mut opening = Opening::default();
         let mut from = 0;
         while from < u64::MAX {
-            let query = Query {
+            let found = store.query(&Query {
                 from,
                 until: u64::MAX,
                 records_max: SCAN_RECORDS,
                 bytes_max: ANSWER_BYTES,
                 prefix_bytes: PREFIX_BYTES,
-            };
-            let found = store.query(&query)?;
-            if found.next <= from {
-                return Err(StoreError::Damaged(format!(
-                    "the store of records does not go on behind place {from}"
-                )));
-            }
-            from = found.next;
-            last = last.max(found.damaged.iter().max().copied());
-            index.damaged.extend(found.damaged);
-            for Record { place, value, .. } in found.records {
-                last = last.max(Some(place));
-                match Entry::read_prefix(place, &value) {
-                    Some(Entry::Life { log_id: number }) => {
-                        log_id = Some(number);
-                        lives.push(place);
-                    }
-                    Some(entry) => index.take(place, entry),
-                    None => {
-                        tracing::warn!(place, "a record is damaged");
-                        index.damaged.insert(place);
-                    }
-                }
-            }
-            if index.batches + index.damaged.len() > config.index_batches_max {
+            })?;
+            from = opening.take(from, found)?;
+            let rows_max = config.index_rows_max;
+            if opening.index.rows() > rows_max {
                 let why = format!(
-                    "it has more batches than store.records.index_batches_max, {}: raise that",
-                    config.index_batches_max
+                    "its index has more rows than store.records.index_rows_max, {rows_max}: raise that"
                 );
                 return Err(StoreError::Unopenable { path, why });
             }
         }
-        let Some(last) = last else {
+        let Some(last) = opening.last else {
             let log = Self::empty(store, config, random);
             log.begin_life(0)?;
             return Ok(log);
         };
-        let Some(log_id) = log_id else {
-            let why = "no record tells its number".into();
+        let Some(log_id) = opening.log_id else {
+            let why = "no record that can be read tells its number".into();
             return Err(StoreError::Unopenable { path, why });
         };
-        let floor = last + LOST_MAX;
-        let log = Self { index: Mutex::new(index), floor, ..Self::empty(store, config, log_id) };
+        let Some(floor) = last.checked_add(LOST_MAX) else {
+            let why = format!("a record has the place {last}, and there are none behind it");
+            return Err(StoreError::Unopenable { path, why });
+        };
+        let log = Self { index: Mutex::new(opening.index), floor, ..Self::empty(store, config, log_id) };
         log.begin_life(floor)?;
         // One more is kept, should this one be damaged.
-        lives.pop();
-        log.store.trim(&lives)?;
+        opening.lives.pop();
+        log.forget(&[opening.lives, opening.replaced].concat())?;
         Ok(log)
     }
 
@@ -134,7 +114,7 @@ impl<R: RecordStore> RecordLog<R> {
             store,
             log_id,
             floor: 0,
-            batches_max: config.index_batches_max,
+            rows_max: config.index_rows_max,
             index: Mutex::default(),
             writing: Mutex::default(),
             poisoned: OnceLock::new(),
@@ -143,6 +123,48 @@ impl<R: RecordStore> RecordLog<R> {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was found so far while a log is opened.
+#[derive(Debug, Default)]
+struct Opening {
+    index: Index,
+    log_id: Option<u64>,
+    /// Places of the openings before.
+    lives: Vec<u64>,
+    /// Places of records that later ones stand for: what was going to be trimmed when the last life ended.
+    replaced: Vec<u64>,
+    /// The greatest place that has a record.
+    last: Option<u64>,
+}
+
+impl Opening {
+    /// Takes in an answer; gives where to go on.
+    fn take(&mut self, from: u64, found: Records) -> Result<u64, StoreError> {
+        let next = found.next;
+        if next <= from {
+            let why = format!("the store of records does not go on behind place {from}");
+            return Err(StoreError::Damaged(why));
+        }
+        let mut damaged = found.damaged;
+        for Record { place, value, .. } in found.records {
+            self.last = self.last.max(Some(place));
+            match Entry::read_prefix(place, &value) {
+                Some(Entry::Life { log_id }) => {
+                    self.log_id = Some(log_id);
+                    self.lives.push(place);
+                }
+                Some(entry) => self.replaced.extend(self.index.take(place, entry)),
+                None => damaged.push(place),
+            }
+        }
+        for place in damaged {
+            tracing::warn!(place, "a record cannot be read");
+            self.last = self.last.max(Some(place));
+            self.index.damaged.insert(place);
+        }
+        Ok(next)
     }
 }
 
@@ -157,7 +179,7 @@ impl<R: RecordStore> EventLog for RecordLog<R> {
 
     fn sync(&self) -> Result<(), StoreError> {
         self.check_poison()?;
-        self.store.sync().map_err(|error| self.poison(&error))
+        self.sync_store()
     }
 
     fn end(&self, at: StreamPartition) -> Result<u64, StoreError> {

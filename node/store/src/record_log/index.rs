@@ -36,28 +36,34 @@ pub(super) struct Proof {
 }
 
 impl Index {
-    /// Takes in what a record says; records come by ascending place.
-    pub(super) fn take(&mut self, place: u64, entry: Entry) {
+    /// What its bound bounds.
+    pub(super) fn rows(&self) -> usize {
+        self.batches + self.heads.len() + self.damaged.len()
+    }
+
+    /// Takes in what a record says; records come by ascending place. Gives the place of the record that it stands for.
+    pub(super) fn take(&mut self, place: u64, entry: Entry) -> Option<u64> {
         match entry {
-            Entry::Life { .. } => {}
+            Entry::Life { .. } => None,
             Entry::Batch { received_at, position, header, length } => {
-                self.insert(&header, Row::new(place, received_at, position, &header, length));
+                self.insert(&header, Row::new(place, received_at, position, &header, length))
             }
             Entry::Head { series, head } => {
                 self.partitions.entry(series.stream_partition).or_default();
                 let frozen = self.proofs.contains_key(&series);
                 self.heads.insert(series, SeriesHead { frozen, ..head });
-                self.head_places.insert(series, place);
+                self.head_places.insert(series, place)
             }
             Entry::Proof { series, first, second } => {
                 self.heads.entry(series).or_insert(SeriesHead::START).frozen = true;
                 let (first, second) = (first as usize, second as usize);
-                self.proofs.insert(series, Proof { place, first, second });
+                self.proofs.insert(series, Proof { place, first, second }).map(|before| before.place)
             }
         }
     }
 
-    pub(super) fn insert(&mut self, header: &Header, row: Row) {
+    /// Takes in a batch. One that is there already was trimmed, and a power failure undid that: its place is given.
+    pub(super) fn insert(&mut self, header: &Header, row: Row) -> Option<u64> {
         let series = SeriesKey::of(header);
         let reached = self.heads.get(&series).map_or(0, |head| head.next_sequence);
         if row.position != NO_POSITION || header.next_sequence() > reached {
@@ -69,8 +75,10 @@ impl Index {
             };
             self.heads.insert(series, head);
         }
-        self.batches += 1;
-        self.partitions.entry(header.stream_partition).or_default().insert(BatchKey::of(header), row);
+        let before =
+            self.partitions.entry(header.stream_partition).or_default().insert(BatchKey::of(header), row);
+        self.batches += usize::from(before.is_none());
+        before.map(|before| before.place)
     }
 
     /// Stretches of a partition's arrivals among which records lie that cannot be read, as far as they lie in `within`.
@@ -142,13 +150,15 @@ impl Kept {
         (sequence < key.sequence + u64::from(row.count)).then_some((key, row))
     }
 
-    fn insert(&mut self, key: BatchKey, row: Row) {
+    fn insert(&mut self, key: BatchKey, row: Row) -> Option<Row> {
+        let before = self.remove(&key);
         if row.position != NO_POSITION {
             self.arrivals.insert(row.position, key);
             self.end = self.end.max(row.position + 1);
         }
         self.series.insert((key.origin, key.series, key.sequence), key);
         self.batches.insert(key, row);
+        before
     }
 
     pub(super) fn remove(&mut self, key: &BatchKey) -> Option<Row> {

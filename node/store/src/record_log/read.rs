@@ -6,13 +6,13 @@ use super::{
     index::{Index, Kept, Row},
 };
 use crate::{
-    DamagedRange, LastArrival, NO_POSITION, Page, PartitionStats, RecordStore, SeriesPage, SeriesStart,
-    StoreError, StoredBatch, Verified, summary::Parts,
+    DamagedRange, LastArrival, NO_POSITION, Page, PartitionStats, SeriesPage, SeriesStart, StoreError,
+    StoredBatch, Verified, summary::Parts,
 };
 use bytes::Bytes;
 use mainstem_model::{
-    Batch, BatchKey, Cursor, HeadsDigest, HeadsDigester, HeadsSummary, ReadFilter, ReadStart, SeriesKey,
-    SeriesRange, StreamPartition, limits::BATCH_SPAN_MS_MAX,
+    Batch, BatchKey, Cursor, HeadsDigest, HeadsDigester, HeadsSummary, Origin, ReadFilter, ReadStart,
+    RecordStore, SeriesId, SeriesKey, SeriesRange, StreamPartition, limits::BATCH_SPAN_MS_MAX,
 };
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -49,12 +49,15 @@ impl<R: RecordStore> RecordLog<R> {
             let (now, later) = rest.split_at(count);
             rest = later;
             let places: Vec<_> = now.iter().map(|(_, row)| row.place).collect();
-            let records = self.store.fetch(&places)?.records;
+            let answer = self.store.fetch(&places)?;
             let found: BTreeMap<_, _> =
-                records.into_iter().map(|record| (record.place, record.value)).collect();
+                answer.records.into_iter().map(|record| (record.place, record.value)).collect();
             for (key, row) in now {
                 all.push(match found.get(&row.place) {
                     Some(value) => read_batch(row, value).map(Some),
+                    None if answer.damaged.contains(&row.place) => {
+                        Err(format!("the store cannot read the record at place {}", row.place))
+                    }
                     None if self.is_kept(at, key, row) => {
                         Err("a record that the index names is missing".into())
                     }
@@ -157,7 +160,10 @@ impl<R: RecordStore> RecordLog<R> {
     pub(super) fn digest_heads(&self, at: StreamPartition) -> HeadsDigest {
         let index = self.index();
         let mut digester = HeadsDigester::default();
-        for (series, head) in index.heads.iter().filter(|(series, _)| series.stream_partition == at) {
+        let first = SeriesKey { stream_partition: at, origin: Origin::LEAST, series: SeriesId(0) };
+        for (series, head) in
+            index.heads.range(first..).take_while(|(series, _)| series.stream_partition == at)
+        {
             digester.add(series, head);
         }
         digester.finish()

@@ -5,8 +5,8 @@ use super::{
     entry::Entry,
     index::{Proof, Row},
 };
-use crate::{Append, NO_POSITION, Record, RecordStore, StoreError, Trimmed, proofs};
-use mainstem_model::{BatchKey, Equivocation, SeriesHead, SeriesKey, StreamPartition};
+use crate::{Append, NO_POSITION, StoreError, Trimmed, proofs};
+use mainstem_model::{BatchKey, Equivocation, Record, RecordStore, SeriesHead, SeriesKey, StreamPartition};
 use std::{
     collections::BTreeMap,
     sync::{MutexGuard, PoisonError},
@@ -25,11 +25,15 @@ impl<R: RecordStore> RecordLog<R> {
         writing.next_place = place;
         let value = Entry::life(place, self.log_id);
         self.put(&mut writing, vec![Record { place, timestamp: 0, value }])?;
-        self.store.sync().map_err(|error| self.poison(&error))
+        self.sync_store()
     }
 
     pub(super) fn check_poison(&self) -> Result<(), StoreError> {
         self.poisoned.get().map_or(Ok(()), |why| Err(StoreError::Poisoned(why.clone())))
+    }
+
+    pub(super) fn sync_store(&self) -> Result<(), StoreError> {
+        self.store.sync().map_err(|fault| self.poison(&fault.into()))
     }
 
     /// A failed write or fsync: from here on nothing is acknowledged.
@@ -52,7 +56,7 @@ impl<R: RecordStore> RecordLog<R> {
     /// Appends records whose places begin with the next one.
     fn put(&self, writing: &mut Writing, records: Vec<Record>) -> Result<(), StoreError> {
         let Some(last) = records.last() else { return Ok(()) };
-        self.store.append(&records).map_err(|error| self.poison(&error))?;
+        self.store.append(&records).map_err(|fault| self.poison(&fault.into()))?;
         writing.next_place = last.place + 1;
         Ok(())
     }
@@ -64,8 +68,8 @@ impl<R: RecordStore> RecordLog<R> {
         let mut ends: BTreeMap<StreamPartition, u64> = BTreeMap::new();
         {
             let index = self.index();
-            if index.batches + group.len() > self.batches_max {
-                return Err(self.poison(&StoreError::Full { batches_max: self.batches_max }));
+            if index.rows().saturating_add(group.len()) > self.rows_max {
+                return Err(self.poison(&StoreError::Full { rows_max: self.rows_max }));
             }
             for append in group {
                 let Append { batch, received_at, past } = append;
@@ -126,7 +130,7 @@ impl<R: RecordStore> RecordLog<R> {
             records.push(Record { place, timestamp: 0, value: Entry::proof(place, series, None) });
         }
         self.put(&mut writing, records)?;
-        self.store.sync().map_err(|error| self.poison(&error))?;
+        self.sync_store()?;
         let mut old = Vec::new();
         {
             let mut index = self.index();
@@ -182,7 +186,7 @@ impl<R: RecordStore> RecordLog<R> {
         self.put(&mut writing, records.collect())?;
         if !heads.is_empty() {
             // IMPORTANT: before the batches go, so that no power failure takes both.
-            self.store.sync().map_err(|error| self.poison(&error))?;
+            self.sync_store()?;
         }
         let (mut trimmed, mut places) = (Trimmed { next, ..Trimmed::default() }, Vec::new());
         {
@@ -204,10 +208,11 @@ impl<R: RecordStore> RecordLog<R> {
         Ok(trimmed)
     }
 
-    fn forget(&self, places: &[u64]) -> Result<(), StoreError> {
+    /// Lets records go.
+    pub(super) fn forget(&self, places: &[u64]) -> Result<(), StoreError> {
         if places.is_empty() {
             return Ok(());
         }
-        self.store.trim(places).map_err(|error| self.poison(&error))
+        self.store.trim(places).map_err(|fault| self.poison(&fault.into()))
     }
 }
