@@ -16,6 +16,9 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 /// Records of one call, and places that one call names. More are sent in several.
 pub(crate) const RECORDS_MAX: usize = 4_096;
 
+/// Places of one call to fetch: a storage may have to unpack more for each of them than it gives.
+const FETCHED_MAX: usize = 256;
+
 /// Bytes of values in one call, unless one is longer: they are in a plugin's memory some times over.
 pub(crate) const BYTES_MAX: usize = 1 << 20;
 
@@ -183,7 +186,7 @@ impl RecordStore for StoragePlugin {
 
     fn fetch(&self, places: &[u64]) -> Result<Records, RecordFault> {
         let mut found = Records::default();
-        for places in places.chunks(RECORDS_MAX) {
+        for places in places.chunks(FETCHED_MAX) {
             let more = Self::fetch(self, places).map_err(fault)?;
             found.records.extend(more.records);
             found.damaged.extend(more.damaged);

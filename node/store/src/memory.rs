@@ -44,13 +44,13 @@ impl RecordStore for MemoryRecords {
         }
         let mut bytes = 0;
         for (place, record) in self.kept().range(query.from..query.until) {
-            let is_full = found.records.len() >= query.records_max || bytes >= query.bytes_max;
+            let wanted = if query.prefix_bytes == 0 { usize::MAX } else { query.prefix_bytes };
+            let value = record.value.slice(..record.value.len().min(wanted));
+            let is_full = found.records.len() >= query.records_max || bytes + value.len() > query.bytes_max;
             if is_full && !found.records.is_empty() {
                 found.next = *place;
                 break;
             }
-            let wanted = if query.prefix_bytes == 0 { usize::MAX } else { query.prefix_bytes };
-            let value = record.value.slice(..record.value.len().min(wanted));
             bytes += value.len();
             found.records.push(Record { value, ..record.clone() });
         }

@@ -51,16 +51,15 @@ impl Storage for Segments {
                 None => {}
             }
         }
-        for first in gone.into_iter().filter(|first| !segments.contains_key(first)) {
+        let (gone, orphans): (BTreeSet<_>, BTreeSet<_>) =
+            gone.into_iter().partition(|first| segments.contains_key(first));
+        for first in orphans {
             files.delete(&gone_name(first))?;
         }
-        let mut all = Self {
-            segment_bytes,
-            segments,
-            unsynced: BTreeSet::new(),
-            orphans: BTreeSet::new(),
-            cached: None,
-        };
+        // IMPORTANT: what was written in an earlier life and not synced then is to be synced with what comes.
+        let last = segments.last_key_value().map(|(first, _)| file_name(*first));
+        let unsynced = gone.into_iter().map(gone_name).chain(last).collect();
+        let mut all = Self { segment_bytes, segments, unsynced, orphans: BTreeSet::new(), cached: None };
         all.cut_torn_tail(&files)?;
         Ok(all)
     }

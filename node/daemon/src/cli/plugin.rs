@@ -130,6 +130,9 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
     grants.capabilities.extend(grant);
     let folder = globals.plugins_dir()?;
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        // Its files are gone when it was checked.
+        let files = tempfile::tempdir()?;
+        grants.files = Some(files.path().join(plugins::FILES));
         let host = plugins::host(&Config::default(), &folder)?;
         let plugin = host.load(&bytes, grants).map_err(refused)?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))

@@ -16,6 +16,9 @@ use mainstem_model::{
 };
 use std::{collections::BTreeMap, ops::Bound};
 
+/// Batches of one fetch: a store may have to unpack more for each of them than it gives.
+const FETCH_BATCHES: usize = 256;
+
 /// A batch that is to be fetched.
 type Wanted = (BatchKey, Row, Cursor);
 
@@ -41,7 +44,7 @@ impl<R: RecordStore> RecordLog<R> {
             let (mut bytes, mut count) = (0, 0);
             for (_, row) in rest {
                 bytes += row.length as usize;
-                if count > 0 && bytes > ANSWER_BYTES {
+                if count > 0 && bytes > ANSWER_BYTES || count == FETCH_BATCHES {
                     break;
                 }
                 count += 1;

@@ -1,5 +1,5 @@
-//! One suite for all logs: the store on disk, the one in memory and the one over records must tell the same. And what only a disk
-//! can do to one: restarts, kills, flipped bits, no more room.
+//! One suite for all logs: the store on disk, the one in memory and those over records, of storage plugins too, must tell the same. And
+//! what only a disk can do to one: restarts, kills, flipped bits, no more room. The plugins are those that `tools/plugins.sh` builds.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod filling;
 mod full_disk;
+mod plugins;
 mod reading;
 mod records;
 mod restart;
@@ -40,6 +41,7 @@ enum Home {
     Nothing,
     Folder(Folder),
     Records(Arc<dyn RecordStore>),
+    Segments(TempDir),
 }
 
 impl Subject {
@@ -49,6 +51,12 @@ impl Subject {
 
     pub(crate) fn disk() -> Self {
         Folder(tempfile::tempdir().unwrap()).open()
+    }
+
+    /// A log over the plugin `segments` whose files are in `folder`.
+    pub(crate) fn segments(folder: TempDir) -> Self {
+        let Self { name, log, .. } = Self::over("segments", Arc::new(plugins::segments(folder.path())));
+        Self { name, log, home: Home::Segments(folder) }
     }
 
     pub(crate) fn over(name: &'static str, records: Arc<dyn RecordStore>) -> Self {
@@ -72,6 +80,10 @@ impl Subject {
             Home::Records(records) => {
                 drop(log);
                 Self::over(name, records)
+            }
+            Home::Segments(folder) => {
+                drop(log);
+                Self::segments(folder)
             }
         }
     }
@@ -104,7 +116,13 @@ pub(crate) fn tiny() -> Config {
 
 /// All logs, new: their positions begin at 0.
 pub(crate) fn subjects() -> Vec<Subject> {
-    vec![Subject::memory(), Subject::disk(), Subject::over("records", Arc::new(Tape::default()))]
+    vec![
+        Subject::memory(),
+        Subject::disk(),
+        Subject::over("records", Arc::new(Tape::default())),
+        Subject::over("memory plugin", Arc::new(plugins::memory())),
+        Subject::segments(tempfile::tempdir().unwrap()),
+    ]
 }
 
 /// Runs a property; a failure prints the case, shrunk, and `PROPTEST_RNG_SEED` replays a run.
