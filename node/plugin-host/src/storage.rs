@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use mainstem_model::{Query, Record, RecordFault, RecordStore, Records};
 use mainstem_plugin_abi::{
-    Claim, StorageClaim,
+    Capability, Claim, StorageClaim,
     plugin_capnp::{reply, request},
 };
 use parking_lot::Mutex;
@@ -24,11 +24,29 @@ pub(crate) const BYTES_MAX: usize = 1 << 20;
 
 /// A storage plugin at work. It has one instance as long as it lives, with what it keeps or knows of its files in it; calls go one after
 /// the other.
+///
+/// A fault takes the instance. One that keeps what it is given outside of itself is started again then, if nothing was being written: what
+/// was kept is as it was. Else the storage is lost.
 pub struct StoragePlugin {
     plugin: Plugin,
     claim: StorageClaim,
-    /// None after a fault: what the instance knew is lost, and another would not know what was appended.
-    place: Mutex<Option<OwnPlace>>,
+    parameters: BTreeMap<String, String>,
+    at_work: Mutex<AtWork>,
+}
+
+#[derive(Default)]
+struct AtWork {
+    /// None after a fault.
+    place: Option<OwnPlace>,
+    /// Nobody knows what was kept, or it was in the instance.
+    is_lost: bool,
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Reads,
+    Writes,
 }
 
 impl Plugin {
@@ -41,11 +59,9 @@ impl Plugin {
         let Claim::Storage(claim) = &self.manifest().claim else {
             return Err(self.asked(&format!("it is of kind {}, not a storage", self.manifest().claim.kind())));
         };
-        let start = Start::new(&claim.scheme, &claim.parameters, parameters);
-        let start = start.map_err(|fault| self.asked(&fault))?.without_operator();
-        let place = Mutex::new(Some(self.own_place()?));
-        let storage = StoragePlugin { plugin: self.clone(), claim: claim.clone(), place };
-        storage.call(start.words(), |request| start.write(request), 0, done)?;
+        let (claim, parameters) = (claim.clone(), parameters.clone());
+        let storage = StoragePlugin { plugin: self.clone(), claim, parameters, at_work: Mutex::default() };
+        storage.at_work.lock().place = Some(storage.start()?);
         Ok(storage)
     }
 }
@@ -64,7 +80,7 @@ impl StoragePlugin {
     /// Keeps records, in one call.
     ///
     /// # Errors
-    /// Every [`CallError`]; after a fault the storage is lost.
+    /// Every [`CallError`]; after a fault of a write the storage is lost.
     pub fn append(&self, records: &[Record]) -> Result<(), CallError> {
         let words = 16 + records.iter().map(|record| 4 + words_of(record.value.len())).sum::<usize>();
         let fill = |request: request::Builder<'_>| {
@@ -76,7 +92,7 @@ impl StoragePlugin {
                 to.set_value(&record.value);
             }
         };
-        self.call(words, fill, records.len(), done)
+        self.call(Doing::Writes, words, fill, records.len(), done)
     }
 
     /// Makes what was appended and trimmed outlive the power.
@@ -84,7 +100,7 @@ impl StoragePlugin {
     /// # Errors
     /// As [`StoragePlugin::append`].
     pub fn sync(&self) -> Result<(), CallError> {
-        self.call(8, |mut request| request.set_sync(()), 0, done)
+        self.call(Doing::Writes, 8, |mut request| request.set_sync(()), 0, done)
     }
 
     /// Reads records in the order of their places, in one call, with no more than its bounds and those of a call let it.
@@ -106,7 +122,7 @@ impl StoragePlugin {
             to.set_bytes_max(count(query.bytes_max));
             to.set_prefix_bytes(count(query.prefix_bytes));
         };
-        self.call(16, fill, 0, |reply| {
+        self.call(Doing::Reads, 16, fill, 0, |reply| {
             let found = records(reply)?;
             check_found(&query, &found).map(|()| found)
         })
@@ -121,7 +137,7 @@ impl StoragePlugin {
             let mut list = request.init_fetch(count(places.len()));
             (0..).zip(places).for_each(|(index, place)| list.set(index, *place));
         };
-        self.call(16 + places.len(), fill, places.len(), |reply| {
+        self.call(Doing::Reads, 16 + places.len(), fill, places.len(), |reply| {
             let found = records(reply)?;
             check_fetched(places, &found).map(|()| found)
         })
@@ -136,23 +152,45 @@ impl StoragePlugin {
             let mut list = request.init_trim(count(places.len()));
             (0..).zip(places).for_each(|(index, place)| list.set(index, *place));
         };
-        self.call(16 + places.len(), fill, places.len(), done)
+        self.call(Doing::Writes, 16 + places.len(), fill, places.len(), done)
+    }
+
+    /// A new instance, started.
+    fn start(&self) -> Result<OwnPlace, CallError> {
+        let start = Start::new(&self.claim.scheme, &self.claim.parameters, &self.parameters);
+        let start = start.map_err(|fault| self.plugin.asked(&fault))?.without_operator();
+        let mut place = self.plugin.own_place()?;
+        self.plugin.call_own(&mut place, start.words(), |request| start.write(request), 0, done)?;
+        Ok(place)
+    }
+
+    /// Whether what it was given is not in the instance.
+    fn keeps_outside(&self) -> bool {
+        let granted = self.plugin.grants().of(self.plugin.manifest());
+        granted.contains(&Capability::Blob) || granted.contains(&Capability::Http)
     }
 
     fn call<R>(
         &self,
+        doing: Doing,
         words: usize,
         fill: impl Fn(request::Builder<'_>),
         items: usize,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<R, CallError> {
-        let mut place = self.place.lock();
-        let Some(own) = place.as_mut() else {
+        let mut at_work = self.at_work.lock();
+        let at_work = &mut *at_work;
+        if at_work.is_lost {
             return Err(CallError::Lost { plugin: self.plugin.manifest().name.clone() });
+        }
+        let place = match &mut at_work.place {
+            Some(place) => place,
+            none => none.insert(self.start()?),
         };
-        let result = self.plugin.call_own(own, words, fill, items, read);
+        let result = self.plugin.call_own(place, words, fill, items, read);
         if !is_alive(&result) {
-            *place = None;
+            at_work.place = None;
+            at_work.is_lost = doing == Doing::Writes || !self.keeps_outside();
         }
         result
     }

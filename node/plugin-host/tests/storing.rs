@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 
 /// It says `done` to the first call and to whatever this says is done, and else this.
 fn storage(answer: &[u8]) -> StoragePlugin {
+    storage_with(answer, vec![Capability::Blob])
+}
+
+fn storage_with(answer: &[u8], capabilities: Vec<Capability>) -> StoragePlugin {
     let done = reply(|mut reply| reply.set_done(()));
     let second = DATA + done.len() as u32;
     let call = format!(
@@ -20,14 +24,17 @@ fn storage(answer: &[u8]) -> StoragePlugin {
         place(second, answer.len()),
         place(DATA, done.len())
     );
-    plugin(Guest { call, data: [&done, answer].concat(), ..Guest::default() }, Vec::new())
+    plugin(Guest { call, data: [&done, answer].concat(), ..Guest::default() }, Vec::new(), capabilities)
         .storage(&BTreeMap::new())
         .unwrap()
 }
 
-fn plugin(guest: Guest, parameters: Vec<Parameter>) -> mainstem_plugin_host::Plugin {
+fn plugin(
+    guest: Guest,
+    parameters: Vec<Parameter>,
+    capabilities: Vec<Capability>,
+) -> mainstem_plugin_host::Plugin {
     let claim = Claim::Storage(StorageClaim { scheme: "files".into(), parameters });
-    let capabilities = vec![Capability::Blob, Capability::Http];
     Guest { manifest: mainstem_plugin_abi::Manifest { claim, capabilities, ..manifest() }, ..guest }.load()
 }
 
@@ -37,20 +44,43 @@ fn found(fill: impl FnOnce(records::Builder<'_>)) -> Vec<u8> {
 
 const QUERY: Query = Query { from: 10, until: 20, records_max: 4, bytes_max: 100, prefix_bytes: 0 };
 
-#[test]
-fn an_answer_that_was_not_asked_for_is_a_fault_and_the_storage_is_lost_by_its_name() {
-    let outside = found(|mut found| {
+/// An answer with a record that was not asked for.
+fn outside() -> Vec<u8> {
+    found(|mut found| {
         found.set_next(20);
         found.init_records(1).get(0).set_place(25);
-    });
-    let storage = storage(&outside);
-    let Err(CallError::Fault { plugin, fault: Fault::Reply(why) }) = storage.query(&QUERY) else {
-        panic!("it was taken");
-    };
-    assert!(plugin == "guest" && why.contains("a record has place 25"), "{plugin}: {why}");
-    let lost = RecordStore::sync(&storage).unwrap_err();
-    assert!(lost.0.contains("guest is gone after a fault"), "{lost}");
-    assert_eq!(storage.plugin().counters().faults.reply, 1);
+    })
+}
+
+fn lost(storage: &StoragePlugin) -> bool {
+    matches!(storage.fetch(&[]), Err(CallError::Lost { plugin }) if plugin == "guest")
+}
+
+#[test]
+fn an_answer_that_was_not_asked_for_is_a_fault_after_which_it_is_started_again() {
+    let storage = storage(&outside());
+    for faults in 1..3 {
+        let Err(CallError::Fault { plugin, fault: Fault::Reply(why) }) = storage.query(&QUERY) else {
+            panic!("it was taken");
+        };
+        assert!(plugin == "guest" && why.contains("a record has place 25"), "{plugin}: {why}");
+        let counters = storage.plugin().counters();
+        // Each instance was started, and then asked.
+        assert_eq!((counters.faults.reply, counters.calls), (faults, 2 * faults));
+    }
+}
+
+#[test]
+fn a_storage_that_fails_in_a_write_or_keeps_all_in_itself_is_lost() {
+    let files = storage(&outside());
+    let fault = RecordStore::sync(&files).unwrap_err();
+    assert!(fault.0.contains("it is not done"), "{fault}");
+    assert!(lost(&files));
+    let memory = storage_with(&outside(), Vec::new());
+    assert!(matches!(memory.query(&QUERY), Err(CallError::Fault { .. })));
+    assert!(lost(&memory));
+    let fault = RecordStore::sync(&memory).unwrap_err();
+    assert!(fault.0.contains("guest is gone after a fault"), "{fault}");
 }
 
 #[test]
@@ -88,7 +118,7 @@ fn a_storage_is_started_with_a_value_for_each_parameter() {
         parameter_type: ColumnType::Int64,
         default: default.into(),
     };
-    let plugin = plugin(done, vec![parameter("must", ""), parameter("may", "7")]);
+    let plugin = plugin(done, vec![parameter("must", ""), parameter("may", "7")], Vec::new());
     let start = |given: &[(&str, &str)]| {
         let given = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         plugin.storage(&given).map(|storage| storage.scheme().to_owned()).map_err(|error| error.to_string())

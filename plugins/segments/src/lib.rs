@@ -53,13 +53,13 @@ impl Storage for Segments {
         }
         let (gone, orphans): (BTreeSet<_>, BTreeSet<_>) =
             gone.into_iter().partition(|first| segments.contains_key(first));
-        for first in orphans {
-            files.delete(&gone_name(first))?;
-        }
-        // IMPORTANT: what was written in an earlier life and not synced then is to be synced with what comes.
+        // IMPORTANT: what was written in an earlier life and not synced then is to be synced with what comes, and names that went too.
         let last = segments.last_key_value().map(|(first, _)| file_name(*first));
-        let unsynced = gone.into_iter().map(gone_name).chain(last).collect();
-        let mut all = Self { segment_bytes, segments, unsynced, orphans: BTreeSet::new(), cached: None };
+        let unsynced =
+            gone.into_iter().map(gone_name).chain(last).chain(orphans.iter().map(|first| file_name(*first)));
+        let unsynced = unsynced.collect();
+        let orphans = orphans.into_iter().map(gone_name).collect();
+        let mut all = Self { segment_bytes, segments, unsynced, orphans, cached: None };
         all.cut_torn_tail(&files)?;
         Ok(all)
     }

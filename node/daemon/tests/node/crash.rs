@@ -28,6 +28,7 @@ async fn events_acked_durable_by_a_storage_plugin_outlive_kill_9_at_any_moment_o
     kill_again_and_again(folder.path(), Some(&config)).await;
 }
 
+#[expect(clippy::print_stdout, reason = "a long run says how far it is, and how to go there again")]
 async fn kill_again_and_again(folder: &Path, config: Option<&Path>) {
     let rounds: u64 = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
