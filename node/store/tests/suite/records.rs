@@ -23,6 +23,8 @@ struct Reel {
     now: BTreeMap<u64, Record>,
     durable: BTreeMap<u64, Record>,
     damaged: BTreeSet<u64>,
+    /// What is trimmed is gone for good at once, whatever is synced.
+    trims_for_good: bool,
     /// The call that fails.
     fails: Option<&'static str>,
     /// Where every query says to go on.
@@ -32,6 +34,10 @@ struct Reel {
 impl Tape {
     fn reel(&self) -> MutexGuard<'_, Reel> {
         self.0.lock().unwrap()
+    }
+
+    fn places(&self) -> Vec<u64> {
+        self.reel().now.keys().copied().collect()
     }
 
     fn cut_power(&self) {
@@ -105,6 +111,9 @@ impl RecordStore for Tape {
     fn trim(&self, places: &[u64]) -> Result<(), RecordFault> {
         let mut reel = self.begin("trim")?;
         reel.now.retain(|place, _| !places.contains(place));
+        if reel.trims_for_good {
+            reel.durable.retain(|place, _| !places.contains(place));
+        }
         Ok(())
     }
 }
@@ -194,7 +203,7 @@ fn a_log_opened_again_and_again_gives_rising_positions_and_takes_every_cursor_it
     }
     assert_eq!(kept(&open(&tape).unwrap()).len(), 6);
     // Of all those openings two records are left, and the one of now.
-    assert_eq!(tape.reel().now.len(), 6 + 2, "{:?}", tape.reel().now.keys());
+    assert_eq!(tape.places().len(), 6 + 2, "{:?}", tape.places());
 }
 
 #[test]
@@ -264,6 +273,18 @@ fn what_was_trimmed_is_gone_when_the_log_is_opened_and_heads_are_not() {
 }
 
 #[test]
+fn how_far_a_series_has_come_is_durable_before_its_last_batch_goes() {
+    let (tape, publisher, appends, _) = filled(3);
+    let log = open(&tape).unwrap();
+    tape.reel().trims_for_good = true;
+    log.trim(place(0), None, i64::MAX, 100).unwrap();
+    drop(log);
+    tape.cut_power();
+    let head = open(&tape).unwrap().series_head(&publisher.key()).unwrap().unwrap();
+    assert_eq!((head.next_sequence, head.last), (6, appends[2].batch.id()));
+}
+
+#[test]
 fn a_trim_that_the_power_undid_is_done_again_and_no_batch_is_there_twice() {
     let (tape, publisher, appends, _) = filled(10);
     let log = open(&tape).unwrap();
@@ -282,7 +303,7 @@ fn a_trim_that_the_power_undid_is_done_again_and_no_batch_is_there_twice() {
     let log = open(&tape).unwrap();
     assert_eq!(log.stats(place(0)).unwrap().batches, 0);
     // A head and two openings.
-    assert_eq!(tape.reel().now.len(), 3, "{:?}", tape.reel().now.keys());
+    assert_eq!(tape.places().len(), 3, "{:?}", tape.places());
 }
 
 #[test]
