@@ -42,7 +42,7 @@ const ANSWER_BYTES: usize = 1 << 20;
 /// Two locks: `writing` for the whole of a write, which makes writes one at a time; `index` for as long as memory is looked at,
 /// and never while the store is called.
 #[derive(Debug)]
-pub struct RecordLog<R> {
+pub struct RecordLog<R: RecordStore> {
     store: R,
     log_id: u64,
     /// Arrival numbers below were given in an earlier life of this log, or never.
@@ -100,7 +100,8 @@ impl<R: RecordStore> RecordLog<R> {
             let why = format!("a record has the place {last}, and there are none behind it");
             return Err(StoreError::Unopenable { path, why });
         };
-        let log = Self { index: Mutex::new(opening.index), floor, ..Self::empty(store, config, log_id) };
+        let mut log = Self::empty(store, config, log_id);
+        (log.index, log.floor) = (Mutex::new(opening.index), floor);
         log.begin_life(floor)?;
         // One more is kept, should this one be damaged.
         opening.lives.pop();
@@ -123,6 +124,15 @@ impl<R: RecordStore> RecordLog<R> {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who ends in order leaves nothing to the power.
+impl<R: RecordStore> Drop for RecordLog<R> {
+    fn drop(&mut self) {
+        if let Err(error) = self.check_poison().and_then(|()| self.sync_store()) {
+            tracing::error!(%error, "the store was closed without a last sync");
+        }
     }
 }
 

@@ -166,8 +166,8 @@ fn what_was_not_synced_goes_with_the_power_and_no_cursor_misses_what_comes_after
     let mut lost = Publisher::new(1, 2, place(0));
     log.append(&(0..100).map(|n| lost.batch(&[n])).collect::<Vec<_>>()).unwrap();
     let now = log.start(place(0), ReadStart::Now, &ReadFilter::ALL).unwrap();
-    drop(log);
     tape.cut_power();
+    drop(log);
 
     let log = open(&tape).unwrap();
     assert_eq!(kept(&log), bytes_of(&appends));
@@ -177,6 +177,16 @@ fn what_was_not_synced_goes_with_the_power_and_no_cursor_misses_what_comes_after
     log.append(&new).unwrap();
     let page = log.page(place(0), now, &ReadFilter::ALL, 1000, usize::MAX).unwrap();
     assert_eq!(page.batches.into_iter().map(|batch| batch.bytes).collect::<Vec<_>>(), bytes_of(&new));
+}
+
+#[test]
+fn a_log_that_is_closed_in_order_leaves_nothing_to_the_power() {
+    let (tape, mut publisher, ..) = filled(5);
+    let log = open(&tape).unwrap();
+    log.append(&[publisher.batch(&[50])]).unwrap();
+    drop(log);
+    tape.cut_power();
+    assert_eq!(kept(&open(&tape).unwrap()).len(), 6);
 }
 
 #[test]
@@ -254,8 +264,8 @@ fn what_was_trimmed_is_gone_when_the_log_is_opened_and_heads_are_not() {
     let log = open(&tape).unwrap();
     assert_eq!(log.trim(place(0), None, 5, 100).unwrap().batches, 4);
     log.sync().unwrap();
-    drop(log);
     tape.cut_power();
+    drop(log);
     let log = open(&tape).unwrap();
     assert_eq!(kept(&log), bytes_of(&appends[4..]));
     assert_eq!(log.trim(place(0), None, i64::MAX, 100).unwrap().batches, 6);
@@ -278,8 +288,8 @@ fn how_far_a_series_has_come_is_durable_before_its_last_batch_goes() {
     let log = open(&tape).unwrap();
     tape.reel().trims_for_good = true;
     log.trim(place(0), None, i64::MAX, 100).unwrap();
-    drop(log);
     tape.cut_power();
+    drop(log);
     let head = open(&tape).unwrap().series_head(&publisher.key()).unwrap().unwrap();
     assert_eq!((head.next_sequence, head.last), (6, appends[2].batch.id()));
 }
@@ -318,8 +328,8 @@ fn a_frozen_series_and_its_proof_outlive_the_log() {
     for series in [1, 2] {
         log.freeze(&proof(series), room).unwrap();
     }
-    drop(log);
     tape.cut_power();
+    drop(log);
     for _ in 0..2 {
         let log = open(&tape).unwrap();
         let [of_first, of_second] = [1, 2].map(|series| {
