@@ -15,7 +15,9 @@ const EVENTS: u32 = 2_000;
 
 /// Installs the plugin in a data folder; gives a configuration that names it as the store, in small segments.
 pub(crate) fn segments(data: &Path) -> PathBuf {
-    plugin_command(data, &["install", module("segments").to_str().unwrap(), "--grant", "blob"]);
+    let installed =
+        plugin_command(data, &["install", module("segments").to_str().unwrap(), "--grant", "blob"]);
+    assert!(installed.contains("scheme = \"segments\" in [store]"), "{installed}");
     config(data, "[store]\nscheme = \"segments\"\n[store.parameters]\nsegment_bytes = \"10000\"\n")
 }
 
