@@ -29,6 +29,8 @@ pub struct Segments {
     unsynced: BTreeSet<String>,
     /// What was trimmed of segments that are deleted. It goes when nothing can bring those back.
     orphans: BTreeSet<String>,
+    /// First places of segments that are to be written anew.
+    sparse: BTreeSet<u64>,
     /// The frame that was read last, with its segment and its offset.
     cached: Option<(u64, u32, Content)>,
 }
@@ -59,7 +61,8 @@ impl Storage for Segments {
             gone.into_iter().map(gone_name).chain(last).chain(orphans.iter().map(|first| file_name(*first)));
         let unsynced = unsynced.collect();
         let orphans = orphans.into_iter().map(gone_name).collect();
-        let mut all = Self { segment_bytes, segments, unsynced, orphans, cached: None };
+        let mut all =
+            Self { segment_bytes, segments, unsynced, orphans, sparse: BTreeSet::new(), cached: None };
         all.cut_torn_tail(&files)?;
         Ok(all)
     }
@@ -95,7 +98,7 @@ impl Storage for Segments {
         while let Some(name) = self.orphans.pop_first() {
             files.delete(&name)?;
         }
-        Ok(())
+        self.rewrite_one(&files)
     }
 
     fn query(&mut self, host: &Host<'_>, query: &Query) -> Result<Records, Failure> {
@@ -106,6 +109,9 @@ impl Storage for Segments {
         for first in firsts {
             let Some(segment) = self.segments.get_mut(&first) else { continue };
             segment.load(&files)?;
+            if segment.is_sparse() {
+                self.sparse.insert(first);
+            }
             for index in segment.indices_from(query.from) {
                 if !self.query_frame(&files, first, index, &mut answer)? {
                     return Ok(answer.found);
@@ -140,7 +146,6 @@ impl Storage for Segments {
                 by_segment.entry(*first).or_default().push(*place);
             }
         }
-        let mut sparse = None;
         for (first, places) in by_segment {
             let Some(segment) = self.segments.get_mut(&first) else { continue };
             segment.load(&files)?;
@@ -153,14 +158,10 @@ impl Storage for Segments {
             if is_empty && !is_last {
                 self.delete(&files, first)?;
             } else if is_sparse {
-                sparse = Some(first);
+                self.sparse.insert(first);
             }
         }
-        // One at most, so that the call is over in time: the others are met again.
-        match sparse {
-            Some(first) => self.rewrite(&files, first),
-            None => Ok(()),
-        }
+        self.rewrite_one(&files)
     }
 }
 
@@ -260,8 +261,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Writes a segment anew, with what is left of it.
-    fn rewrite(&mut self, files: &Files<'_>, first: u64) -> Result<(), Failure> {
+    /// Writes a segment anew, with what is left of it: one at most, so that the call is over in time.
+    fn rewrite_one(&mut self, files: &Files<'_>) -> Result<(), Failure> {
+        let Some(first) = self.sparse.pop_first() else { return Ok(()) };
         self.cached = None;
         let Some(segment) = self.segments.get_mut(&first) else { return Ok(()) };
         segment.rewrite(files)?;

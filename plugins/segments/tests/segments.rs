@@ -242,6 +242,15 @@ fn trimming_gives_room_back_and_files_go_with_their_last_record() {
     }
     plugin.sync().unwrap();
     assert!(bytes(&plugin) < full * 6 / 10, "{} of {full} are left", bytes(&plugin));
+    let full = bytes(&plugin);
+    let mut plugin = restarted(&plugin);
+    plugin.trim(&(1..200).filter(|place| place % 8 > 0).collect::<Vec<_>>()).unwrap();
+    // One segment at a time, as long as the node lives.
+    for _ in 0..30 {
+        plugin.sync().unwrap();
+    }
+    assert!(bytes(&plugin) < full * 8 / 10, "{} of {full} are left", bytes(&plugin));
+    assert_eq!(all(&mut plugin).0.len(), 200 / 8 - 1);
     plugin.trim(&(1..200).collect::<Vec<_>>()).unwrap();
     plugin.sync().unwrap();
     let mut plugin = restarted(&plugin);
