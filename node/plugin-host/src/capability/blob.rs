@@ -208,12 +208,13 @@ impl Files {
         let mut open = self.open_to_write()?;
         self.check_room(&open, open.sizes.get(name).copied(), bytes.len() as u64)?;
         let (new, path) = (self.path(PUT), self.path(name));
-        let write = || {
-            let mut file = options().write(true).create(true).truncate(true).open(&new)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write().map_err(|error| failed("written", name, &error))?;
+        let file = options().write(true).create(true).truncate(true).open(&new);
+        let written = file.and_then(|mut file| file.write_all(bytes).map(|()| file));
+        let file = written.map_err(|error| failed("written", name, &error))?;
+        if let Err(error) = file.sync_all() {
+            open.break_off(name, &error);
+            return Err(failed("synced", name, &error));
+        }
         fs::rename(&new, &path).map_err(|error| failed("written", name, &error))?;
         open.set_size(name, bytes.len() as u64);
         open.unsynced_names = true;
