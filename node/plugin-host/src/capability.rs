@@ -1,3 +1,4 @@
+mod blob;
 mod clock;
 mod crypto;
 mod log;
@@ -9,7 +10,12 @@ use mainstem_plugin_abi::{
     plugin_capnp::{FailureCode, host_reply, host_request},
     read, write,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use wasmtime::Trap;
 
 /// Fuel of a host call, whatever it asks for.
@@ -21,6 +27,7 @@ pub(crate) struct Privileges {
     plugin: String,
     granted: BTreeSet<Capability>,
     ambient: Arc<dyn Ambient>,
+    blob: Option<blob::Files>,
     log: log::Rate,
     pub(crate) request_bytes_max: u32,
     pub(crate) meters: Arc<Meters>,
@@ -30,12 +37,14 @@ impl Privileges {
     pub(crate) fn new(
         plugin: String,
         granted: BTreeSet<Capability>,
+        files: Option<PathBuf>,
         ambient: Arc<dyn Ambient>,
         config: &crate::Config,
     ) -> Self {
+        let blob = files.map(|folder| blob::Files::new(folder, config));
         let log = log::Rate::new(config.log_lines_per_minute_max);
         let request_bytes_max = config.host_request_bytes_max;
-        Self { plugin, granted, ambient, log, request_bytes_max, meters: Arc::default() }
+        Self { plugin, granted, ambient, blob, log, request_bytes_max, meters: Arc::default() }
     }
 }
 
@@ -48,15 +57,19 @@ pub(crate) enum Answer {
     Checks(Vec<bool>),
     Now(i64),
     Random(Vec<u8>),
+    Bytes(Vec<u8>),
+    Size(u64),
+    Names(Vec<(String, u64)>),
 }
 
 impl Answer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let words = match self {
             Self::Failed(_, message) => message.len() / 8,
-            Self::Digests(bytes) | Self::Random(bytes) => bytes.len() / 8,
+            Self::Digests(bytes) | Self::Random(bytes) | Self::Bytes(bytes) => bytes.len() / 8,
             Self::Checks(checks) => checks.len() / 64,
-            Self::Done | Self::Now(_) => 0,
+            Self::Names(names) => names.iter().map(|(name, _)| 3 + name.len() / 8).sum(),
+            Self::Done | Self::Now(_) | Self::Size(_) => 0,
         };
         write::<host_reply::Owned>(words + 16, |mut reply| match self {
             Self::Failed(code, message) => {
@@ -74,6 +87,16 @@ impl Answer {
             }
             Self::Now(now) => reply.set_now(*now),
             Self::Random(bytes) => reply.set_random(bytes),
+            Self::Bytes(bytes) => reply.set_bytes(bytes),
+            Self::Size(size) => reply.set_size(*size),
+            Self::Names(names) => {
+                let mut list = reply.init_names(u32::try_from(names.len()).unwrap_or(u32::MAX));
+                for (index, (name, size)) in (0..).zip(names) {
+                    let mut to = list.reborrow().get(index);
+                    to.set_name(name.as_str());
+                    to.set_size(*size);
+                }
+            }
         })
     }
 }
@@ -109,11 +132,13 @@ impl From<Trap> for Stop {
 pub(crate) struct Meter {
     fuel: u64,
     until: Instant,
+    /// What was waited for disks.
+    waited: Duration,
 }
 
 impl Meter {
     pub(crate) const fn new(fuel: u64, until: Instant) -> Self {
-        Self { fuel, until }
+        Self { fuel, until, waited: Duration::ZERO }
     }
 
     /// Takes fuel for what is done next, if there is enough, and time.
@@ -124,6 +149,21 @@ impl Meter {
         };
         self.fuel = left;
         if Instant::now() > self.until { Err(Trap::Interrupt) } else { Ok(()) }
+    }
+
+    /// Does what waits for a disk. That is nothing the plugin can help, so the call has as much more time.
+    pub(crate) fn wait<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        let waited = begun.elapsed();
+        self.waited += waited;
+        self.until += waited;
+        done
+    }
+
+    /// How much more time there is than there was.
+    pub(crate) const fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// What is left.
@@ -169,7 +209,8 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Now(()) => Ok(clock::now(&*privileges.ambient)),
         host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
         host_request::Log(line) => log::log(privileges, line?),
-        host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_) => Err(Stop::Failed(
+        host_request::Blob(request) => blob::blob(privileges.blob.as_ref(), request?, meter),
+        host_request::Http(_) | host_request::Chain(_) => Err(Stop::Failed(
             FailureCode::Unsupported,
             format!("this node does not offer {}", capability.name()),
         )),

@@ -1,5 +1,5 @@
 use crate::{
-    Ambient, Claim, Compiler, Config, Grants, HostCounters, HostError, LoadError, Manifest, Plugin, PluginId,
+    Ambient, Compiler, Config, Grants, HostCounters, HostError, LoadError, Manifest, Plugin, PluginId,
     SystemAmbient,
     cache::Cache,
     capability::Privileges,
@@ -91,9 +91,6 @@ impl Host {
         }
         let (id, manifest) = inspect(module)?;
         check_version(&manifest)?;
-        if let Claim::Storage(_) = &manifest.claim {
-            return Err(LoadError::Kind(manifest.claim.kind()));
-        }
         let compiled = self.compiled(id, module)?;
         shape::check(&compiled)?;
         check_memory(&compiled, &manifest, config)?;
@@ -102,7 +99,8 @@ impl Host {
         let pre = self.0.linker.instantiate_pre(&compiled).map_err(start)?;
         let ambient = Arc::clone(&self.0.ambient);
         let granted = grants.of(&manifest);
-        let privileges = Arc::new(Privileges::new(manifest.name.clone(), granted, ambient, config));
+        let files = grants.files.clone();
+        let privileges = Arc::new(Privileges::new(manifest.name.clone(), granted, files, ambient, config));
         let ticker = Arc::clone(&self.0.ticker);
         let plugin = Plugin::new(Parts { id, manifest, grants, pre, privileges, ticker }, config);
         let module = Version::from_u32(plugin.first_abi().map_err(LoadError::Start)?);

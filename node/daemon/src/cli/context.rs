@@ -161,7 +161,7 @@ impl Context {
             (None, _) => Identity::None,
         };
         let folder = self.plugins_dir.clone();
-        let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &folder);
+        let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &folder, None);
         let plugins = tokio::task::spawn_blocking(load).await??;
         config.schemes = plugins.schemes().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
         config.encryption.schemes = plugins.encryption().map(|scheme| Arc::new(scheme) as Arc<_>).collect();

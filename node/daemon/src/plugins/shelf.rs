@@ -131,12 +131,13 @@ pub(crate) struct Answers {
 }
 
 impl Entry {
-    /// What the host is to give it.
-    pub(crate) fn grants(&self) -> Grants {
+    /// What the host is to give it. `files` is where plugins have folders of their own, if there is such.
+    pub(crate) fn grants(&self, files: Option<&Path>) -> Grants {
         let granted = |capability: &Capability| self.capabilities.contains(capability.name());
         Grants {
             capabilities: Capability::ALL.into_iter().filter(granted).collect(),
             origin_ethereum: self.speaks_for_ethereum,
+            files: files.map(|files| files.join(self.id.to_string())),
         }
     }
 }

@@ -11,3 +11,4 @@ mod network;
 mod plugins;
 mod process;
 mod rights;
+mod storage;

@@ -1,4 +1,7 @@
-use super::primitives::{check, keccak256, sha256};
+use super::{
+    files::Files,
+    primitives::{check, keccak256, sha256},
+};
 use crate::{Failure, FailureCode, HostCalls, LogLevel};
 use mainstem_plugin_abi::{
     limits::{CHECKED_MAX, HASHED_MAX, RANDOM_BYTES_MAX},
@@ -19,6 +22,8 @@ pub struct Node {
     pub log: RefCell<Vec<(LogLevel, String)>>,
     /// Where the random bytes go on; begins as the test says.
     pub random: RefCell<u64>,
+    /// The plugin's own files.
+    pub files: Files,
 }
 
 impl Default for Node {
@@ -28,6 +33,7 @@ impl Default for Node {
             granted: Capability::ALL.to_vec(),
             log: RefCell::default(),
             random: RefCell::new(1),
+            files: Files::default(),
         }
     }
 }
@@ -87,7 +93,11 @@ impl Node {
                 self.log.borrow_mut().push((level, text.to_owned()));
                 Ok(write(8, |mut reply| reply.set_done(())))
             }
-            Ok(host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_)) | Err(_) => {
+            Ok(host_request::Blob(request)) => {
+                self.granted(Capability::Blob)?;
+                self.files.answer(request?)
+            }
+            Ok(host_request::Http(_) | host_request::Chain(_)) | Err(_) => {
                 Err(Failure::unsupported("this host call is not known here"))
             }
         }
@@ -122,13 +132,13 @@ impl Node {
     }
 }
 
-fn at_most(of: &str, asked: u32, most: u32) -> Result<(), Failure> {
+pub(super) fn at_most(of: &str, asked: u32, most: u32) -> Result<(), Failure> {
     if asked <= most {
         return Ok(());
     }
     Err(Failure::limit(format!("{asked} {of} are over the limit of {most}; ask for fewer at once")))
 }
 
-fn write(bytes: usize, fill: impl FnOnce(host_reply::Builder<'_>)) -> Vec<u8> {
+pub(super) fn write(bytes: usize, fill: impl FnOnce(host_reply::Builder<'_>)) -> Vec<u8> {
     mainstem_plugin_abi::write::<host_reply::Owned>(8 + bytes / 8, fill)
 }
