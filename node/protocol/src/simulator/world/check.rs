@@ -7,8 +7,9 @@ use std::{collections::BTreeSet, fmt::Write};
 
 /// Until then brokers find each other, and get by repair what came before that, milliseconds.
 const BEGUN_MS: i64 = 5_000;
-/// Until a broker sees that nobody reads, besides the time that it lingers, milliseconds: it may be paused.
-const IDLE_MS: i64 = 6_000;
+/// Until a broker sees that nobody reads, besides the time that it lingers, milliseconds: it may be paused, and hears late of readers that
+/// were cut off.
+const IDLE_MS: i64 = 15_000;
 
 impl World {
     /// Compares the world with the reference. To be called when it has settled.
