@@ -11,7 +11,7 @@ use crate::{
     operator::Operator,
     peer::{NetworkConfig, Peers},
     peers_seen::{self, PeersSeen},
-    plugins::Plugins,
+    plugins::{ChainReads, Plugins},
     reader::Reader,
     retention,
 };
@@ -75,11 +75,11 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         None => TlsIdentity::self_signed(&config.data_dir.join("quic-key.pem"))?,
     };
     let (identities, keys) = identities(&config)?;
-    let plugins = load_plugins(&config).await?;
+    let rpc = Rpc::new(config.chain.rpc.clone())?;
+    let plugins = load_plugins(&config, &rpc).await?;
     let log = open_store(&config).await?;
 
     // The view of the chain first: without it every request would be refused.
-    let rpc = Rpc::new(config.chain.rpc.clone())?;
     let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let (changes, head, first_network) = first_view(&mut follower, poll).await?;
@@ -312,9 +312,10 @@ fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
 }
 
 /// Compiling takes a processor for a while, so not on a thread that others wait on.
-async fn load_plugins(config: &Config) -> anyhow::Result<Plugins> {
+async fn load_plugins(config: &Config, rpc: &Rpc) -> anyhow::Result<Plugins> {
     let (bounds, folder) = (config.plugins.clone(), config.plugins_dir());
-    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder)).await?
+    let chain = ChainReads::new(rpc.clone(), &bounds);
+    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder, Some(chain))).await?
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {

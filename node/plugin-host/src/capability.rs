@@ -1,19 +1,31 @@
+mod chain;
 mod clock;
 mod crypto;
 mod log;
 mod random;
 
-use crate::{Ambient, counters::Meters};
+use crate::{Ambient, ContractAnswer, ContractReads, counters::Meters};
 use mainstem_plugin_abi::{
     Capability,
     plugin_capnp::{FailureCode, host_reply, host_request},
     read, write,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use wasmtime::Trap;
 
 /// Fuel of a host call, whatever it asks for.
 pub(crate) const CALL_FUEL: u64 = 500;
+
+/// What plugins reach through the host, beside what it can do by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) ambient: Arc<dyn Ambient>,
+    pub(crate) contracts: Arc<dyn ContractReads>,
+}
 
 /// What all instances of a plugin may ask the node for.
 #[derive(Debug)]
@@ -21,7 +33,10 @@ pub(crate) struct Privileges {
     plugin: String,
     granted: BTreeSet<Capability>,
     ambient: Arc<dyn Ambient>,
+    contracts: Arc<dyn ContractReads>,
     log: log::Rate,
+    chain_wait: Duration,
+    chain_output_bytes_max: u32,
     pub(crate) request_bytes_max: u32,
     pub(crate) meters: Arc<Meters>,
 }
@@ -30,12 +45,20 @@ impl Privileges {
     pub(crate) fn new(
         plugin: String,
         granted: BTreeSet<Capability>,
-        ambient: Arc<dyn Ambient>,
+        surroundings: Surroundings,
         config: &crate::Config,
     ) -> Self {
-        let log = log::Rate::new(config.log_lines_per_minute_max);
-        let request_bytes_max = config.host_request_bytes_max;
-        Self { plugin, granted, ambient, log, request_bytes_max, meters: Arc::default() }
+        Self {
+            plugin,
+            granted,
+            ambient: surroundings.ambient,
+            contracts: surroundings.contracts,
+            log: log::Rate::new(config.log_lines_per_minute_max),
+            chain_wait: Duration::from_millis(config.chain_wait_ms_max.into()),
+            chain_output_bytes_max: config.chain_output_bytes_max,
+            request_bytes_max: config.host_request_bytes_max,
+            meters: Arc::default(),
+        }
     }
 }
 
@@ -48,6 +71,7 @@ pub(crate) enum Answer {
     Checks(Vec<bool>),
     Now(i64),
     Random(Vec<u8>),
+    Contract(ContractAnswer),
 }
 
 impl Answer {
@@ -56,6 +80,7 @@ impl Answer {
             Self::Failed(_, message) => message.len() / 8,
             Self::Digests(bytes) | Self::Random(bytes) => bytes.len() / 8,
             Self::Checks(checks) => checks.len() / 64,
+            Self::Contract(answer) => answer.output.len() / 8,
             Self::Done | Self::Now(_) => 0,
         };
         write::<host_reply::Owned>(words + 16, |mut reply| match self {
@@ -74,6 +99,13 @@ impl Answer {
             }
             Self::Now(now) => reply.set_now(*now),
             Self::Random(bytes) => reply.set_random(bytes),
+            Self::Contract(answer) => {
+                let mut chain = reply.init_chain();
+                chain.set_output(&answer.output);
+                chain.set_reverted(answer.reverted);
+                chain.set_block_number(answer.block_number);
+                chain.set_block_timestamp(answer.block_ms);
+            }
         })
     }
 }
@@ -126,6 +158,11 @@ impl Meter {
         if Instant::now() > self.until { Err(Trap::Interrupt) } else { Ok(()) }
     }
 
+    /// When the call must be over.
+    pub(crate) const fn until(&self) -> Instant {
+        self.until
+    }
+
     /// What is left.
     pub(crate) const fn fuel(&self) -> u64 {
         self.fuel
@@ -169,7 +206,8 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Now(()) => Ok(clock::now(&*privileges.ambient)),
         host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
         host_request::Log(line) => log::log(privileges, line?),
-        host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_) => Err(Stop::Failed(
+        host_request::Chain(request) => chain::call(privileges, request?, meter),
+        host_request::Blob(_) | host_request::Http(_) => Err(Stop::Failed(
             FailureCode::Unsupported,
             format!("this node does not offer {}", capability.name()),
         )),

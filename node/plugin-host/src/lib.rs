@@ -3,7 +3,7 @@
 //! What it is: the node's side of `plugin-api/ABI.md`. A [`Host`] loads modules as [`Plugin`]s and calls them within the bounds
 //! of its [`Config`]; what a plugin asks for in return it gets as its [`Grants`] say.
 //! What it is not: it opens no network and reads no file but its cache of compiled modules, and it does not say which plugins
-//! there are: that is the daemon's configuration.
+//! there are: that is the daemon's configuration. Contracts it reads through [`ContractReads`], which somebody brings.
 //!
 //! Calls block the thread that makes them, for as long as the plugin's deadline: make them on worker threads with at least 1 MiB of
 //! stack.
@@ -22,6 +22,7 @@ mod capability;
 mod compiler;
 mod config;
 mod conformance;
+mod contract_reads;
 mod counters;
 mod encryption;
 mod engine;
@@ -48,6 +49,7 @@ pub use ambient::{Ambient, SystemAmbient};
 pub use compiler::{Compiler, compile_in_child};
 pub use config::Config;
 pub use conformance::{Finding, conformance};
+pub use contract_reads::{ContractAnswer, ContractCall, ContractReads, NoAnswer};
 pub use counters::{Counters, FaultCounts, HostCounters};
 pub use encryption::EncryptionPlugin;
 pub use error::{CallError, CompileError, Fault, HostError, LoadError, PluginIdError};

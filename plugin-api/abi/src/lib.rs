@@ -49,6 +49,10 @@ pub mod limits {
     pub const CHECKED_MAX: u32 = 1_024;
     /// Bytes of one request for random bytes.
     pub const RANDOM_BYTES_MAX: u32 = 1_024;
+    /// Bytes of the input of a call of a contract.
+    pub const CHAIN_INPUT_BYTES_MAX: u32 = 32_768;
+    /// Gas of a call of a contract. The same at every node, as what a contract answers may depend on it.
+    pub const CHAIN_GAS: u64 = 5_000_000;
     /// Bytes of a text for people that are kept: a failure's sentence, a line of the log.
     pub const TEXT_BYTES_MAX: usize = 1_024;
 }

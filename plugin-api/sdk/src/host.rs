@@ -29,6 +29,19 @@ pub struct Check<'a> {
     pub signature: &'a [u8],
 }
 
+/// What a contract answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContractAnswer {
+    /// Its output, or what it reverted with. Empty if there is no contract.
+    pub output: Vec<u8>,
+    /// It refused.
+    pub reverted: bool,
+    /// The block that it was read at.
+    pub block_number: u64,
+    /// The time of that block, ms since 1970.
+    pub block_timestamp: i64,
+}
+
 impl fmt::Debug for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Host")
@@ -137,6 +150,33 @@ impl<'a> Host<'a> {
         };
         self.call(8 + text.len() / 8, fill, |reply| match reply.which() {
             Ok(host_reply::Done(())) => Ok(()),
+            other => Err(unexpected(other.is_ok())),
+        })
+    }
+
+    /// Calls a contract without changing anything, with up to 32,768 bytes of input, at the last block before the second of `at` (ms since
+    /// 1970). The answer is the same at every node. Capability: `chain`.
+    ///
+    /// # Errors
+    /// What the node answers. None of its failures says what the contract would answer; `unavailable` is for what may be known
+    /// later. That the contract refuses is none.
+    pub fn call_contract(&self, to: &[u8; 20], input: &[u8], at: i64) -> Result<ContractAnswer, Failure> {
+        let fill = |request: host_request::Builder<'_>| {
+            let mut call = request.init_chain();
+            call.set_to(to);
+            call.set_input(input);
+            call.set_at(at);
+        };
+        self.call(16 + input.len() / 8, fill, |reply| match reply.which() {
+            Ok(host_reply::Chain(answer)) => {
+                let answer = answer?;
+                Ok(ContractAnswer {
+                    output: answer.get_output()?.to_vec(),
+                    reverted: answer.get_reverted(),
+                    block_number: answer.get_block_number(),
+                    block_timestamp: answer.get_block_timestamp(),
+                })
+            }
             other => Err(unexpected(other.is_ok())),
         })
     }

@@ -130,7 +130,7 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
     grants.capabilities.extend(grant);
     let folder = globals.plugins_dir()?;
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let host = plugins::host(&Config::default(), &folder)?;
+        let host = plugins::host(&Config::default(), &folder, None)?;
         let plugin = host.load(&bytes, grants).map_err(refused)?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))
     });
@@ -162,7 +162,7 @@ async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow:
     let folder = globals.plugins_dir()?;
     let (tried, cache) = (bytes.clone(), folder.clone());
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        plugins::host(&Config::default(), &cache)?.load(&tried, Grants::default()).map_err(refused)?;
+        plugins::host(&Config::default(), &cache, None)?.load(&tried, Grants::default()).map_err(refused)?;
         Ok(())
     });
     load.await??;

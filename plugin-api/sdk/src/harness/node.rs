@@ -1,15 +1,17 @@
 use super::primitives::{check, keccak256, sha256};
-use crate::{Failure, FailureCode, HostCalls, LogLevel};
+use crate::{ContractAnswer, Failure, FailureCode, HostCalls, LogLevel};
 use mainstem_plugin_abi::{
-    limits::{CHECKED_MAX, HASHED_MAX, RANDOM_BYTES_MAX},
-    plugin_capnp::{host_reply, host_request},
+    limits::{CHAIN_INPUT_BYTES_MAX, CHECKED_MAX, HASHED_MAX, RANDOM_BYTES_MAX},
+    plugin_capnp::{chain_call, host_reply, host_request},
 };
-use std::cell::RefCell;
+use std::{cell::RefCell, fmt};
 
 pub use mainstem_plugin_abi::Capability;
 
+/// What contracts answer in a test: by address, input, and the time that it is asked at.
+pub type Contracts = Box<dyn Fn(&[u8; 20], &[u8], i64) -> Result<ContractAnswer, Failure>>;
+
 /// Stands for the node in a test: nothing is random, no time passes.
-#[derive(Debug)]
 pub struct Node {
     /// What the clock says, in ms since 1970.
     pub now_ms: i64,
@@ -19,6 +21,8 @@ pub struct Node {
     pub log: RefCell<Vec<(LogLevel, String)>>,
     /// Where the random bytes go on; begins as the test says.
     pub random: RefCell<u64>,
+    /// The contracts; without a word of the test there is no chain.
+    pub contracts: Contracts,
 }
 
 impl Default for Node {
@@ -28,7 +32,20 @@ impl Default for Node {
             granted: Capability::ALL.to_vec(),
             log: RefCell::default(),
             random: RefCell::new(1),
+            contracts: Box::new(|_, _, _| {
+                Err(Failure::new(FailureCode::Unavailable, "this node has no chain"))
+            }),
         }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("now_ms", &self.now_ms)
+            .field("granted", &self.granted)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,10 +104,29 @@ impl Node {
                 self.log.borrow_mut().push((level, text.to_owned()));
                 Ok(write(8, |mut reply| reply.set_done(())))
             }
-            Ok(host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_)) | Err(_) => {
+            Ok(host_request::Chain(call)) => self.call_contract(call?),
+            Ok(host_request::Blob(_) | host_request::Http(_)) | Err(_) => {
                 Err(Failure::unsupported("this host call is not known here"))
             }
         }
+    }
+
+    fn call_contract(&self, call: chain_call::Reader<'_>) -> Result<Vec<u8>, Failure> {
+        self.granted(Capability::Chain)?;
+        let (to, input, at) = (call.get_to()?, call.get_input()?, call.get_at());
+        at_most("bytes of input", u32::try_from(input.len()).unwrap_or(u32::MAX), CHAIN_INPUT_BYTES_MAX)?;
+        let to = to.try_into().map_err(|_| Failure::invalid("a contract's address has 20 bytes"))?;
+        if at <= 0 {
+            return Err(Failure::invalid("that is no time to read a contract at"));
+        }
+        let answer = (self.contracts)(to, input, at)?;
+        Ok(write(answer.output.len() + 64, |reply| {
+            let mut chain = reply.init_chain();
+            chain.set_output(&answer.output);
+            chain.set_reverted(answer.reverted);
+            chain.set_block_number(answer.block_number);
+            chain.set_block_timestamp(answer.block_timestamp);
+        }))
     }
 
     fn hash(
