@@ -38,6 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-ed25519", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-aes-256-gcm", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-xchacha20poly1305", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-erc1271", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ewma-anomaly", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ml-dsa-65", &["mainstem-plugin-sdk"]),

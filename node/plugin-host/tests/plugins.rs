@@ -11,9 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "aes-256-gcm",
     "ed25519",
+    "erc1271",
     "ewma-anomaly",
     "filter",
     "ml-dsa-65",

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The module of a plugin of this repository.
-fn module(name: &str) -> PathBuf {
+pub(crate) fn module(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
     let path = target.join("plugins").join(format!("{name}.wasm"));
@@ -28,14 +28,14 @@ pub(crate) fn plugin(name: &str) -> Plugin {
 }
 
 /// `mainstem plugin …`; what it prints.
-fn plugin_command(folder: &Path, args: &[&str]) -> String {
+pub(crate) fn plugin_command(folder: &Path, args: &[&str]) -> String {
     let mut command = Node::program();
     let output = command.arg("--data-dir").arg(folder).arg("plugin").args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
+pub(crate) async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
     let schemes = plugin.and_then(|plugin| SignaturePlugin::new(plugin.clone()));
     let schemes = schemes.into_iter().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
     Client::connect(ClientConfig { identity, schemes, ..node.config(READER) }).await.unwrap()
@@ -59,7 +59,7 @@ impl SchemeSigner for Impostor {
     }
 }
 
-async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
+pub(crate) async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
     let right = mainstem_client::PermissionAssignment {
         user: Some(origin.account()),
         permissions: vec![mainstem_model::Right::Publish],
