@@ -1,10 +1,11 @@
 mod chain;
 mod clock;
 mod crypto;
+pub(crate) mod http;
 mod log;
 mod random;
 
-use crate::{Ambient, ContractAnswer, ContractReads, counters::Meters};
+use crate::{Ambient, ContractAnswer, ContractReads, HttpHost, counters::Meters};
 use mainstem_plugin_abi::{
     Capability,
     plugin_capnp::{FailureCode, host_reply, host_request},
@@ -25,6 +26,7 @@ pub(crate) const CALL_FUEL: u64 = 500;
 pub(crate) struct Surroundings {
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) contracts: Arc<dyn ContractReads>,
+    pub(crate) web: Arc<http::Web>,
 }
 
 /// What all instances of a plugin may ask the node for.
@@ -34,6 +36,7 @@ pub(crate) struct Privileges {
     granted: BTreeSet<Capability>,
     ambient: Arc<dyn Ambient>,
     contracts: Arc<dyn ContractReads>,
+    reach: http::Reach,
     log: log::Rate,
     chain_wait: Duration,
     chain_output_bytes_max: u32,
@@ -45,6 +48,7 @@ impl Privileges {
     pub(crate) fn new(
         plugin: String,
         granted: BTreeSet<Capability>,
+        http_hosts: BTreeSet<HttpHost>,
         surroundings: Surroundings,
         config: &crate::Config,
     ) -> Self {
@@ -53,6 +57,7 @@ impl Privileges {
             granted,
             ambient: surroundings.ambient,
             contracts: surroundings.contracts,
+            reach: http::Reach::new(surroundings.web, http_hosts, config),
             log: log::Rate::new(config.log_lines_per_minute_max),
             chain_wait: Duration::from_millis(config.chain_wait_ms_max.into()),
             chain_output_bytes_max: config.chain_output_bytes_max,
@@ -72,6 +77,7 @@ pub(crate) enum Answer {
     Now(i64),
     Random(Vec<u8>),
     Contract(ContractAnswer),
+    Http(http::HttpAnswer),
 }
 
 impl Answer {
@@ -81,6 +87,10 @@ impl Answer {
             Self::Digests(bytes) | Self::Random(bytes) => bytes.len() / 8,
             Self::Checks(checks) => checks.len() / 64,
             Self::Contract(answer) => answer.output.len() / 8,
+            Self::Http(answer) => {
+                let headers = answer.headers.iter().map(|(name, value)| 4 + (name.len() + value.len()) / 8);
+                answer.body.len() / 8 + headers.sum::<usize>()
+            }
             Self::Done | Self::Now(_) => 0,
         };
         write::<host_reply::Owned>(words + 16, |mut reply| match self {
@@ -105,6 +115,17 @@ impl Answer {
                 chain.set_reverted(answer.reverted);
                 chain.set_block_number(answer.block_number);
                 chain.set_block_timestamp(answer.block_ms);
+            }
+            Self::Http(answer) => {
+                let mut response = reply.init_response();
+                response.set_status(answer.status);
+                response.set_body(&answer.body);
+                let mut list = response.init_headers(u32::try_from(answer.headers.len()).unwrap_or(u32::MAX));
+                for (index, (name, value)) in (0..).zip(&answer.headers) {
+                    let mut to = list.reborrow().get(index);
+                    to.set_name(name.as_str());
+                    to.set_value(value.as_str());
+                }
             }
         })
     }
@@ -141,11 +162,13 @@ impl From<Trap> for Stop {
 pub(crate) struct Meter {
     fuel: u64,
     until: Instant,
+    /// What was waited for disks and other servers.
+    waited: Duration,
 }
 
 impl Meter {
     pub(crate) const fn new(fuel: u64, until: Instant) -> Self {
-        Self { fuel, until }
+        Self { fuel, until, waited: Duration::ZERO }
     }
 
     /// Takes fuel for what is done next, if there is enough, and time.
@@ -156,6 +179,21 @@ impl Meter {
         };
         self.fuel = left;
         if Instant::now() > self.until { Err(Trap::Interrupt) } else { Ok(()) }
+    }
+
+    /// Does what waits for a disk, or another server. That is nothing the plugin can help, so the call has as much more time.
+    pub(crate) fn wait<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        let waited = begun.elapsed();
+        self.waited += waited;
+        self.until += waited;
+        done
+    }
+
+    /// How much more time there is than there was.
+    pub(crate) const fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// When the call must be over.
@@ -207,7 +245,8 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
         host_request::Log(line) => log::log(privileges, line?),
         host_request::Chain(request) => chain::call(privileges, request?, meter),
-        host_request::Blob(_) | host_request::Http(_) => Err(Stop::Failed(
+        host_request::Http(request) => http::ask(privileges, request?, meter),
+        host_request::Blob(_) => Err(Stop::Failed(
             FailureCode::Unsupported,
             format!("this node does not offer {}", capability.name()),
         )),

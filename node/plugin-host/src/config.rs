@@ -44,6 +44,13 @@ pub struct Config {
     pub chain_answers_max: usize,
     /// Bytes of a contract's answer. A longer one is answered with `limit`.
     pub chain_output_bytes_max: u32,
+    /// Milliseconds that a plugin with `http` waits for a server, its answer's body included; they do not count as its own. Then it is
+    /// told that there is no answer.
+    pub http_wait_ms_max: u32,
+    /// Requests to servers at once, of all plugins. One more is answered with `unavailable`.
+    pub http_requests_max: usize,
+    /// Bytes of the body of a server's answer. A longer one is answered with `limit`.
+    pub http_response_bytes_max: u32,
     /// Instances of a plugin. A call waits for a free one, at most its own deadline; then it is refused as busy.
     pub instances_max: usize,
 }
@@ -87,6 +94,12 @@ impl Default for Config {
             chain_answers_max: 4_096,
             // Answers that plugins judge by are a word.
             chain_output_bytes_max: 4 << 10,
+            // What puts 4 MB through a line of 4 Mbit/s.
+            http_wait_ms_max: 10_000,
+            // Some for each storage that a node may have.
+            http_requests_max: 32,
+            // As much as a plugin may send.
+            http_response_bytes_max: 4 << 20,
             // More than a node has workers; each busy operator has one too.
             instances_max: 32,
         }
@@ -119,6 +132,9 @@ impl Config {
             ("chain_reads_max", self.chain_reads_max as u64),
             ("chain_answers_max", self.chain_answers_max as u64),
             ("chain_output_bytes_max", self.chain_output_bytes_max.into()),
+            ("http_wait_ms_max", self.http_wait_ms_max.into()),
+            ("http_requests_max", self.http_requests_max as u64),
+            ("http_response_bytes_max", self.http_response_bytes_max.into()),
             ("instances_max", self.instances_max as u64),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {

@@ -1,3 +1,4 @@
+use crate::HttpHost;
 use mainstem_plugin_abi::{Capability, Manifest};
 use std::collections::BTreeSet;
 
@@ -8,11 +9,14 @@ pub struct Grants {
     pub capabilities: BTreeSet<Capability>,
     /// It may speak for origin type 1, Ethereum addresses, and so for every wallet. By default it may not.
     pub origin_ethereum: bool,
+    /// The servers that it reaches, with `http`. By default none.
+    pub http_hosts: BTreeSet<HttpHost>,
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { capabilities: BTreeSet::from([Capability::Crypto]), origin_ethereum: false }
+        let capabilities = BTreeSet::from([Capability::Crypto]);
+        Self { capabilities, origin_ethereum: false, http_hosts: BTreeSet::new() }
     }
 }
 

@@ -2,7 +2,7 @@ use crate::{
     Ambient, Claim, Compiler, Config, ContractReads, Grants, HostCounters, HostError, LoadError, Manifest,
     Plugin, PluginId, SystemAmbient,
     cache::Cache,
-    capability::{Privileges, Surroundings},
+    capability::{Privileges, Surroundings, http::Web},
     contract_reads::NoChain,
     engine::{compiled_by, engine},
     host_call::linker,
@@ -67,11 +67,12 @@ impl Host {
         let fault = |error: wasmtime::Error| HostError::Engine(format!("{error:#}"));
         let engine = engine().map_err(fault)?;
         let cache = cache_dir.map(|folder| Cache::open(folder, compiled_by(&engine))).transpose()?;
+        let web = Arc::new(Web::new(config.http_requests_max));
         Ok(Self(Arc::new(Inner {
             config,
             compiler,
             cache,
-            surroundings: Surroundings { ambient, contracts: Arc::new(NoChain) },
+            surroundings: Surroundings { ambient, contracts: Arc::new(NoChain), web },
             linker: linker(&engine).map_err(fault)?,
             ticker: Arc::new(Ticker::start(engine.clone()).map_err(HostError::Thread)?),
             engine,
@@ -113,7 +114,8 @@ impl Host {
         let start = |error: wasmtime::Error| LoadError::Start(format!("{error:#}"));
         let pre = self.0.linker.instantiate_pre(&compiled).map_err(start)?;
         let (granted, surroundings) = (grants.of(&manifest), self.0.surroundings.clone());
-        let privileges = Arc::new(Privileges::new(manifest.name.clone(), granted, surroundings, config));
+        let (name, hosts) = (manifest.name.clone(), grants.http_hosts.clone());
+        let privileges = Arc::new(Privileges::new(name, granted, hosts, surroundings, config));
         let ticker = Arc::clone(&self.0.ticker);
         let plugin = Plugin::new(Parts { id, manifest, grants, pre, privileges, ticker }, config);
         let module = Version::from_u32(plugin.first_abi().map_err(LoadError::Start)?);

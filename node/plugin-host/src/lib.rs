@@ -2,8 +2,9 @@
 //!
 //! What it is: the node's side of `plugin-api/ABI.md`. A [`Host`] loads modules as [`Plugin`]s and calls them within the bounds
 //! of its [`Config`]; what a plugin asks for in return it gets as its [`Grants`] say.
-//! What it is not: it opens no network and reads no file but its cache of compiled modules, and it does not say which plugins
-//! there are: that is the daemon's configuration. Contracts it reads through [`ContractReads`], which somebody brings.
+//! What it is not: it reads no file but its cache of compiled modules, reaches no server but those that a plugin was granted
+//! ([`HttpHost`]), and does not say which plugins there are: that is the daemon's configuration. Contracts it reads through
+//! [`ContractReads`], which somebody brings.
 //!
 //! Calls block the thread that makes them, for as long as the plugin's deadline: make them on worker threads with at least 1 MiB of
 //! stack.
@@ -31,6 +32,7 @@ mod faults;
 mod grants;
 mod host;
 mod host_call;
+mod http_host;
 mod id;
 mod instance;
 mod native;
@@ -56,6 +58,7 @@ pub use error::{CallError, CompileError, Fault, HostError, LoadError, PluginIdEr
 pub use faults::Status;
 pub use grants::Grants;
 pub use host::Host;
+pub use http_host::{HttpHost, HttpHostError};
 pub use id::PluginId;
 pub use mainstem_plugin_abi::{
     Capability, Claim, EncryptionClaim, Manifest, SignatureClaim, plugin_capnp::FailureCode,

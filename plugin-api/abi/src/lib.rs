@@ -53,6 +53,12 @@ pub mod limits {
     pub const CHAIN_INPUT_BYTES_MAX: u32 = 32_768;
     /// Gas of a call of a contract. The same at every node, as what a contract answers may depend on it.
     pub const CHAIN_GAS: u64 = 5_000_000;
+    /// Headers of a request to a server.
+    pub const HTTP_HEADERS_MAX: u32 = 64;
+    /// Bytes of all of them, names and values.
+    pub const HTTP_HEADER_BYTES_MAX: u32 = 16_384;
+    /// Bytes of its URL.
+    pub const HTTP_URL_BYTES_MAX: u32 = 8_192;
     /// Bytes of a text for people that are kept: a failure's sentence, a line of the log.
     pub const TEXT_BYTES_MAX: usize = 1_024;
 }
