@@ -42,6 +42,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-ewma-anomaly", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ml-dsa-65", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-s3", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-secp256k1", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-x509", &["mainstem-plugin-sdk"]),
