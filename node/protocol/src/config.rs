@@ -18,7 +18,8 @@ pub struct Config {
     /// Bytes of batches that one session may have on their way to their acks. A batch over it is refused with `OVERLOADED`;
     /// a publisher alone on the connection may always have one batch on its way.
     pub publish_window_bytes: usize,
-    /// Bytes of batches on their way to the journal, of all sessions. A batch over it is refused with `OVERLOADED`.
+    /// Bytes of batches on their way to the journal, of all sessions; for what clients publish, together with batches that wait for
+    /// copies. A batch over it is refused with `OVERLOADED`.
     pub write_queue_bytes_max: usize,
     /// Bytes of batches handed to one subscription and not yet taken by its transport. At the bound the subscription is
     /// read from the store instead, at its own speed; nothing is lost. It is less when `delivery_queue_bytes_max` is nearly

@@ -257,7 +257,8 @@ impl Node {
             let keepers: Vec<_> = owners.iter().chain(before).copied().collect();
             let has_all = stored && (keepers.is_empty() || has_all(&keepers, &owners, since));
             whole &= has_all;
-            ready &= has_all || now.up_ms - since >= self.config.ready_after_ms;
+            let waited = now.up_ms - since >= self.config.ready_after_ms;
+            ready &= has_all || (waited && self.config.keeps(Rule::ReadyAfter));
         }
         self.whole |= whole;
         self.ready |= ready;
@@ -468,7 +469,7 @@ impl Parts<'_> {
                 let (at, bytes) = (batch.header().stream_partition, batch.bytes().len() as u64);
                 // Before it is placed: the journal's own bound holds from here on.
                 cx.tell(peer, PeerMessage::Fed { at, bytes });
-                if links::is_fed_by(peer, at, cx) {
+                if links::is_fed_by(peer, at, cx) || !cx.keeps(Rule::AskedFeeds) {
                     ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
                 } else {
                     // It may not have heard that nobody reads here any more.
@@ -482,6 +483,7 @@ impl Parts<'_> {
                     let at = series.stream_partition;
                     (cx.network.is_kept(at) && cx.network.is_keeper(peer, at))
                         || links::is_fed_by(peer, at, cx)
+                        || !cx.keeps(Rule::AskedHeads)
                 };
                 let heads: Vec<_> = heads.into_iter().filter(|(series, _)| wanted(series)).collect();
                 repair.claim(heads, peer, false, ingest, cx);

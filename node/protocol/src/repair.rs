@@ -376,7 +376,13 @@ impl Repair {
         let unknown = own == SeriesHead::START;
         // What came before this broker asked for the partition is of no interest.
         let kept = kept && cx.keeps(Rule::KeepersBySequence);
-        let stale = !kept && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
+        // IMPORTANT: what came since it asked is gone on with, however old: an answer by age would begin with that again and again.
+        let reach = i64::try_from(cx.links.reach_back(at, cx.now.up_ms)).unwrap_or(i64::MAX);
+        let oldest = cx
+            .now
+            .unix_ms
+            .saturating_sub(cx.config.link_resume_ms.max(reach * i64::from(cx.keeps(Rule::GoesOnFromOwn))));
+        let stale = !kept && own.timestamp < oldest;
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(past) => (SeriesFrom::Sequence(past.from()), past.until, None, true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
@@ -478,7 +484,9 @@ impl Repair {
         if pull.by_age {
             let recent = mem::take(&mut pull.stretch);
             match pull.begun.take() {
-                Some(begun) if result.is_ok() => self.begin(series, begun.after(peer, recent), ingest, cx),
+                Some(begun) if result.is_ok() => {
+                    self.begin(series, begun.after(peer, recent, cx), ingest, cx)
+                }
                 Some(begun) => self.ask_another(series, begun, ingest, cx),
                 None => self.take_recent(series, peer, recent, result, ingest, cx),
             }

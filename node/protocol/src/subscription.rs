@@ -146,7 +146,10 @@ impl Delivery {
         let Subscribe { at, start, filter, live } = subscribe;
         let identity = cx.sessions.identity(session);
         let checked = check_start(start, &filter, live, cx.config.last_events_max)
-            .and_then(|()| cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()))
+            .and_then(|()| match cx.keeps(Rule::RightsOfReaders) {
+                true => cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()),
+                false => Ok(()),
+            })
             .and_then(|()| self.check_count(cx))
             .and_then(|()| match cx.sessions.find(session) {
                 Some(session) => session.next_subscription(cx.config),
@@ -211,7 +214,8 @@ impl Delivery {
         }
         subscription.reading = Some(Reading::Start);
         // A cursor of another broker means nothing here, whoever keeps the partition.
-        let foreign = matches!(start, ReadStart::Cursor(cursor) if cursor.log() != self.log);
+        let foreign = matches!(start, ReadStart::Cursor(cursor) if cursor.log() != self.log)
+            && cx.keeps(Rule::ForeignCursors);
         let stays = (mine && !foreign) || !cx.keeps(Rule::SentAway);
         subscription.away = if stays { None } else { Away::of(start, self.log) };
         if subscription.away.is_some() {
@@ -622,7 +626,9 @@ impl Delivery {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         let identity = cx.sessions.identity(key.0);
         let at = subscription.at;
-        if let Err(refusal) = cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()) {
+        if let Err(refusal) = cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s())
+            && cx.keeps(Rule::RightsOfReaders)
+        {
             self.end(key, None, Some(refusal), cx);
             return self.use_room(key.0, cx);
         }

@@ -125,7 +125,7 @@ pub(crate) fn handle_follow(
             return not_assigned(peer, at, cx);
         };
         // IMPORTANT: what comes from a broker is not told to it: in a ring nobody is told anything.
-        if path.contains(&peer) {
+        if path.contains(&peer) && cx.keeps(Rule::Rings) {
             links.followers.remove(peer, at);
             let refusal = Refusal::new(Code::LimitReached, "it comes from you");
             return cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead: Vec::new() });
@@ -135,7 +135,8 @@ pub(crate) fn handle_follow(
         let is_full = links.followers.len() >= cx.config.followers_max
             && !links.followers.has(peer, at)
             && cx.keeps(Rule::Followers);
-        if !has_it && (is_full || links.followers.of_kind(at, full).count() >= most) {
+        let told = links.followers.of_kind(at, full).count();
+        if !has_it && (is_full || (told >= most && cx.keeps(Rule::RelayDegree))) {
             cx.counters.followers_redirected += 1;
             links.followers.remove(peer, at);
             // Who has followed before may lack something that those who have begun of late do not know of.

@@ -2,6 +2,7 @@
 
 mod boasting;
 mod hiding;
+mod misleading;
 mod planting;
 
 use crate::PeerMessage;
@@ -10,6 +11,7 @@ use hiding::Hiding;
 use mainstem_model::{
     Address, BatchId, HeadsDigest, HeadsSummary, SeriesHead, SeriesKey, StreamPartition, VerifiedBatch,
 };
+use misleading::Misleading;
 use planting::{Framing, Planting};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
@@ -57,11 +59,13 @@ pub enum HostileKind {
     Planting,
     /// Tells two honest batches as the proof of an equivocation.
     Framing,
+    /// Sends whoever wants to follow something on to its accomplices, or to itself.
+    Misleading,
 }
 
 impl HostileKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Silent,
         Self::Withholding,
         Self::Forging,
@@ -70,15 +74,18 @@ impl HostileKind {
         Self::Boasting,
         Self::Planting,
         Self::Framing,
+        Self::Misleading,
     ];
     /// Those that are drawn from for a swarm.
     pub(crate) const SWARM: [Self; 4] = [Self::Silent, Self::Withholding, Self::Forging, Self::Flooding];
 
-    /// One of this kind, in a stream of these partitions; `unlawful` are batches of one who may not publish.
+    /// One of this kind, in a stream of these partitions; `unlawful` are batches of one who may not publish, `liars` the hostile
+    /// brokers.
     pub(crate) fn make(
         self,
         places: &[StreamPartition],
         unlawful: &[Arc<VerifiedBatch>],
+        liars: &[Address],
     ) -> Box<dyn Hostile> {
         match self {
             Self::Silent => Box::new(Silent),
@@ -89,6 +96,7 @@ impl HostileKind {
             Self::Boasting => Box::new(Boasting::of(places)),
             Self::Planting => Box::new(Planting::of(unlawful)),
             Self::Framing => Box::new(Framing::default()),
+            Self::Misleading => Box::new(Misleading::among(liars)),
         }
     }
 }

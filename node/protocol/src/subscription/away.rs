@@ -271,7 +271,10 @@ impl Delivery {
         };
         let fits = |peer: &Address| {
             let hello = cx.peers.hello(*peer);
-            !away.failed.contains(peer) && hello.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
+            !away.failed.contains(peer)
+                && hello.is_some_and(|hello| {
+                    only.is_none_or(|log| hello.log == log) || !cx.keeps(Rule::ForeignCursors)
+                })
         };
         let ready = |peer: &Address| cx.has_all(*peer, at);
         // A relay has what has come since it follows, and not what was before.
