@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Blocks whose times are kept. With more the oldest go, and are asked for again.
+/// Blocks whose times are kept. With more all but the newest go, and are asked for again.
 const TIMES_MAX: usize = 4_096;
 
 /// Blocks that are looked at for one read. Halving alone finds any in 64.
@@ -137,7 +137,9 @@ impl FinalisedReads {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.insert(block.number, block.timestamp_s);
         if times.len() > TIMES_MAX {
-            times.pop_first();
+            let newest = times.pop_last();
+            times.clear();
+            times.extend(newest);
         }
         (block.number, block.timestamp_s)
     }

@@ -50,7 +50,13 @@ pub(super) fn call(
             ))
         }
         Ok(answer) => Ok(Answer::Contract(answer)),
-        Err(NoAnswer::Unavailable(why)) => Err(Stop::Failed(FailureCode::Unavailable, why)),
+        Err(NoAnswer::Unavailable(why)) => {
+            // Whoever sent what is judged hears only that it cannot be told now: endpoints are nobody's business.
+            if privileges.log.take(Instant::now()) {
+                tracing::info!(plugin = privileges.plugin, contract = %call.to, why, "a contract cannot be read now");
+            }
+            Err(Stop::Failed(FailureCode::Unavailable, why))
+        }
         Err(NoAnswer::Invalid(why)) => Err(invalid(why)),
     }
 }
