@@ -307,7 +307,7 @@ struct HostRequest {
 struct HostReply {
   union {
     failed @0 :Failure;
-    done @1 :Void;                      # To `log`.
+    done @1 :Void;                      # To `log`, and to `blob.put`, `sync`, `cut` and `delete`.
     digests @2 :Data;                   # To the hashes: 32 bytes for each item, one behind the other.
     checks @3 :List(Bool);              # To `check`: as many as items, in their order.
     now @4 :Int64;                      # ms since 1970.

@@ -1,5 +1,9 @@
 //! Reads whose answers never change: what a contract said at the last block before a second.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking; what is common prints seeds")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking; what is common prints seeds"
+)]
 
 mod common;
 

@@ -13,7 +13,7 @@ use crate::{
     peers_seen::{self, PeersSeen},
     plugins::{ChainReads, Plugins},
     reader::Reader,
-    retention,
+    retention, store,
 };
 use anyhow::{Context, bail};
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
@@ -24,7 +24,7 @@ use mainstem_chain::{ChainError, Deployment, Follower, NetworkView, Rpc};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Registry, RegistryChange, Verifier};
 use mainstem_protocol::{Counters, Node};
-use mainstem_store::{DiskLog, EventLog, Writer};
+use mainstem_store::{EventLog, Writer};
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
@@ -77,7 +77,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let (identities, keys) = identities(&config)?;
     let rpc = Rpc::new(config.chain.rpc.clone())?;
     let plugins = load_plugins(&config, &rpc).await?;
-    let log = open_store(&config).await?;
+    let log = open_store(&config, &plugins).await?;
 
     // The view of the chain first: without it every request would be refused.
     let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
@@ -315,13 +315,13 @@ fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
 async fn load_plugins(config: &Config, rpc: &Rpc) -> anyhow::Result<Plugins> {
     let (bounds, folder) = (config.plugins.clone(), config.plugins_dir());
     let chain = ChainReads::new(rpc.clone(), &bounds);
-    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder, Some(chain))).await?
+    let files = config.data_dir.join(crate::plugins::FILES);
+    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder, Some(chain), Some(&files))).await?
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
-    let (path, store) = (config.data_dir.join("store"), config.store.clone());
-    let log = tokio::task::spawn_blocking(move || DiskLog::open(&path, &store, rand::random())).await??;
-    Ok(Arc::new(log))
+async fn open_store(config: &Config, plugins: &Plugins) -> anyhow::Result<Arc<dyn EventLog>> {
+    let (config, plugins) = (config.clone(), plugins.clone());
+    tokio::task::spawn_blocking(move || store::open(&config, &plugins)).await?
 }
 
 /// Follows the chain from the beginning to its head.

@@ -1,3 +1,4 @@
+mod blob;
 mod chain;
 mod clock;
 mod crypto;
@@ -13,6 +14,7 @@ use mainstem_plugin_abi::{
 };
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +31,15 @@ pub(crate) struct Surroundings {
     pub(crate) web: Arc<http::Web>,
 }
 
+#[cfg(test)]
+impl Surroundings {
+    /// The system's clock, no chain, and servers.
+    pub(crate) fn of(web: http::Web) -> Self {
+        let contracts = Arc::new(crate::contract_reads::NoChain);
+        Self { ambient: Arc::new(crate::SystemAmbient), contracts, web: Arc::new(web) }
+    }
+}
+
 /// What all instances of a plugin may ask the node for.
 #[derive(Debug)]
 pub(crate) struct Privileges {
@@ -37,6 +48,7 @@ pub(crate) struct Privileges {
     ambient: Arc<dyn Ambient>,
     contracts: Arc<dyn ContractReads>,
     reach: http::Reach,
+    blob: Option<blob::Files>,
     log: log::Rate,
     chain_wait: Duration,
     chain_output_bytes_max: u32,
@@ -49,6 +61,7 @@ impl Privileges {
         plugin: String,
         granted: BTreeSet<Capability>,
         http_hosts: BTreeSet<HttpHost>,
+        files: Option<PathBuf>,
         surroundings: Surroundings,
         config: &crate::Config,
     ) -> Self {
@@ -58,6 +71,7 @@ impl Privileges {
             ambient: surroundings.ambient,
             contracts: surroundings.contracts,
             reach: http::Reach::new(surroundings.web, http_hosts, config),
+            blob: files.map(|folder| blob::Files::new(folder, config)),
             log: log::Rate::new(config.log_lines_per_minute_max),
             chain_wait: Duration::from_millis(config.chain_wait_ms_max.into()),
             chain_output_bytes_max: config.chain_output_bytes_max,
@@ -78,20 +92,24 @@ pub(crate) enum Answer {
     Random(Vec<u8>),
     Contract(ContractAnswer),
     Http(http::HttpAnswer),
+    Bytes(Vec<u8>),
+    Size(u64),
+    Names(Vec<(String, u64)>),
 }
 
 impl Answer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let words = match self {
             Self::Failed(_, message) => message.len() / 8,
-            Self::Digests(bytes) | Self::Random(bytes) => bytes.len() / 8,
+            Self::Digests(bytes) | Self::Random(bytes) | Self::Bytes(bytes) => bytes.len() / 8,
             Self::Checks(checks) => checks.len() / 64,
             Self::Contract(answer) => answer.output.len() / 8,
             Self::Http(answer) => {
                 let headers = answer.headers.iter().map(|(name, value)| 4 + (name.len() + value.len()) / 8);
                 answer.body.len() / 8 + headers.sum::<usize>()
             }
-            Self::Done | Self::Now(_) => 0,
+            Self::Names(names) => names.iter().map(|(name, _)| 3 + name.len() / 8).sum(),
+            Self::Done | Self::Now(_) | Self::Size(_) => 0,
         };
         write::<host_reply::Owned>(words + 16, |mut reply| match self {
             Self::Failed(code, message) => {
@@ -125,6 +143,16 @@ impl Answer {
                     let mut to = list.reborrow().get(index);
                     to.set_name(name.as_str());
                     to.set_value(value.as_str());
+                }
+            }
+            Self::Bytes(bytes) => reply.set_bytes(bytes),
+            Self::Size(size) => reply.set_size(*size),
+            Self::Names(names) => {
+                let mut list = reply.init_names(u32::try_from(names.len()).unwrap_or(u32::MAX));
+                for (index, (name, size)) in (0..).zip(names) {
+                    let mut to = list.reborrow().get(index);
+                    to.set_name(name.as_str());
+                    to.set_size(*size);
                 }
             }
         })
@@ -246,9 +274,6 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Log(line) => log::log(privileges, line?),
         host_request::Chain(request) => chain::call(privileges, request?, meter),
         host_request::Http(request) => http::ask(privileges, request?, meter),
-        host_request::Blob(_) => Err(Stop::Failed(
-            FailureCode::Unsupported,
-            format!("this node does not offer {}", capability.name()),
-        )),
+        host_request::Blob(request) => blob::blob(privileges.blob.as_ref(), request?, meter),
     }
 }

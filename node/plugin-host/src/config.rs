@@ -51,6 +51,10 @@ pub struct Config {
     pub http_requests_max: usize,
     /// Bytes of the body of a server's answer. A longer one is answered with `limit`.
     pub http_response_bytes_max: u32,
+    /// Bytes of all files of a plugin that has `blob`. What would be more is answered with `limit`.
+    pub blob_bytes_max: u64,
+    /// Files of a plugin that has `blob`. One more is answered with `limit`.
+    pub blob_files_max: usize,
     /// Instances of a plugin. A call waits for a free one, at most its own deadline; then it is refused as busy.
     pub instances_max: usize,
 }
@@ -100,6 +104,10 @@ impl Default for Config {
             http_requests_max: 32,
             // As much as a plugin may send.
             http_response_bytes_max: 4 << 20,
+            // Some weeks of a busy partition; a node with more to keep says so.
+            blob_bytes_max: 64 << 30,
+            // A name takes some 100 bytes of memory. 64 GiB in files of 3 MiB are a third of it.
+            blob_files_max: 1 << 16,
             // More than a node has workers; each busy operator has one too.
             instances_max: 32,
         }

@@ -1,6 +1,6 @@
 use crate::{
-    Ambient, Claim, Compiler, Config, ContractReads, Grants, HostCounters, HostError, LoadError, Manifest,
-    Plugin, PluginId, SystemAmbient,
+    Ambient, Compiler, Config, ContractReads, Grants, HostCounters, HostError, LoadError, Manifest, Plugin,
+    PluginId, SystemAmbient,
     cache::Cache,
     capability::{Privileges, Surroundings, http::Web},
     contract_reads::NoChain,
@@ -104,9 +104,6 @@ impl Host {
         }
         let (id, manifest) = inspect(module)?;
         check_version(&manifest)?;
-        if let Claim::Storage(_) = &manifest.claim {
-            return Err(LoadError::Kind(manifest.claim.kind()));
-        }
         let compiled = self.compiled(id, module)?;
         shape::check(&compiled)?;
         check_memory(&compiled, &manifest, config)?;
@@ -114,8 +111,8 @@ impl Host {
         let start = |error: wasmtime::Error| LoadError::Start(format!("{error:#}"));
         let pre = self.0.linker.instantiate_pre(&compiled).map_err(start)?;
         let (granted, surroundings) = (grants.of(&manifest), self.0.surroundings.clone());
-        let (name, hosts) = (manifest.name.clone(), grants.http_hosts.clone());
-        let privileges = Arc::new(Privileges::new(name, granted, hosts, surroundings, config));
+        let (name, hosts, files) = (manifest.name.clone(), grants.http_hosts.clone(), grants.files.clone());
+        let privileges = Arc::new(Privileges::new(name, granted, hosts, files, surroundings, config));
         let ticker = Arc::clone(&self.0.ticker);
         let plugin = Plugin::new(Parts { id, manifest, grants, pre, privileges, ticker }, config);
         let module = Version::from_u32(plugin.first_abi().map_err(LoadError::Start)?);

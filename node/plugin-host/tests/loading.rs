@@ -4,7 +4,7 @@
 mod guest;
 
 use guest::{Guest, all, host, manifest, verdicts, with_config, with_section};
-use mainstem_plugin_abi::{ABI, Claim, Limits, StorageClaim, Version};
+use mainstem_plugin_abi::{ABI, Limits, Version};
 use mainstem_plugin_host::{Config, Grants, LoadError, PluginId, inspect};
 
 fn good() -> Guest {
@@ -22,13 +22,6 @@ fn fault_with(change: impl FnOnce(&mut Guest)) -> LoadError {
     let mut guest = good();
     change(&mut guest);
     fault_of(&guest.module())
-}
-
-#[test]
-fn a_kind_that_nothing_calls_is_refused_by_its_name() {
-    let claim = StorageClaim { scheme: "files".into(), parameters: Vec::new() };
-    let error = fault_with(|guest| guest.manifest.claim = Claim::Storage(claim));
-    assert!(matches!(error, LoadError::Kind("storage")), "{error}");
 }
 
 #[test]

@@ -4,23 +4,25 @@
 
 use mainstem_crypto::sha256;
 use mainstem_plugin_host::{
-    CallError, Compiler, Config, Grants, Host, Plugin, SignedItem, Status, Verdict, conformance,
+    CallError, Capability, Compiler, Config, Grants, Host, Plugin, SignedItem, Status, Verdict, conformance,
 };
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "aes-256-gcm",
     "ed25519",
     "erc1271",
     "ewma-anomaly",
     "filter",
+    "memory",
     "ml-dsa-65",
     "p256-c",
     "scale-as",
     "secp256k1",
+    "segments",
     "window-aggregate",
     "x509",
     "xchacha20poly1305",
@@ -46,7 +48,11 @@ fn load(module: &[u8]) -> Plugin {
 #[test]
 fn every_plugin_keeps_to_what_the_abi_says_of_its_kind() {
     for name in NAMES {
-        let findings = conformance(&plugin(name));
+        let folder = tempfile::tempdir().unwrap();
+        let mut grants = Grants { files: Some(folder.path().join("files")), ..Grants::default() };
+        grants.capabilities.insert(Capability::Blob);
+        let host = Host::new(Config::default(), None, Compiler::InProcess).unwrap();
+        let findings = conformance(&host.load(&module(name), grants).unwrap());
         let broken: Vec<_> = findings.iter().filter(|finding| finding.fault.is_some()).collect();
         assert!(broken.is_empty() && findings.len() > 5, "{name}: {broken:?}");
     }

@@ -59,6 +59,12 @@ pub mod limits {
     pub const HTTP_HEADER_BYTES_MAX: u32 = 16_384;
     /// Bytes of its URL.
     pub const HTTP_URL_BYTES_MAX: u32 = 8_192;
+    /// Bytes of a name of a file that a plugin keeps.
+    pub const BLOB_NAME_BYTES_MAX: usize = 128;
+    /// Bytes of one read of a file that a plugin keeps.
+    pub const BLOB_READ_BYTES_MAX: u32 = 1 << 20;
+    /// Names of one list of files that a plugin keeps.
+    pub const BLOB_NAMES_MAX: u32 = 1_024;
     /// Bytes of a text for people that are kept: a failure's sentence, a line of the log.
     pub const TEXT_BYTES_MAX: usize = 1_024;
 }

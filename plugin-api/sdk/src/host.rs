@@ -1,4 +1,4 @@
-use crate::{Failure, LogLevel, Scheme};
+use crate::{Failure, Files, LogLevel, Scheme};
 use mainstem_plugin_abi::{
     limits::{CHECKED_MAX, HASHED_MAX, TEXT_BYTES_MAX},
     plugin_capnp::{host_reply, host_request, http_header},
@@ -252,6 +252,11 @@ impl<'a> Host<'a> {
         })
     }
 
+    /// Files of the plugin's own folder. Capability: `blob`.
+    pub const fn files(&self) -> Files<'a> {
+        Files(*self)
+    }
+
     fn hash(
         &self,
         items: &[&[u8]],
@@ -280,7 +285,7 @@ impl<'a> Host<'a> {
         Ok(digests)
     }
 
-    fn call<T>(
+    pub(crate) fn call<T>(
         &self,
         words: usize,
         fill: impl FnOnce(host_request::Builder<'_>),
@@ -305,7 +310,7 @@ fn read<T>(
     take(reply)
 }
 
-fn unexpected(known: bool) -> Failure {
+pub(crate) fn unexpected(known: bool) -> Failure {
     let what = if known { "that belongs to another call" } else { "that is new to this plugin" };
     Failure::internal(format!("the node gave a reply {what}; ask for its version"))
 }

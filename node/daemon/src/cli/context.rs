@@ -163,7 +163,7 @@ impl Context {
         let folder = self.plugins_dir.clone();
         let bounds = mainstem_plugin_host::Config::default();
         let chain = self.rpc_config().map(Rpc::new).transpose()?.map(|rpc| ChainReads::new(rpc, &bounds));
-        let load = move || Plugins::load(&bounds, &folder, chain);
+        let load = move || Plugins::load(&bounds, &folder, chain, None);
         let plugins = tokio::task::spawn_blocking(load).await??;
         config.schemes = plugins.schemes().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
         config.encryption.schemes = plugins.encryption().map(|scheme| Arc::new(scheme) as Arc<_>).collect();

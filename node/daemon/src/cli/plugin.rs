@@ -6,7 +6,7 @@ mod report;
 use super::{Globals, context::Context, failure::Failure, http, table::Table};
 use crate::plugins::{self, Answers, Entry, Shelf, ShelfError};
 use clap::Subcommand;
-use mainstem_plugin_host::{Capability, Config, Grants, HttpHost, LoadError, inspect};
+use mainstem_plugin_host::{Capability, Claim, Config, Grants, HttpHost, LoadError, inspect};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -136,6 +136,9 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
     grants.capabilities.extend(grant);
     let folder = globals.plugins_dir()?;
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        // Its files are gone when it was checked.
+        let files = tempfile::tempdir()?;
+        grants.files = Some(files.path().join(plugins::FILES));
         let host = plugins::host(&Config::default(), &folder, None)?;
         let plugin = host.load(&bytes, grants).map_err(refused)?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))
@@ -178,8 +181,14 @@ async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow:
         true => "nothing".to_owned(),
         false => granted(&entry, ", "),
     };
+    let next = match inspect(&bytes).map_err(refused)?.1.claim {
+        Claim::Storage(claim) => {
+            format!("\nnext     scheme = {:?} in [store] of the node's configuration", claim.scheme)
+        }
+        Claim::Signature(_) | Claim::Encryption(_) | Claim::Operators(_) => String::new(),
+    };
     let text = format!(
-        "{} {} is installed and on from the next start on of a node whose plugins lie in {}\nid       {}\ngranted  {granted}",
+        "{} {} is installed and on from the next start on of a node whose plugins lie in {}\nid       {}\ngranted  {granted}{next}",
         entry.name,
         entry.version,
         folder.display(),

@@ -144,13 +144,14 @@ pub(crate) struct Answers {
 }
 
 impl Entry {
-    /// What the host is to give it.
-    pub(crate) fn grants(&self) -> Grants {
+    /// What the host is to give it. `files` is where plugins have folders of their own, if there is such.
+    pub(crate) fn grants(&self, files: Option<&Path>) -> Grants {
         let granted = |capability: &Capability| self.capabilities.contains(capability.name());
         Grants {
             capabilities: Capability::ALL.into_iter().filter(granted).collect(),
             origin_ethereum: self.speaks_for_ethereum,
             http_hosts: self.http_hosts.clone(),
+            files: files.map(|files| files.join(self.id.to_string())),
         }
     }
 }
@@ -421,7 +422,7 @@ mod tests {
         let both = ["a.example", "http://b.lan:9000=private"];
         shelf.install(&module(), &Answers { grant, http_hosts: hosts(&both), ..Answers::default() }).unwrap();
         let read = Shelf::open(folder.path()).unwrap();
-        assert_eq!(read.entries()[0].grants().http_hosts, hosts(&both));
+        assert_eq!(read.entries()[0].grants(None).http_hosts, hosts(&both));
 
         let list = folder.path().join(LIST);
         let text = fs::read_to_string(&list).unwrap();

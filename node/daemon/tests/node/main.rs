@@ -12,3 +12,4 @@ mod network;
 mod plugins;
 mod process;
 mod rights;
+mod storage;

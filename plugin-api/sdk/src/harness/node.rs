@@ -1,4 +1,7 @@
-use super::primitives::{check, keccak256, sha256};
+use super::{
+    files::Files,
+    primitives::{check, keccak256, sha256},
+};
 use crate::{ContractAnswer, Failure, FailureCode, HostCalls, HttpRequest, HttpResponse, LogLevel};
 use mainstem_plugin_abi::{
     limits::{CHAIN_INPUT_BYTES_MAX, CHECKED_MAX, HASHED_MAX, HTTP_HEADERS_MAX, RANDOM_BYTES_MAX},
@@ -28,6 +31,8 @@ pub struct Node {
     pub contracts: Contracts,
     /// The servers that are granted; without a word of the test there is none.
     pub servers: Servers,
+    /// The plugin's own files.
+    pub files: Files,
 }
 
 impl Default for Node {
@@ -41,6 +46,7 @@ impl Default for Node {
                 Err(Failure::new(FailureCode::Unavailable, "this node has no chain"))
             }),
             servers: Box::new(|_| Err(Failure::new(FailureCode::Denied, "no server is granted"))),
+            files: Files::default(),
         }
     }
 }
@@ -112,9 +118,11 @@ impl Node {
             }
             Ok(host_request::Chain(call)) => self.call_contract(call?),
             Ok(host_request::Http(request)) => self.http(request?),
-            Ok(host_request::Blob(_)) | Err(_) => {
-                Err(Failure::unsupported("this host call is not known here"))
+            Ok(host_request::Blob(request)) => {
+                self.granted(Capability::Blob)?;
+                self.files.answer(request?)
             }
+            Err(_) => Err(Failure::unsupported("this host call is not known here")),
         }
     }
 
@@ -201,13 +209,13 @@ impl Node {
     }
 }
 
-fn at_most(of: &str, asked: u32, most: u32) -> Result<(), Failure> {
+pub(super) fn at_most(of: &str, asked: u32, most: u32) -> Result<(), Failure> {
     if asked <= most {
         return Ok(());
     }
     Err(Failure::limit(format!("{asked} {of} are over the limit of {most}; ask for fewer at once")))
 }
 
-fn write(bytes: usize, fill: impl FnOnce(host_reply::Builder<'_>)) -> Vec<u8> {
+pub(super) fn write(bytes: usize, fill: impl FnOnce(host_reply::Builder<'_>)) -> Vec<u8> {
     mainstem_plugin_abi::write::<host_reply::Owned>(8 + bytes / 8, fill)
 }

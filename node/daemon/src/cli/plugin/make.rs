@@ -25,6 +25,8 @@ enum Kind {
     Signature,
     /// It seals and opens contents by a type of its own
     Encryption,
+    /// It keeps the log of a node
+    Storage,
     /// It takes rows and gives rows
     Operator,
 }
@@ -90,6 +92,8 @@ const RUST_SIGNATURE: Template =
     template!("rust-signature": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const RUST_ENCRYPTION: Template =
     template!("rust-encryption": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
+const RUST_STORAGE: Template =
+    template!("rust-storage": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const RUST_OPERATOR: Template =
     template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml", "plugin.c");
@@ -98,9 +102,10 @@ pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
     let template = match (args.kind, args.lang) {
         (Kind::Signature, Language::Rust) => RUST_SIGNATURE,
         (Kind::Encryption, Language::Rust) => RUST_ENCRYPTION,
+        (Kind::Storage, Language::Rust) => RUST_STORAGE,
         (Kind::Operator, Language::Rust) => RUST_OPERATOR,
         (Kind::Signature, Language::C) => C_SIGNATURE,
-        (Kind::Encryption | Kind::Operator, Language::C) => {
+        (Kind::Encryption | Kind::Storage | Kind::Operator, Language::C) => {
             let message = "in C there is a template for signatures alone: take --lang rust, or begin from plugin-api/ABI.md";
             return Err(Failure::usage(message).into());
         }

@@ -5,9 +5,8 @@ mod server;
 
 use super::{HttpAnswer, Web};
 use crate::{
-    Capability, Config, FailureCode, HttpHost, SystemAmbient,
+    Capability, Config, FailureCode, HttpHost,
     capability::{Answer, Meter, Privileges, Surroundings, answer},
-    contract_reads::NoChain,
 };
 use mainstem_plugin_abi::{plugin_capnp::host_request, write};
 use server::Server;
@@ -31,9 +30,7 @@ const GET: Ask<'static> = Ask { method: "GET", url: "", headers: &[], body: &[],
 /// A plugin that may reach these.
 fn plugin(hosts: &[&str], config: &Config, web: Web) -> Privileges {
     let hosts = hosts.iter().map(|host| host.parse::<HttpHost>().unwrap()).collect();
-    let surroundings =
-        Surroundings { ambient: Arc::new(SystemAmbient), contracts: Arc::new(NoChain), web: Arc::new(web) };
-    Privileges::new("guest".into(), [Capability::Http].into(), hosts, surroundings, config)
+    Privileges::new("guest".into(), [Capability::Http].into(), hosts, None, Surroundings::of(web), config)
 }
 
 fn plugin_of(server: &Server) -> Privileges {
@@ -297,13 +294,9 @@ fn what_is_not_granted_is_denied_and_no_host_is_none() {
     let none = plugin(&[], &Config::default(), Web::new(4));
     let url = format!("{}/echo", server.url);
     assert_eq!(ask(&none, Ask { url: &url, ..GET }).unwrap_err().0, FailureCode::Denied);
-    let surroundings = Surroundings {
-        ambient: Arc::new(SystemAmbient),
-        contracts: Arc::new(NoChain),
-        web: Arc::new(Web::new(4)),
-    };
+    let surroundings = Surroundings::of(Web::new(4));
     let hosts = [server.url.parse().unwrap()].into();
-    let without = Privileges::new("guest".into(), [].into(), hosts, surroundings, &Config::default());
+    let without = Privileges::new("guest".into(), [].into(), hosts, None, surroundings, &Config::default());
     let (code, message) = ask(&without, Ask { url: &url, ..GET }).unwrap_err();
     assert_eq!(code, FailureCode::Denied);
     assert!(message.contains("http is not granted"), "{message}");
