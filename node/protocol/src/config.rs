@@ -48,9 +48,11 @@ pub struct Config {
     pub replica_window_bytes: usize,
     /// The room of a batch that a broker did not answer for is given back after so long, milliseconds.
     pub outstanding_ms: i64,
-    /// Bytes of batches told over one link and not taken in by the other broker. What comes above is left out; heads tell the
-    /// other that it is missing.
+    /// Bytes of batches told over one link and not taken in by the other broker. What comes above is told from the log, when that
+    /// has taken in half of it.
     pub link_window_bytes: usize,
+    /// Links that had no room and for which the log is read at once, a page of up to `pull_bytes` for each. Others wait their turn.
+    pub link_reads_max: usize,
     /// Links that other brokers have here. One more is refused with `LIMIT_REACHED`.
     pub followers_max: usize,
     /// Brokers that are told every batch of one partition here, at least 1. One more is told to ask one of those: so there is a
@@ -159,6 +161,7 @@ impl Default for Config {
             replica_window_bytes: 4 << 20,
             outstanding_ms: 5_000,
             link_window_bytes: 4 << 20,
+            link_reads_max: 32,
             followers_max: 10_000,
             // 10,000 brokers are three relays deep below three owners.
             relay_degree: 16,

@@ -6,16 +6,19 @@
 //! of different owners: what withholds on one way is not on the others, and of three owners two can hide nothing.
 
 mod began;
+mod behind;
 mod followed;
 mod followers;
 mod owed;
 
 pub(crate) use began::handle_heads;
+pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
 pub(crate) use owed::{Missed, forgive, handle_feed, handle_new};
 
 use crate::{LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule};
 use began::Began;
+use behind::Reads;
 use followed::Followed;
 use followers::Followers;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
@@ -38,6 +41,7 @@ const BEFORE_MS: u64 = 2_000;
 pub(crate) struct Links {
     following: BTreeMap<StreamPartition, Following>,
     followers: Followers,
+    reads: Reads,
     followed: Followed,
     /// Links that began with a broker's last word; the next one says where series stand then.
     answered: BTreeMap<Address, BTreeSet<StreamPartition>>,

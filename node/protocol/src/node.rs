@@ -327,7 +327,7 @@ impl Parts<'_> {
                 for stored in ingest.handle_stored(writes, cx) {
                     if !stored.past || !cx.keeps(Rule::PastIsNoNews) {
                         delivery.deliver(&stored, cx);
-                        links::feed(&stored, cx);
+                        links::feed(&stored, self.log, cx);
                     }
                     if !cx.network.is_alone() {
                         let series = SeriesKey::of(stored.batch.header());
@@ -352,7 +352,7 @@ impl Parts<'_> {
                 }
             }
             InEvent::PageRead { read, result } => {
-                if !answers.handle_page(read, &result, cx) {
+                if !answers.handle_page(read, &result, cx) && !links::handle_page(read, &result, cx) {
                     delivery.handle_page(read, result, cx);
                 }
             }
@@ -465,7 +465,7 @@ impl Parts<'_> {
                 links::handle_not_followed(peer, at, &refusal, instead, cx);
             }
             PeerMessage::Unfollow { at } => links::handle_unfollow(peer, at, cx),
-            PeerMessage::Feed { batch } => {
+            PeerMessage::Feed { batch: PeerBatch::Proven(batch) } => {
                 let (at, bytes) = (batch.header().stream_partition, batch.bytes().len() as u64);
                 // Before it is placed: the journal's own bound holds from here on.
                 cx.tell(peer, PeerMessage::Fed { at, bytes });
@@ -517,7 +517,7 @@ impl Parts<'_> {
                 answers.handle_read(peer, read, (at, cursor, filter), bytes_max, cx);
             }
             // Not proven: the shell does not hand these in.
-            PeerMessage::Pulled { .. } | PeerMessage::Proof { .. } => {}
+            PeerMessage::Feed { .. } | PeerMessage::Pulled { .. } | PeerMessage::Proof { .. } => {}
             PeerMessage::Resolved { read, result } => self.delivery.handle_resolved(peer, read, result, cx),
             PeerMessage::PageOf { read, result } => self.delivery.handle_page_of(peer, read, result, cx),
         }

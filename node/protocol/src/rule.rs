@@ -135,6 +135,8 @@ pub enum Rule {
     Withheld,
     /// What is new when a link begins is for it to tell.
     OwedFromTheStart,
+    /// A link that had no room for a batch is told it when it has.
+    LinkGoesOn,
     /// A link that says nothing is left.
     SilentLinks,
     /// A partition that nobody reads is followed no longer.
@@ -194,7 +196,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 85] = [
+    pub const ALL: [Self; 86] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -255,6 +257,7 @@ impl Rule {
         Self::FurtherLinks,
         Self::Withheld,
         Self::OwedFromTheStart,
+        Self::LinkGoesOn,
         Self::SilentLinks,
         Self::IdleLinks,
         Self::Redirects,

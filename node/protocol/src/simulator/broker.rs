@@ -23,6 +23,8 @@ pub(crate) struct Broker {
     pub(crate) heard: usize,
     pub(crate) assignment: Option<Arc<Assignment>>,
     pub(crate) hostile: Option<Box<dyn Hostile>>,
+    /// How often it had found others wanting when all had begun.
+    pub(crate) wrongs: u64,
     /// Since when batches wait there for those before them.
     pub(crate) parks_since: Option<i64>,
     /// With whom its process was told that it has sessions.
@@ -49,6 +51,7 @@ impl Broker {
             heard: 0,
             assignment: None,
             hostile,
+            wrongs: 0,
             parks_since: None,
             peers: BTreeSet::new(),
         }

@@ -5,7 +5,7 @@ mod hiding;
 mod misleading;
 mod planting;
 
-use crate::PeerMessage;
+use crate::{PeerBatch, PeerMessage};
 use boasting::Boasting;
 use hiding::Hiding;
 use mainstem_model::{
@@ -150,7 +150,9 @@ impl Hostile for Forging {
         draw: &mut dyn FnMut(u64) -> u64,
         says: &mut Says,
     ) {
-        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } = &message {
+        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch: PeerBatch::Proven(batch) } =
+            &message
+        {
             if self.seen.len() == SEEN_MAX {
                 self.seen.pop_front();
             }
@@ -193,7 +195,7 @@ impl Hostile for Forging {
             says.push((
                 *peer,
                 match draw(4) {
-                    0 => PeerMessage::Feed { batch },
+                    0 => PeerMessage::Feed { batch: PeerBatch::Proven(batch) },
                     1 => PeerMessage::Store { durable: true, batch },
                     2 => {
                         PeerMessage::Held { series, next_sequence: u64::MAX, last: batch.id(), durable: true }

@@ -80,6 +80,8 @@ pub struct Settings {
     pub withheld_ms_max: Option<i64>,
     /// A proof that one owner keeps is to be kept by all after so long, milliseconds.
     pub proven_ms_max: Option<i64>,
+    /// Nothing happens, and nobody is hostile: when all have begun no broker finds another one wanting.
+    pub blameless: bool,
     /// Who reads what is new is told nothing that some broker had for longer when it began, milliseconds.
     pub old_news_ms_max: Option<i64>,
     /// No ring of relays stands for longer, milliseconds.
@@ -94,6 +96,8 @@ pub struct Settings {
     pub untimely: bool,
     /// Epochs begin about every so many milliseconds.
     pub epoch_every_ms: i64,
+    /// Disks are wiped about every so many milliseconds.
+    pub wipe_every_ms: i64,
     /// Nothing is lost, so that no publisher has to begin another series.
     pub lossless: bool,
     /// Publishers come back to the broker that they were at, if it is there.
@@ -190,6 +194,7 @@ impl Settings {
             metering: false,
             withheld_ms_max: None,
             proven_ms_max: None,
+            blameless: false,
             old_news_ms_max: None,
             ring_ms_max: None,
             told_ms_max: None,
@@ -197,6 +202,7 @@ impl Settings {
             parked_ms_max: None,
             untimely: false,
             epoch_every_ms: FaultKind::Epoch.every_ms(),
+            wipe_every_ms: FaultKind::Wipe.every_ms(),
             lossless: false,
             publishers_stay: false,
             clocks_forward: false,

@@ -37,7 +37,8 @@ impl Windows {
         match message {
             PeerMessage::Feed { batch } => {
                 let bytes = batch.bytes().len();
-                let before = self.links.entry((n, peer, batch.header().stream_partition)).or_default();
+                let at = batch.stream_partition()?;
+                let before = self.links.entry((n, peer, at)).or_default();
                 let over = *before > 0 && *before + bytes > config.link_window_bytes;
                 *before += bytes;
                 over.then(|| format!("broker {n} has {before} bytes on their way over a link to {peer}"))
@@ -45,7 +46,8 @@ impl Windows {
             PeerMessage::Store { batch, durable } => {
                 let (header, bytes) = (batch.header(), batch.bytes().len());
                 let sent = self.copies.entry((n, peer)).or_default();
-                sent.retain(|_, sent| now - sent.at < 2 * config.outstanding_ms);
+                // A broker that goes on answering is waited for much longer than one that does not.
+                sent.retain(|_, sent| now - sent.at < 20 * config.outstanding_ms);
                 // The room of what is old may have been given back, now or a moment ago.
                 let young = sent.values().filter(|sent| now - sent.at < config.outstanding_ms * 3 / 4);
                 let before: usize = young.map(|sent| sent.bytes).sum();
@@ -53,7 +55,8 @@ impl Windows {
                 if let Some(before) = sent.get_mut(&key) {
                     before.again_at = now;
                     let goes_on = self.answered.get(&(n, peer)).is_some_and(|[answered_at, up_to]| {
-                        now - answered_at < config.copies_resend_ms * 3 / 4 && before.at > *up_to
+                        now.saturating_sub(*answered_at) < config.copies_resend_ms * 3 / 4
+                            && before.at > *up_to
                     });
                     let young = now - before.at < config.outstanding_ms * 3 / 4;
                     return (goes_on && young && before.durable == *durable)
@@ -85,19 +88,30 @@ impl Windows {
         }
     }
 
-    fn answer(&mut self, n: usize, peer: Address, of: impl Fn(&(SeriesKey, u64)) -> bool, now: i64) {
+    fn answer(
+        &mut self,
+        n: usize,
+        peer: Address,
+        of: impl Fn(&(SeriesKey, u64)) -> bool,
+        now: i64,
+        config: &Config,
+    ) {
         let Some(sent) = self.copies.get_mut(&(n, peer)) else { return };
         sent.retain(|key, sent| {
             if of(key) {
                 let [at, up_to] = self.answered.entry((n, peer)).or_insert([i64::MIN; 2]);
-                (*at, *up_to) = (now, (*up_to).max(sent.again_at));
+                *up_to = (*up_to).max(sent.again_at);
+                // What is older may be forgotten there, and then says nothing.
+                if now - sent.at < config.outstanding_ms * 3 / 4 {
+                    *at = now;
+                }
             }
             !of(key)
         });
     }
 
     /// Broker `n` takes something in.
-    pub(crate) fn take_in(&mut self, n: usize, event: &InEvent, now: i64) {
+    pub(crate) fn take_in(&mut self, n: usize, event: &InEvent, now: i64, config: &Config) {
         match event {
             InEvent::Peer { peer, message: PeerMessage::Fed { at, bytes } } => {
                 if let Some(before) = self.links.get_mut(&(n, *peer, *at)) {
@@ -112,10 +126,10 @@ impl Windows {
                 self.end_link(n, *peer, *at);
             }
             InEvent::Peer { peer, message: PeerMessage::Held { series, next_sequence, .. } } => {
-                self.answer(n, *peer, |key| *key == (*series, *next_sequence), now);
+                self.answer(n, *peer, |key| *key == (*series, *next_sequence), now, config);
             }
             InEvent::Peer { peer, message: PeerMessage::NotHeld { series, .. } } => {
-                self.answer(n, *peer, |(of, _)| of == series, now);
+                self.answer(n, *peer, |(of, _)| of == series, now, config);
             }
             InEvent::PeerUp { peer } | InEvent::PeerDown { peer } => {
                 self.links.retain(|(from, to, _), _| *from != n || to != peer);

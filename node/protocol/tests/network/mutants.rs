@@ -9,9 +9,9 @@ mod worlds;
 use crate::seeds::run;
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled, Moving,
-    Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Silences, Single,
-    Slow, Swarm, Tight, Torn, Untimely, Waiting, With,
+    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled,
+    Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Silences,
+    Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wiped, With,
 };
 use mainstem_protocol::{
     Config, Rule,
@@ -36,7 +36,7 @@ fn seeds_max() -> u64 {
 }
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 85] = [
+const SEEDS: [(Rule, In, u64); 86] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -62,12 +62,12 @@ const SEEDS: [(Rule, In, u64); 85] = [
     (Rule::ParkedPlaced, Narrow, 0),
     (Rule::Comparing, Swarm, 12),
     (Rule::PullElsewhere, Swarm, 8),
-    (Rule::BegunByReady, Long, 21),
+    (Rule::BegunByReady, Long, 26),
     (Rule::KeepersBySequence, Long, 204),
     (Rule::SeamAgain, Long, 24),
     (Rule::FilledIsStored, Slow, 76),
     (Rule::ReadyInEpoch, Late, 27),
-    (Rule::FormerLogs, Long, 1851),
+    (Rule::FormerLogs, Wiped, 5),
     (Rule::AgedByClaim, Long, 1518),
     (Rule::SeamAnywhere, Long, 1550),
     (Rule::BegunByTwo, With(Withholding), 343),
@@ -76,7 +76,7 @@ const SEEDS: [(Rule, In, u64); 85] = [
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 0),
     (Rule::FillsBackwards, Filling, 23),
-    (Rule::FillsWithRoom, Crammed, 3),
+    (Rule::FillsWithRoom, Crammed, 12),
     (Rule::SaysWhenReady, Moving, 2),
     (Rule::HandsOver, Filling, 8),
     (Rule::ServesWhenReady, Swarm, 10),
@@ -95,12 +95,13 @@ const SEEDS: [(Rule, In, u64); 85] = [
     (Rule::ParkedBytes, Tight, 0),
     (Rule::Followers, Tight, 2),
     (Rule::Pulls, Tight, 1),
-    (Rule::GoesOnFromOwn, Silences, 1),
+    (Rule::GoesOnFromOwn, Silences, 16),
+    (Rule::LinkGoesOn, Busy, 0),
     (Rule::NewIsHistory, News, 1),
     (Rule::ComparedIsGot, Filling, 1),
     (Rule::Strays, Single, 4),
     (Rule::BegunEarlier, Parts, 15),
-    (Rule::OlderOwners, Hasty, 1),
+    (Rule::OlderOwners, Hasty, 26),
     (Rule::ReadyAfter, Only(Silent), 0),
     (Rule::LeavesFormer, Outdated, 0),
     (Rule::Rings, Ringed, 0),
@@ -108,7 +109,7 @@ const SEEDS: [(Rule, In, u64); 85] = [
     (Rule::IdleLinks, Resting, 1),
     (Rule::AskedFeeds, Only(Forging), 1),
     (Rule::AskedHeads, Only(Forging), 1),
-    (Rule::ForeignCursors, Hasty, 16),
+    (Rule::ForeignCursors, Hasty, 26),
     (Rule::RightsOfReaders, Swarm, 4),
     (Rule::ClockWindow, Untimely(Forging), 0),
     (Rule::Future, Untimely(Planting), 0),
@@ -116,7 +117,7 @@ const SEEDS: [(Rule, In, u64); 85] = [
     (Rule::CopiesOnTheirWay, Slow, 3),
     (Rule::CopiesWait, Mute, 0),
     (Rule::ParkedWait, Waiting, 0),
-    (Rule::WriteQueue, Hurried, 10),
+    (Rule::WriteQueue, Hurried, 13),
     (Rule::DeliveryQueue, Swarm, 0),
     (Rule::RelayDegree, Chained, 0),
     (Rule::Answers, Flooded, 0),

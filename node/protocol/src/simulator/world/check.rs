@@ -5,6 +5,8 @@ use crate::{Now, peers::SCORE_MAX, simulator::subscriber::Subscriber};
 use mainstem_model::{SeriesKey, StreamPartition};
 use std::{collections::BTreeSet, fmt::Write};
 
+/// Until then brokers find each other, and get by repair what came before that, milliseconds.
+const BEGUN_MS: i64 = 5_000;
 /// Until a broker sees that nobody reads, besides the time that it lingers, milliseconds: it may be paused.
 const IDLE_MS: i64 = 6_000;
 
@@ -172,6 +174,13 @@ impl World {
         ];
         if let Some((what, has, _)) = bounds.iter().find(|(_, has, max)| has > max) {
             return self.violate(format!("broker {n} has {has} {what}"));
+        }
+        let wrongs = counters.misdeeds.values().sum::<u64>();
+        if self.now < BEGUN_MS {
+            self.brokers[n].wrongs = wrongs;
+        } else if self.settings.blameless && wrongs > self.brokers[n].wrongs {
+            let which: Vec<_> = counters.misdeeds.keys().map(|misdeed| misdeed.as_str()).collect();
+            return self.violate(format!("broker {n} has found an honest one wanting: {which:?}"));
         }
         let blamed = status.peers.iter().find(|peer| peer.score >= SCORE_MAX);
         if let Some(peer) = blamed {

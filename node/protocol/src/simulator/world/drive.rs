@@ -65,7 +65,7 @@ impl World {
             _ => {}
         }
         self.trace.take_in(self.now, n, &event);
-        self.windows.take_in(n, &event, self.now);
+        self.windows.take_in(n, &event, self.now, &self.settings.node);
         let asker = self.questions.take_in(n, &event);
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset, up_ms: self.now };

@@ -6,9 +6,9 @@ use mainstem_protocol::{
 
 use HostileKind::{Flooding, Forging, Hiding, Misleading, Planting, Silent, Withholding};
 use In::{
-    Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled, Moving,
-    Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Rushed, Silences,
-    Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wandering, With,
+    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled,
+    Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Rushed,
+    Silences, Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wandering, Wiped, With,
 };
 
 /// In what a rule shows.
@@ -70,6 +70,10 @@ pub(super) enum In {
     Parts,
     /// Publishers say nothing for long, and links take little.
     Silences,
+    /// Much is published, and links take little at once.
+    Busy,
+    /// Disks are wiped as shards move.
+    Wiped,
     /// Two of three owners send readers to each other.
     Misled,
     /// Readers come and go, and links do not linger.
@@ -87,7 +91,7 @@ pub(super) enum In {
 }
 
 /// Where rules may show.
-pub(super) const WHERE: [In; 40] = [
+pub(super) const WHERE: [In; 42] = [
     Swarm,
     Moving,
     Late,
@@ -120,6 +124,8 @@ pub(super) const WHERE: [In; 40] = [
     Silences,
     Single,
     Parts,
+    Busy,
+    Wiped,
     Misled,
     Resting,
     Untimely(Forging),
@@ -284,6 +290,31 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
                 Config { pull_bytes: 600, link_window_bytes: 600, link_resume_ms: 12_000, ..quiet.node };
             Settings { node, publishers: 12, publish_every_ms: 25_000, ..quiet }
         }
+        Busy => {
+            let quiet = Settings::quiet(seed);
+            let node = Config { link_window_bytes: 6_000, pull_bytes: 3_000, ..quiet.node };
+            Settings {
+                node,
+                publish_every_ms: 100,
+                subscribers: 20,
+                subscribers_spread: true,
+                blameless: true,
+                ..quiet
+            }
+        }
+        Wiped => {
+            let faults = Faults::of(&[FaultKind::Epoch, FaultKind::Wipe]);
+            let node = Config { pull_bytes: 600, ..settings(Moving, seed).node };
+            let quiet = Settings::quiet(seed);
+            Settings {
+                node,
+                faults,
+                epoch_every_ms: 5_000,
+                wipe_every_ms: 5_000,
+                publish_every_ms: 600,
+                ..quiet
+            }
+        }
         Misled => Settings { hostile: vec![Misleading, Misleading], nearer: 10, ..Settings::quiet(seed) },
         Resting => {
             let quiet = Settings::quiet(seed);
@@ -351,11 +382,11 @@ pub(super) const fn span_s(of: In) -> u64 {
         News => 120,
         Silences => 150,
         Moving | Late | Filling | Crammed | Forked | Slow | Proving | Clocks | Torn | Outdated | Ringed
-        | Hasty | Parts | Hurried | Single | Mute | Waiting => 80,
+        | Hasty | Parts | Wiped | Hurried | Single | Mute | Waiting => 80,
         Wandering => 240,
         Long => 300,
         Resets => 60,
         Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight | Narrow | Parted | Misled | Resting
-        | Untimely(_) | Flooded | Rushed => 20,
+        | Untimely(_) | Flooded | Rushed | Busy => 20,
     }
 }
