@@ -11,7 +11,7 @@ use crate::{
     operator::Operator,
     peer::{NetworkConfig, Peers},
     peers_seen::{self, PeersSeen},
-    plugins::Plugins,
+    plugins::{ChainReads, Plugins},
     reader::Reader,
     retention, store,
 };
@@ -75,11 +75,11 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         None => TlsIdentity::self_signed(&config.data_dir.join("quic-key.pem"))?,
     };
     let (identities, keys) = identities(&config)?;
-    let plugins = load_plugins(&config).await?;
+    let rpc = Rpc::new(config.chain.rpc.clone())?;
+    let plugins = load_plugins(&config, &rpc).await?;
     let log = open_store(&config, &plugins).await?;
 
     // The view of the chain first: without it every request would be refused.
-    let rpc = Rpc::new(config.chain.rpc.clone())?;
     let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let (changes, head, first_network) = first_view(&mut follower, poll).await?;
@@ -312,10 +312,11 @@ fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
 }
 
 /// Compiling takes a processor for a while, so not on a thread that others wait on.
-async fn load_plugins(config: &Config) -> anyhow::Result<Plugins> {
+async fn load_plugins(config: &Config, rpc: &Rpc) -> anyhow::Result<Plugins> {
     let (bounds, folder) = (config.plugins.clone(), config.plugins_dir());
+    let chain = ChainReads::new(rpc.clone(), &bounds);
     let files = config.data_dir.join(crate::plugins::FILES);
-    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder, Some(&files))).await?
+    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder, Some(chain), Some(&files))).await?
 }
 
 async fn open_store(config: &Config, plugins: &Plugins) -> anyhow::Result<Arc<dyn EventLog>> {

@@ -1,3 +1,4 @@
+use crate::HttpHost;
 use mainstem_plugin_abi::{Capability, Manifest};
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -8,6 +9,8 @@ pub struct Grants {
     pub capabilities: BTreeSet<Capability>,
     /// It may speak for origin type 1, Ethereum addresses, and so for every wallet. By default it may not.
     pub origin_ethereum: bool,
+    /// The servers that it reaches, with `http`. By default none.
+    pub http_hosts: BTreeSet<HttpHost>,
     /// The folder of its own files, for `blob`. It is made when it is first used, and is this plugin's alone. Without one `blob` is
     /// answered with `unsupported`.
     pub files: Option<PathBuf>,
@@ -15,7 +18,8 @@ pub struct Grants {
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { capabilities: BTreeSet::from([Capability::Crypto]), origin_ethereum: false, files: None }
+        let capabilities = BTreeSet::from([Capability::Crypto]);
+        Self { capabilities, origin_ethereum: false, http_hosts: BTreeSet::new(), files: None }
     }
 }
 

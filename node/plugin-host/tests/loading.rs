@@ -4,7 +4,7 @@
 mod guest;
 
 use guest::{Guest, all, host, manifest, verdicts, with_config, with_section};
-use mainstem_plugin_abi::{ABI, Capability, Limits, Version};
+use mainstem_plugin_abi::{ABI, Limits, Version};
 use mainstem_plugin_host::{Config, Grants, LoadError, PluginId, inspect};
 
 fn good() -> Guest {
@@ -237,7 +237,7 @@ fn initialize_is_called_once_and_first() {
 fn a_plugin_speaks_for_ethereum_addresses_only_with_a_grant() {
     use mainstem_model::SignatureScheme;
     let speaks = |origin_ethereum| {
-        let grants = Grants { capabilities: [Capability::Crypto].into(), origin_ethereum, files: None };
+        let grants = Grants { origin_ethereum, ..Grants::default() };
         let plugin = host().load(&good().module(), grants).unwrap();
         let scheme = mainstem_plugin_host::SignaturePlugin::new(plugin).unwrap();
         assert_eq!(scheme.signature_type().0, 200);

@@ -11,9 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "aes-256-gcm",
     "ed25519",
+    "erc1271",
     "ewma-anomaly",
     "filter",
     "memory",

@@ -30,7 +30,7 @@ fn twin(capabilities: BTreeSet<Capability>) -> Plugin {
     let module = fs::read(&path);
     let module = module.unwrap_or_else(|_| panic!("{} is missing: run tools/plugins.sh", path.display()));
     let host = Host::new(Config::default(), None, Compiler::InProcess).unwrap();
-    host.load(&module, Grants { capabilities, origin_ethereum: true, files: None }).unwrap()
+    host.load(&module, Grants { capabilities, origin_ethereum: true, ..Grants::default() }).unwrap()
 }
 
 fn twins() -> [Plugin; 2] {

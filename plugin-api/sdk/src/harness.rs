@@ -1,7 +1,7 @@
 //! A plugin in a plain test: the same requests and replies as in a node, byte for byte, without WebAssembly.
 //!
-//! [`Harness`] asks, [`Node`] answers what the plugin asks back: its clock and randomness are the test's, its cryptography is
-//! native. What it does not show are the limits of a node: fuel, time and memory.
+//! [`Harness`] asks, [`Node`] answers what the plugin asks back: its clock, randomness, contracts and servers are the
+//! test's, its cryptography is native. What it does not show are the limits of a node: fuel, time and memory.
 //!
 //! ```
 //! use mainstem_plugin_sdk::{Batch, Failure, Host, Operator, Parameters, RowValues, Rows, harness::Harness};
@@ -40,7 +40,7 @@ mod primitives;
 mod wire;
 
 pub use files::Files;
-pub use node::{Capability, Node};
+pub use node::{Capability, Contracts, Node, Servers};
 pub use primitives::check;
 
 use crate::{Failure, Host, Instance, Opened, Origin, Plain, Query, Record, Records, Rows, Sealed, Verdict};

@@ -50,7 +50,7 @@ pub use blob::Files;
 pub use configuration::Configuration;
 pub use encryption::{Encryption, EncryptionModule, Opened, Plain, Sealed};
 pub use failure::Failure;
-pub use host::{Check, Host, HostCalls};
+pub use host::{Check, ContractAnswer, Host, HostCalls, HttpRequest, HttpResponse};
 pub use instance::Instance;
 pub use mainstem_plugin_abi::plugin_capnp::{
     FailureCode, LogLevel, OpenFault, SignatureScheme as Scheme, Verdict,

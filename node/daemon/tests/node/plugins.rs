@@ -35,7 +35,7 @@ pub(crate) fn plugin_command(folder: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
+pub(crate) async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
     let schemes = plugin.and_then(|plugin| SignaturePlugin::new(plugin.clone()));
     let schemes = schemes.into_iter().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
     Client::connect(ClientConfig { identity, schemes, ..node.config(READER) }).await.unwrap()
@@ -59,7 +59,7 @@ impl SchemeSigner for Impostor {
     }
 }
 
-async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
+pub(crate) async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
     let right = mainstem_client::PermissionAssignment {
         user: Some(origin.account()),
         permissions: vec![mainstem_model::Right::Publish],

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::super::{Answer, Meter, Privileges, answer};
-use crate::{Config, SystemAmbient};
+use super::super::{Answer, Meter, Privileges, Surroundings, answer, http::Web};
+use crate::Config;
 use mainstem_plugin_abi::{
     Capability,
     plugin_capnp::{FailureCode, blob_request, host_request},
@@ -11,13 +11,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 fn privileges(folder: &Path, config: &Config) -> Privileges {
     let granted = BTreeSet::from([Capability::Blob]);
-    Privileges::new("guest".into(), granted, Some(folder.to_owned()), Arc::new(SystemAmbient), config)
+    let surroundings = Surroundings::of(Web::new(1));
+    Privileges::new("guest".into(), granted, BTreeSet::new(), Some(folder.to_owned()), surroundings, config)
 }
 
 fn ask(privileges: &Privileges, name: &str, fill: impl FnOnce(blob_request::Builder<'_>)) -> Answer {
@@ -180,7 +180,14 @@ fn without_the_grant_or_a_folder_there_are_no_files() {
     let config = Config::default();
     let without = |granted: &[Capability]| {
         let granted = granted.iter().copied().collect();
-        Privileges::new("guest".into(), granted, None, Arc::new(SystemAmbient), &config)
+        Privileges::new(
+            "guest".into(),
+            granted,
+            BTreeSet::new(),
+            None,
+            Surroundings::of(Web::new(1)),
+            &config,
+        )
     };
     refused(append(&without(&[]), "a", b"1"), FailureCode::Denied, "blob is not granted");
     refused(append(&without(&[Capability::Blob]), "a", b"1"), FailureCode::Unsupported, "no folder");
