@@ -1,4 +1,4 @@
-//! An operator: rows whose value is above a threshold.
+//! Operators that pass some rows on: those whose value is above a threshold, and whole events of one content type.
 
 use mainstem_plugin_sdk::{Batch, Failure, Host, Operator, Parameters, RowValues, Rows};
 
@@ -23,4 +23,33 @@ impl Operator for Filter {
     }
 }
 
-mainstem_plugin_sdk::operators!(Filter);
+/// Passes whole events on whose content type is `content_type`. It has no state.
+#[derive(Debug)]
+pub struct OfType {
+    content_type: u16,
+}
+
+impl Operator for OfType {
+    const NAME: &'static str = "of-type";
+
+    fn start(parameters: &Parameters<'_>) -> Result<Self, Failure> {
+        let given = parameters.int64("content_type")?;
+        let content_type = u16::try_from(given).map_err(|_| {
+            Failure::invalid(format!(
+                "the parameter content_type is {given}; it must be 0 to 65535, such as 2"
+            ))
+        })?;
+        Ok(Self { content_type })
+    }
+
+    fn on_batch(&mut self, _: &Host<'_>, _: u16, batch: &Batch<'_>) -> Result<Vec<Rows>, Failure> {
+        let rows = batch.timestamps().into_iter().zip(batch.events()?);
+        let (timestamps, events) = rows
+            .filter(|(_, event)| event.content_type == self.content_type)
+            .map(|(timestamp, event)| (timestamp, (event.content_type, event.content.to_vec())))
+            .unzip();
+        Ok(Rows::events(0, timestamps, events).if_any())
+    }
+}
+
+mainstem_plugin_sdk::operators!(Filter, OfType);

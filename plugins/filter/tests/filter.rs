@@ -1,4 +1,4 @@
-//! What passes the filter.
+//! What passes the filters.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -48,6 +48,22 @@ fn columns_that_are_not_those_of_the_manifest_are_refused() {
     assert_eq!(filter("0").on_batch(&whole).unwrap_err().code, FailureCode::Invalid);
     let events = Rows::events(0, vec![1], vec![(0, vec![1])]);
     assert_eq!(filter("0").on_batch(&events).unwrap_err().code, FailureCode::Invalid);
+}
+
+#[test]
+fn events_of_the_content_type_pass_as_they_are_and_others_do_not() {
+    let mut of_type = Harness::<Plugin>::default();
+    of_type.start("of-type", &[("content_type", "2")]).unwrap();
+    let events = vec![(2, vec![1]), (1, vec![2]), (2, vec![]), (0, vec![3])];
+    let passed = of_type.on_batch(&Rows::events(0, vec![7, 8, 9, 10], events)).unwrap();
+    assert_eq!(passed, [Rows::events(0, vec![7, 9], vec![(2, vec![1]), (2, vec![])])]);
+    assert_eq!(of_type.on_batch(&Rows::events(0, vec![7], vec![(3, vec![])])).unwrap(), []);
+    assert_eq!(of_type.on_batch(&rows(&[1.0])).unwrap_err().code, FailureCode::Invalid);
+    for given in ["-1", "65536"] {
+        let refused = Harness::<Plugin>::default().start("of-type", &[("content_type", given)]).unwrap_err();
+        assert_eq!(refused.code, FailureCode::Invalid);
+        assert!(refused.message.contains("it must be 0 to 65535"), "{refused:?}");
+    }
 }
 
 proptest! {
