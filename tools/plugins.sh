@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds every plugin of plugins/ into ${CARGO_TARGET_DIR:-target}/plugins/NAME.wasm, with its manifest, and says its size and SHA-256.
 # A folder with a Cargo.toml is Rust, one with a plugin.c is C, one with an assembly/index.ts is AssemblyScript. Names given as
-# arguments are folders of plugins/; without any, all are built.
+# arguments are folders of plugins/; without any, all are built. NAME+FEATURE is the one of NAME, if that is Rust, built with a feature
+# of WebAssembly that compilers leave out by default, such as secp256k1+wide-arithmetic.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,9 +19,11 @@ mkdir -p "$out"
 names=("$@")
 [ ${#names[@]} -gt 0 ] || for toml in plugins/*/plugin.toml; do names+=("$(basename "$(dirname "$toml")")"); done
 
-rust=() c=() assembly=()
+rust=() c=() assembly=() featured=()
 for name in "${names[@]}"; do
-    if [ -f "plugins/$name/Cargo.toml" ]; then
+    if [ "$name" != "${name%+*}" ] && [ -f "plugins/${name%+*}/Cargo.toml" ]; then
+        featured+=("$name")
+    elif [ -f "plugins/$name/Cargo.toml" ]; then
         rust+=("$name")
     elif [ -f "plugins/$name/plugin.c" ]; then
         c+=("$name")
@@ -35,7 +38,11 @@ done
 echo "building mainstem-plugin-build"
 cargo build --locked --quiet --package mainstem-plugin-build
 attach() {
-    "$target/debug/mainstem-plugin-build" "$2" "plugins/$1/plugin.toml" "$out/$1.wasm"
+    "$target/debug/mainstem-plugin-build" "$2" "plugins/${1%+*}/plugin.toml" "$out/$1.wasm"
+}
+rust_module() {
+    local module="mainstem_plugin_${1//-/_}.wasm"
+    echo "$(wasm_target)/wasm32-unknown-unknown/plugin/$module"
 }
 
 if [ ${#rust[@]} -gt 0 ]; then
@@ -43,10 +50,17 @@ if [ ${#rust[@]} -gt 0 ]; then
     echo "building ${rust[*]} with $WASM_RUST"
     wasm_cargo build --locked --quiet --profile plugin "${rust[@]/#/--package=mainstem-plugin-}"
     for name in "${rust[@]}"; do
-        module="mainstem_plugin_${name//-/_}.wasm"
-        attach "$name" "$(wasm_target)/wasm32-unknown-unknown/plugin/$module"
+        attach "$name" "$(rust_module "$name")"
     done
 fi
+
+# Behind the others, whose modules these overwrite where cargo leaves them.
+for name in ${featured[@]+"${featured[@]}"}; do
+    need_wasm_rust
+    echo "building ${name%+*} with $WASM_RUST and ${name##*+}"
+    WASM_FEATURES="+${name##*+}" wasm_cargo build --locked --quiet --profile plugin --package="mainstem-plugin-${name%+*}"
+    attach "$name" "$(rust_module "${name%+*}")"
+done
 
 if [ ${#c[@]} -gt 0 ]; then
     need_wasm_c

@@ -60,12 +60,13 @@ wasm_target() {
 }
 
 # cargo, for wasm32. A stack of 128 KiB leaves room for the data in a small memory. Paths of this machine are left out of the
-# module, so that the same compiler makes the same module everywhere.
+# module, so that the same compiler makes the same module everywhere. WASM_FEATURES are features to add, such as +wide-arithmetic.
 wasm_cargo() {
     local separator=$'\x1f' flags
     flags="-Clink-arg=-zstack-size=131072"
     flags+="$separator--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
     flags+="$separator--remap-path-prefix=$PWD=mainstem"
+    [ -z "${WASM_FEATURES:-}" ] || flags+="$separator-Ctarget-feature=$WASM_FEATURES"
     if [ "$WASM_RUST" = debian ]; then
         CARGO_TARGET_DIR="$(wasm_target)" CARGO_ENCODED_RUSTFLAGS="$flags" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
             CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld \
