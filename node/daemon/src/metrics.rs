@@ -181,7 +181,9 @@ impl Collector for Called {
             ("failed", "calls that it answered with an error", |of| of.failed),
             ("host_calls", "times that it asked the node for something", |of| of.host_calls),
             ("fuel", "fuel that calls used, about one for each instruction", |of| of.fuel),
-            ("time_us", "microseconds that calls took", |of| of.time_us),
+            ("time_us", "microseconds that calls took, by a clock of some ms: right over many calls", |of| {
+                of.time_us
+            }),
             ("instances_made", "instances that were made", |of| of.instances_made),
             ("log_lines_dropped", "lines that were not written to the log, over the rate", |of| {
                 of.log_lines_dropped

@@ -16,7 +16,7 @@ pub struct Counters {
     pub host_calls: u64,
     /// Fuel that calls used, about one for each instruction.
     pub fuel: u64,
-    /// Time that calls took, in µs.
+    /// Time that calls took, in µs, by a clock that moves every few ms: right over many calls, not of one.
     pub time_us: u64,
     /// Instances that there are now.
     pub instances: u64,

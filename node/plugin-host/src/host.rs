@@ -3,6 +3,7 @@ use crate::{
     PluginId, SystemAmbient,
     cache::Cache,
     capability::{Privileges, Surroundings, http::Web},
+    clock::Clock,
     contract_reads::NoChain,
     engine::{compiled_by, engine},
     host_call::linker,
@@ -38,6 +39,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<State>,
     ticker: Arc<Ticker>,
+    clock: Clock,
     /// One module is compiled at a time, so that what compiling takes is bounded for all together.
     compiling: Mutex<()>,
     compiled: AtomicU64,
@@ -76,6 +78,7 @@ impl Host {
             linker: linker(&engine).map_err(fault)?,
             ticker: Arc::new(Ticker::start(engine.clone()).map_err(HostError::Thread)?),
             engine,
+            clock: Clock::start(),
             compiling: Mutex::new(()),
             compiled: AtomicU64::new(0),
             cached: AtomicU64::new(0),
@@ -113,8 +116,8 @@ impl Host {
         let (granted, surroundings) = (grants.of(&manifest), self.0.surroundings.clone());
         let (name, hosts, files) = (manifest.name.clone(), grants.http_hosts.clone(), grants.files.clone());
         let privileges = Arc::new(Privileges::new(name, granted, hosts, files, surroundings, config));
-        let ticker = Arc::clone(&self.0.ticker);
-        let plugin = Plugin::new(Parts { id, manifest, grants, pre, privileges, ticker }, config);
+        let (ticker, clock) = (Arc::clone(&self.0.ticker), self.0.clock);
+        let plugin = Plugin::new(Parts { id, manifest, grants, pre, privileges, ticker, clock }, config);
         let module = Version::from_u32(plugin.first_abi().map_err(LoadError::Start)?);
         let manifest = plugin.manifest().abi;
         if module != manifest {

@@ -21,6 +21,7 @@
 mod ambient;
 mod cache;
 mod capability;
+mod clock;
 mod compiler;
 mod config;
 mod conformance;

@@ -1,6 +1,7 @@
 use crate::{
     CallError, Config, Counters, Fault, Grants, Manifest, PluginId, Status,
     capability::Privileges,
+    clock::Clock,
     counters::{Meters, Used},
     faults::Switch,
     instance::{Bounds, Instance, NoInstance, State},
@@ -34,6 +35,7 @@ struct Inner {
     instances_max: usize,
     switch: Switch,
     ticker: Arc<Ticker>,
+    clock: Clock,
 }
 
 /// An operator's instance, and that it counts as one of the plugin's.
@@ -50,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) pre: InstancePre<State>,
     pub(crate) privileges: Arc<Privileges>,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) clock: Clock,
 }
 
 impl Plugin {
@@ -65,6 +68,7 @@ impl Plugin {
             instances_max: config.instances_max,
             switch: Switch::new(config.faults_per_minute_max),
             ticker: parts.ticker,
+            clock: parts.clock,
         }))
     }
 
@@ -132,7 +136,7 @@ impl Plugin {
         let _running = self.0.ticker.running();
         let mut used = Used::default();
         let result = with_request(words, fill, |request| {
-            self.run(&mut place.instance, &mut used, request, items, Instant::now(), read)
+            self.run(&mut place.instance, &mut used, request, items, read)
         });
         self.0.pool.count(&used);
         result
@@ -147,12 +151,11 @@ impl Plugin {
     ) -> Result<R, CallError> {
         let mut slot = self.take(&*self.0.pool)?;
         let _running = self.0.ticker.running();
-        let now = Instant::now();
         let mut instance = match slot.instance.take() {
             Some(instance) => instance,
-            None => self.make(now)?,
+            None => self.make(Instant::now())?,
         };
-        let result = self.run(&mut instance, &mut slot.used, request, items, now, read);
+        let result = self.run(&mut instance, &mut slot.used, request, items, read);
         if is_alive(&result) {
             slot.instance = Some(instance);
         }
@@ -218,13 +221,17 @@ impl Plugin {
         used: &mut Used,
         request: &[u8],
         items: usize,
-        now: Instant,
         read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
     ) -> Result<R, CallError> {
-        let outcome = instance.call(used, request, now, read);
+        let clock = &self.0.clock;
+        let begun = clock.now();
+        // A deadline may come late by a step of the clock, and never early.
+        let outcome = instance.call(used, request, begun + clock.step(), read);
         used.calls = 1;
         used.items = items as u64;
-        used.time_ns = u64::try_from(now.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Of a call that is shorter than a step nothing, or the whole step if it is at its end: right in the sum.
+        let time = clock.now().saturating_duration_since(begun);
+        used.time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match outcome {
             Ok(outcome) => outcome.into_result(&self.0.manifest.name, self.meters()),
             // One that did little in all that time was not let do more: that is the machine's doing.
