@@ -7,14 +7,18 @@ mod crowd;
 mod flame;
 mod growth;
 mod latency;
+mod modules;
 mod nats;
 mod overload;
+mod plugin_store;
+mod plugins;
 mod read_back;
 mod relay;
 mod reopen;
 mod report;
 mod shares;
 mod signed;
+mod soak;
 mod sockets;
 mod throughput;
 mod wire;
@@ -23,12 +27,15 @@ use broker::{Broker, Over};
 use report::Report;
 use std::{path::PathBuf, time::Duration};
 
+/// Seconds of a throughput run, unless others are asked for.
+const SECONDS: u64 = 20;
+
 /// Options of `mainstem bench`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Seconds of each throughput run
-    #[arg(long, default_value_t = 20)]
-    pub(crate) seconds: u64,
+    /// Seconds of each throughput run [default: 20], and of the soak [default: 1800]
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
     /// Bytes of an event's content
     #[arg(long, default_value_t = 200)]
     pub(crate) event_bytes: usize,
@@ -48,9 +55,12 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 1024)]
     pub(crate) stored_mib: u64,
     /// Only these parts: throughput, nats, latency, durable, fanout, websocket, memory, stalled, restart, growth, relay, overload,
-    /// flamegraph
+    /// plugins, soak, flamegraph
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Folder with modules of plugins [default: where tools/plugins.sh puts them, beside this program's folder]
+    #[arg(long)]
+    pub(crate) plugins: Option<PathBuf>,
     /// Folder for the result (bench.json)
     #[arg(long, default_value = "bench-output")]
     pub(crate) out: PathBuf,
@@ -61,8 +71,13 @@ impl BenchArgs {
         self.only.is_empty() || self.only.iter().any(|only| only == part)
     }
 
-    const fn run_time(&self) -> Duration {
-        Duration::from_secs(self.seconds)
+    /// Of each throughput run.
+    fn seconds(&self) -> u64 {
+        self.seconds.unwrap_or(SECONDS)
+    }
+
+    fn run_time(&self) -> Duration {
+        Duration::from_secs(self.seconds())
     }
 }
 
@@ -128,6 +143,13 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     }
     if args.wants("overload") {
         overload::run(&args, &mut report).await?;
+    }
+    if args.wants("plugins") {
+        plugins::run(&args, &mut report)?;
+    }
+    // Half an hour is nothing to do without being asked.
+    if args.only.iter().any(|only| only == "soak") {
+        soak::run(&args, &mut report)?;
     }
     if args.wants("flamegraph") {
         flame(&args, &mut report).await?;

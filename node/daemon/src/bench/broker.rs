@@ -215,7 +215,8 @@ fn spawn(folder: &Path) -> anyhow::Result<Child> {
         .context("the broker does not start")
 }
 
-fn bytes_of(folder: &Path) -> u64 {
+/// Bytes of all files of a folder.
+pub(crate) fn bytes_of(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => bytes_of(&entry.path()),

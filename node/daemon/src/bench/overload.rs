@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
 
 /// The most that is acked while nobody offers more than the windows hold.
 async fn peak(crowd: &mut Crowd, brokers: &Brokers, args: &BenchArgs) -> anyhow::Result<Row> {
-    let time = Duration::from_secs(args.seconds.clamp(2, PEAK_SECONDS));
+    let time = Duration::from_secs(args.seconds().clamp(2, PEAK_SECONDS));
     // How much is to be signed is not known yet.
     let first = crowd.run(Pace::Closed(window(brokers, args)), time / 4, |_| ()).await?;
     let rate = first.acked as f64 / (time / 4).as_secs_f64();
@@ -130,7 +130,7 @@ async fn overload(crowd: &mut Crowd, brokers: &Brokers, args: &BenchArgs, peak: 
     let in_ten: Vec<u64> = acked.windows(11).filter_map(|ten| Some(ten.last()? - ten.first()?)).collect();
     let worst = in_ten.iter().min().map_or(f64::NAN, |acked| *acked as f64 / 10.0);
     let wanted = TIMES * peak;
-    let row = meter.row(format!("overload: {TIMES} times the peak for {} s", args.seconds), &tally, time);
+    let row = meter.row(format!("overload: {TIMES} times the peak for {} s", args.seconds()), &tally, time);
     let offered = row.figure("offered_events_per_s");
     let events = |batches: u64| batches as f64 * BATCH_EVENTS as f64 / time.as_secs_f64();
     let mut row = row

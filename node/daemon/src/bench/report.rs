@@ -10,11 +10,13 @@ use std::path::Path;
 pub(crate) struct Row {
     name: String,
     figures: Vec<(&'static str, f64)>,
+    /// What some of them are to be.
+    aims: Vec<(&'static str, &'static str)>,
 }
 
 impl Row {
     pub(crate) const fn new(name: String) -> Self {
-        Self { name, figures: Vec::new() }
+        Self { name, figures: Vec::new(), aims: Vec::new() }
     }
 
     pub(crate) fn named(self, name: &str) -> Self {
@@ -24,6 +26,16 @@ impl Row {
     pub(crate) fn with(mut self, name: &'static str, value: f64) -> Self {
         self.figures.push((name, value));
         self
+    }
+
+    /// A figure, and what it is to be, in words.
+    pub(crate) fn aimed(mut self, name: &'static str, value: f64, aim: &'static str) -> Self {
+        self.aims.push((name, aim));
+        self.with(name, value)
+    }
+
+    fn aim(&self, name: &str) -> Option<&'static str> {
+        self.aims.iter().find(|(other, _)| *other == name).map(|(_, aim)| *aim)
     }
 
     /// A figure by its name; 0 when it was not taken.
@@ -46,7 +58,7 @@ impl Report {
             "cores": cores,
             "event_bytes": args.event_bytes,
             "batch_bytes": args.batch_bytes,
-            "seconds": args.seconds,
+            "seconds": args.seconds(),
             "version": env!("CARGO_PKG_VERSION"),
         });
         Self { setup, rows: Vec::new(), notes: Vec::new() }
@@ -56,7 +68,8 @@ impl Report {
     pub(crate) fn add(&mut self, row: Row) {
         let mut text = format!("{}\n", row.name);
         for (name, value) in &row.figures {
-            text.push_str(&format!("    {name:<32} {}\n", number(*value)));
+            let aim = row.aim(name).map_or_else(String::new, |aim| format!("   (aim: {aim})"));
+            text.push_str(&format!("    {name:<32} {}{aim}\n", number(*value)));
         }
         crate::cli::say(&text);
         self.rows.push(row);
@@ -83,7 +96,12 @@ impl Report {
             .map(|row| {
                 let figures: Map<String, Value> =
                     row.figures.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-                json!({ "run": row.name, "figures": figures })
+                let aims: Map<String, Value> =
+                    row.aims.iter().map(|(name, aim)| ((*name).to_owned(), json!(aim))).collect();
+                if aims.is_empty() {
+                    return json!({ "run": row.name, "figures": figures });
+                }
+                json!({ "run": row.name, "figures": figures, "aims": aims })
             })
             .collect();
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -41,7 +41,7 @@ struct Told<'a> {
 pub(crate) async fn json(broker: &Broker, args: &BenchArgs) -> anyhow::Result<Row> {
     let client = broker.client(batching(args, AckLevel::Stored)).await?;
     let at = broker.stream(&client).await?;
-    let count = JSON_EVENTS_PER_S * args.seconds;
+    let count = JSON_EVENTS_PER_S * args.seconds();
     let filler = "z".repeat(args.event_bytes.saturating_sub(8));
     let content = Bytes::from(format!("{{\"v\":\"{filler}\"}}"));
     let publisher = client.publisher(at)?;
