@@ -11,14 +11,16 @@ use std::{
 pub struct WorkersConfig {
     /// How many; 0 is one for each processor, at least 2.
     pub threads: usize,
-    /// Pieces of work waiting or being done. One more waits in its session, which reads no further.
+    /// How many more each plugin for signatures has, which are its own: it holds up itself alone. 0 is half of the above, at least 1.
+    pub plugin_threads: usize,
+    /// Pieces of work waiting or being done, of the node and of each plugin. One more waits in its session, which reads no further.
     pub queue_max: usize,
 }
 
 impl Default for WorkersConfig {
     fn default() -> Self {
         // 256 batches of 64 KiB are 16 MiB and, on two cores, 20 ms of work.
-        Self { threads: 0, queue_max: 256 }
+        Self { threads: 0, plugin_threads: 0, queue_max: 256 }
     }
 }
 

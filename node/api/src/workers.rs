@@ -1,8 +1,8 @@
 use crate::WorkersConfig;
 use bytes::Bytes;
-use mainstem_model::{Batch, BatchError, VerifiedBatch, Verifier};
+use mainstem_model::{Batch, BatchError, SignatureType, VerifiedBatch, Verifier};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt, io,
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,8 +25,8 @@ pub struct Workers {
     room: Arc<Semaphore>,
     /// The same for other brokers' work.
     brokers_room: Arc<Semaphore>,
-    /// Workers that plugins may have at once, so that others are left whatever plugins do.
-    plugins: Arc<Semaphore>,
+    /// Workers of each plugin for signatures, by its type: whatever it does, the node's and those of other plugins are left.
+    plugins: Arc<BTreeMap<SignatureType, Self>>,
     /// Closes the queue when the last clone goes.
     _closer: Arc<Closer>,
 }
@@ -73,19 +73,53 @@ impl Workers {
     /// # Errors
     /// The system gives no more threads.
     pub fn start(config: &WorkersConfig) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(config.queue_max.max(1))));
+        Self::with_plugins(config, [])
+    }
+
+    /// The same, with threads of its own for each of these signature types, which are those of plugins.
+    ///
+    /// # Errors
+    /// As [`Workers::start`].
+    pub fn with_plugins(
+        config: &WorkersConfig,
+        types: impl IntoIterator<Item = SignatureType>,
+    ) -> io::Result<Self> {
         let threads = match config.threads {
             0 => thread::available_parallelism().map_or(2, NonZero::get).max(2),
             threads => threads,
         };
-        let plugins = Arc::new(Semaphore::new((threads / 2).max(1)));
+        let own = match config.plugin_threads {
+            0 => (threads / 2).max(1),
+            threads => threads,
+        };
+        let of_plugin = |signed: SignatureType| {
+            let name = format!("prove-type-{}", signed.0);
+            Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default())?))
+        };
+        let plugins = types.into_iter().map(of_plugin).collect::<io::Result<_>>()?;
+        Self::spawn("prove", threads, config.queue_max, Arc::new(plugins))
+    }
+
+    fn spawn(
+        name: &str,
+        threads: usize,
+        queue_max: usize,
+        plugins: Arc<BTreeMap<SignatureType, Self>>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(queue_max.max(1))));
         let workers = Self { room, brokers_room, plugins, _closer: Arc::new(Closer(shared.clone())), shared };
         for number in 0..threads {
             let shared = workers.shared.clone();
-            thread::Builder::new().name(format!("prove-{number}")).spawn(move || shared.work())?;
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || shared.work())?;
         }
         Ok(workers)
+    }
+
+    /// Those for what is signed so: a plugin's own, or else these.
+    #[must_use]
+    pub fn of(&self, signed: Option<SignatureType>) -> &Self {
+        signed.and_then(|signed| self.plugins.get(&signed)).unwrap_or(self)
     }
 
     /// Hands in a piece of work. Waits while the queue is full; then the work is done whether or not the answer is awaited.
@@ -97,15 +131,6 @@ impl Workers {
             self.shared.push(|queue| queue.work.push_back(work));
         }
         Answer(answer)
-    }
-
-    /// Waits for a worker that may call plugins, if `of_plugin`. What is handed in keeps the answer until it is done.
-    pub async fn share(&self, of_plugin: bool) -> Option<OwnedSemaphorePermit> {
-        if !of_plugin {
-            return None;
-        }
-        // The semaphore is never closed.
-        self.plugins.clone().acquire_owned().await.ok()
     }
 
     /// [`Workers::submit`] for what another broker brings.
@@ -132,13 +157,8 @@ impl Workers {
         verifier: Arc<Verifier>,
         batch: Bytes,
     ) -> Answer<Result<Arc<VerifiedBatch>, BatchError>> {
-        let share = self.share(Batch::is_of_plugin(&batch)).await;
-        let work = move || {
-            let proof = prove(&verifier, batch);
-            drop(share);
-            proof
-        };
-        self.submit(work).await
+        let signed = Batch::peek_header(&batch).ok().map(|header| header.signature_type);
+        self.of(signed).submit(move || prove(&verifier, batch)).await
     }
 }
 
@@ -230,7 +250,7 @@ mod tests {
     use std::{sync::mpsc, time::Duration};
 
     fn workers(threads: usize, queue_max: usize) -> Workers {
-        Workers::start(&WorkersConfig { threads, queue_max }).unwrap()
+        Workers::start(&WorkersConfig { threads, queue_max, ..WorkersConfig::default() }).unwrap()
     }
 
     #[tokio::test]
@@ -288,13 +308,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_plugin_that_takes_all_its_workers_holds_up_neither_another_one_nor_the_node() {
+        let (slow, other) = (SignatureType(240), SignatureType(241));
+        let config = WorkersConfig { threads: 2, plugin_threads: 1, queue_max: 2 };
+        let workers = Workers::with_plugins(&config, [slow, other]).unwrap();
+        let (release, gate) = mpsc::channel::<()>();
+        let of_slow = workers.of(Some(slow));
+        let mut held = of_slow.submit(move || gate.recv().is_ok()).await;
+        let mut waits = of_slow.submit(|| 2).await;
+        assert_eq!(workers.of(Some(other)).run(|| 3).await, Some(3));
+        assert_eq!(workers.of(Some(SignatureType::SECP256K1)).run(|| 4).await, Some(4));
+        assert_eq!(workers.of(None).run(|| 5).await, Some(5));
+        assert!(waits.0.try_recv().is_err(), "one worker did two things at once");
+        release.send(()).unwrap();
+        assert_eq!((held.wait().await, waits.wait().await), (Some(true), Some(2)));
+    }
+
+    #[tokio::test]
     async fn threads_end_with_the_last_clone() {
-        let workers = workers(2, 2);
-        let weak = Arc::downgrade(&workers.shared);
+        let workers = Workers::with_plugins(&WorkersConfig::default(), [SignatureType(16)]).unwrap();
+        let weak = [&workers, workers.of(Some(SignatureType(16)))].map(|it| Arc::downgrade(&it.shared));
         drop(workers.clone());
         assert_eq!(workers.run(|| 1).await, Some(1));
         drop(workers);
-        while weak.strong_count() > 0 {
+        while weak.iter().any(|weak| weak.strong_count() > 0) {
             tokio::task::yield_now().await;
         }
     }

@@ -22,7 +22,7 @@ use mainstem_api::{
 };
 use mainstem_chain::{ChainError, Deployment, Follower, NetworkView, Rpc};
 use mainstem_crypto::{Address, SecretKey};
-use mainstem_model::{Registry, RegistryChange, Verifier};
+use mainstem_model::{Registry, RegistryChange, SignatureScheme, Verifier};
 use mainstem_protocol::{Counters, Node};
 use mainstem_store::{EventLog, Writer};
 use std::{
@@ -96,7 +96,9 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         plugins.schemes().fold(Verifier::new(network), |verifier, scheme| verifier.with(Arc::new(scheme)));
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(verifier), key.address())
         .with_publish_window(config.broker.publish_window_bytes);
-    let workers = Workers::start(&config.workers).context("no threads for proving batches")?;
+    let of_plugins = plugins.schemes().map(|scheme| scheme.signature_type());
+    let workers =
+        Workers::with_plugins(&config.workers, of_plugins).context("no threads for proving batches")?;
     let (show, network, wanted) = Show::new(key.address(), config.network.view(key.address()));
     if let Some(first) = &first_network {
         show.show(first);

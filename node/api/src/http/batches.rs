@@ -149,14 +149,9 @@ pub(super) async fn publish(
     if let Some(header) = &header {
         api.handle.screen(header)?;
     }
-    let share = api.workers.share(header.is_some_and(|header| header.signature_type.is_of_plugin())).await;
+    let workers = api.workers.of(header.map(|header| header.signature_type));
     let verifier = api.handle.verifier().clone();
-    let work = move || {
-        let proof = prove_form(&verifier, stream, form);
-        drop(share);
-        proof
-    };
-    let proven = api.workers.run(work).await;
+    let proven = workers.run(move || prove_form(&verifier, stream, form)).await;
     let batch = proven
         .ok_or_else(|| Problem::new(Code::Overloaded, "the batch could not be proven; try again"))??;
     let (id, count) = (batch.id(), batch.header().count);

@@ -1,7 +1,7 @@
 use super::decode::fault;
 use crate::workers::prove;
 use bytes::Bytes;
-use mainstem_model::{Batch, BatchError, Header, Refusal, SeriesKey, VerifiedBatch, Verifier};
+use mainstem_model::{Batch, BatchError, Header, Refusal, SeriesKey, SignatureType, VerifiedBatch, Verifier};
 use mainstem_protocol::{Lane, Page, PeerBatch, PeerFault, PeerMessage};
 use std::{fmt, sync::Arc};
 
@@ -53,15 +53,15 @@ impl Unproven {
         }
     }
 
-    /// Whether any of its batches is of a plugin's signature type, so that it is not known what proving it costs.
-    pub fn is_of_plugin(&self) -> bool {
+    /// The signature type of the first of its batches that is of a plugin's, so that it is not known what proving it costs.
+    pub fn plugin_type(&self) -> Option<SignatureType> {
         match &self.0 {
-            Kind::Plain(_) => false,
+            Kind::Plain(_) => None,
             Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => {
-                Batch::is_of_plugin(batch)
+                plugin_type(batch)
             }
-            Kind::Proof { first, second } => Batch::is_of_plugin(first) || Batch::is_of_plugin(second),
-            Kind::PageOf { page, .. } => page.batches.iter().any(|batch| Batch::is_of_plugin(&batch.bytes)),
+            Kind::Proof { first, second } => plugin_type(first).or_else(|| plugin_type(second)),
+            Kind::PageOf { page, .. } => page.batches.iter().find_map(|batch| plugin_type(&batch.bytes)),
         }
     }
 
@@ -116,6 +116,11 @@ impl Unproven {
             },
         })
     }
+}
+
+fn plugin_type(batch: &[u8]) -> Option<SignatureType> {
+    let signed = Batch::peek_header(batch).ok()?.signature_type;
+    signed.is_of_plugin().then_some(signed)
 }
 
 fn proven_page(verifier: &Verifier, mut page: Page) -> Result<Page, PeerFault> {

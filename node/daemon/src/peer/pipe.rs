@@ -122,14 +122,8 @@ impl Pipe {
             return Some(Pending::Ready(self.proven(frame, proof)));
         }
         let verifier = self.shared.verifier.clone();
-        let workers = &self.shared.workers;
-        let share = workers.share(unproven.is_of_plugin()).await;
-        let work = move || {
-            let proof = unproven.prove(&verifier);
-            drop(share);
-            proof
-        };
-        let answer = workers.submit_of_broker(work).await;
+        let workers = self.shared.workers.of(unproven.plugin_type());
+        let answer = workers.submit_of_broker(move || unproven.prove(&verifier)).await;
         Some(Pending::Proof { frame, answer })
     }
 
@@ -137,7 +131,7 @@ impl Pipe {
         let alone = self.pending.is_empty() && self.items.is_empty();
         match unproven.batch_count() {
             0 => true,
-            1 => alone && unproven.batch_bytes() <= PROVEN_HERE_BYTES_MAX && !unproven.is_of_plugin(),
+            1 => alone && unproven.batch_bytes() <= PROVEN_HERE_BYTES_MAX && unproven.plugin_type().is_none(),
             _ => false,
         }
     }
