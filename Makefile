@@ -10,7 +10,9 @@ run: ## Chain, contracts, broker and two recorded feeds on this machine
 test: ## Everything that CI checks
 	@tools/test.sh
 
-bench: ## Throughput and latency of a broker of its own, beside NATS JetStream
+bench: ## Throughput and latency of a broker of its own, beside NATS JetStream, and what plugins cost
+	@tools/plugins.sh >/dev/null
+	@tools/plugins.sh secp256k1+wide-arithmetic >/dev/null
 	@cargo run --release --quiet --package mainstem --features flamegraph -- bench
 
 scale: ## A table and a picture of 1,000 and 10,000 brokers in virtual time (BROKERS, SPAN, TABLE); takes a while

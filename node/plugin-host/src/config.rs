@@ -80,7 +80,7 @@ impl Default for Config {
             fuel_max: 2_000_000_000,
             // A batch is on its way for less; a check of 256 signatures takes 25.
             deadline_ms_default: 100,
-            // A worker that waits longer is missed by everything else.
+            // Whatever is signed so waits with it.
             deadline_ms_max: 1_000,
             // A batch of rows at its largest is 64 KiB; operators may gather some.
             reply_bytes_max: 4 << 20,
@@ -90,7 +90,7 @@ impl Default for Config {
             faults_per_minute_max: 8,
             // One a second: more is not read, and fills disks.
             log_lines_per_minute_max: 60,
-            // A public endpoint answers in 50 to 300 ms. Half of the workers that prove batches may wait so long.
+            // A public endpoint answers in 50 to 300 ms. Workers of the plugin's own wait so long, and none of anybody else's.
             chain_wait_ms_max: 400,
             // As many as a node asks an endpoint for without being taken for a flood.
             chain_reads_max: 16,

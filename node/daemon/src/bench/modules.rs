@@ -70,7 +70,7 @@ impl Modules {
         Ok(names)
     }
 
-    /// Loads one, with `crypto`, and with what it asks for of `grants`.
+    /// Loads one, with these grants.
     ///
     /// # Errors
     /// It is not there, or is no plugin.

@@ -38,7 +38,7 @@ const DURABLE_EVERY: usize = 10;
 pub(crate) fn run(modules: &Modules) -> anyhow::Result<Row> {
     let batches = batches()?;
     let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
-    let folder = tempfile::tempdir_in(std::env::temp_dir())?;
+    let folder = tempfile::tempdir()?;
     let (mut on_disk, mut in_plugin) = (f64::INFINITY, f64::INFINITY);
     for round in 0..RUNS {
         let at = folder.path().join(format!("disk-{round}"));

@@ -75,17 +75,15 @@ pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
 
     let (stop, rounds) = (AtomicBool::new(false), Rounds::default());
     let time = Duration::from_secs(args.seconds.unwrap_or(SECONDS));
+    let (stop, rounds, others) = (&stop, &rounds, &plugins[..]);
     let samples = thread::scope(|scope| {
+        let call_all = move || {
+            others.iter().for_each(|plugin| call(plugin, rounds));
+            Ok(())
+        };
         let callers: Vec<_> = (0..CALLERS)
-            .map(|_| {
-                scope.spawn(|| {
-                    until(&stop, || {
-                        plugins.iter().for_each(|it| call(it, &rounds));
-                        Ok(())
-                    })
-                })
-            })
-            .chain(storages.iter().map(|storage| scope.spawn(|| keep(&stop, storage))))
+            .map(|_| scope.spawn(move || until(stop, call_all)))
+            .chain(storages.iter().map(|storage| scope.spawn(move || keep(stop, storage))))
             .collect();
         let samples = watch(time, &all, || callers.iter().any(thread::ScopedJoinHandle::is_finished));
         stop.store(true, Relaxed);
