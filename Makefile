@@ -13,7 +13,7 @@ test: ## Everything that CI checks
 bench: ## Throughput and latency of a broker of its own, beside NATS JetStream, and what plugins cost
 	@tools/plugins.sh >/dev/null
 	@tools/plugins.sh secp256k1+wide-arithmetic >/dev/null
-	@cargo run --release --quiet --package mainstem --features flamegraph -- bench
+	@cargo run --release --quiet --package mainstem --features flamegraph,guests -- bench
 
 scale: ## A table and a picture of 1,000 and 10,000 brokers in virtual time (BROKERS, SPAN, TABLE); takes a while
 	@BROKERS=$${BROKERS:-1000,10000} SPAN=$${SPAN:-60} TABLE=$${TABLE:-$(CURDIR)/target/scale} \

@@ -7,6 +7,8 @@ mod crowd;
 mod flame;
 mod growth;
 mod latency;
+#[cfg(feature = "guests")]
+mod misbehaving;
 mod modules;
 mod nats;
 mod overload;
@@ -55,7 +57,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 1024)]
     pub(crate) stored_mib: u64,
     /// Only these parts: throughput, nats, latency, durable, fanout, websocket, memory, stalled, restart, growth, relay, overload,
-    /// plugins, soak, flamegraph
+    /// plugins, misbehaving, soak, flamegraph
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Folder with modules of plugins [default: where tools/plugins.sh puts them, beside this program's folder]
@@ -147,6 +149,9 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     if args.wants("plugins") {
         plugins::run(&args, &mut report)?;
     }
+    if args.wants("misbehaving") {
+        misbehave(&args, &mut report).await?;
+    }
     // Half an hour is nothing to do without being asked.
     if args.only.iter().any(|only| only == "soak") {
         soak::run(&args, &mut report)?;
@@ -168,5 +173,19 @@ async fn flame(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
 #[expect(clippy::unused_async, reason = "as with the feature")]
 async fn flame(_: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     report.note("no flame graph: this build is without the feature `flamegraph`, which `make bench` has");
+    Ok(())
+}
+
+#[cfg(feature = "guests")]
+async fn misbehave(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
+    misbehaving::run(args, report).await
+}
+
+#[cfg(not(feature = "guests"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
+async fn misbehave(_: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
+    report.note(
+        "no plugins that misbehave: this build is without the feature `guests`, which `make bench` has",
+    );
     Ok(())
 }

@@ -18,7 +18,7 @@ use std::{
 const START: Duration = Duration::from_secs(60);
 
 /// All clients come from one address here, and one address has a share of the connections.
-const CONFIG: &str = "[http]\nconnections_per_address_max = 10000\n";
+pub(crate) const CONFIG: &str = "[http]\nconnections_per_address_max = 10000\n";
 
 /// By which transport a client comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,16 @@ enum Process {
 
 impl Broker {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let folder = new_folder()?;
+        Self::start_with(CONFIG, |_| Ok(())).await
+    }
+
+    /// With another configuration, and what `prepare` puts into its folder.
+    pub(crate) async fn start_with(
+        config: &str,
+        prepare: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
+        let folder = new_folder(config)?;
+        prepare(&folder)?;
         let process = Process::Child(spawn(&folder)?);
         Self { process, folder, profile: None }.wait().await
     }
@@ -62,7 +71,7 @@ impl Broker {
     /// In this process, so that one profile shows both sides.
     #[cfg(feature = "flamegraph")]
     pub(crate) async fn start_within() -> anyhow::Result<Self> {
-        let folder = new_folder()?;
+        let folder = new_folder(CONFIG)?;
         let at = folder.clone();
         let args = crate::dev::DevArgs {
             brokers: None,
@@ -123,6 +132,12 @@ impl Broker {
 
     fn profile_file(&self) -> PathBuf {
         self.folder.join("dev/connection.json")
+    }
+
+    /// The network that batches are signed for.
+    #[cfg(feature = "guests")]
+    pub(crate) fn network(&self) -> anyhow::Result<mainstem_model::Network> {
+        Ok(self.profile.as_ref().context("the broker is not up")?.deployment.network())
     }
 
     /// Where its WebSockets are.
@@ -194,10 +209,10 @@ impl Drop for Broker {
     }
 }
 
-fn new_folder() -> anyhow::Result<PathBuf> {
+fn new_folder(config: &str) -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("mainstem-bench-{:016x}", rand::random::<u64>()));
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("bench.toml"), CONFIG)?;
+    std::fs::write(folder.join("bench.toml"), config)?;
     Ok(folder)
 }
 

@@ -1,0 +1,225 @@
+//! Does anybody else notice plugins that misbehave? A publisher whose signatures a good plugin proves, and one of the node's own type, alone
+//! and then beside publishers of signature types whose plugins loop, bomb, dawdle, flood and trap.
+
+use super::{
+    BenchArgs,
+    broker::{Broker, CONFIG},
+    modules::{Modules, host},
+    report::{Report, Row},
+    throughput::unix_ms,
+    wire::{self, Told},
+};
+use crate::plugins::{Answers, FOLDER, Shelf};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use mainstem_client::{PublishConfig, StreamDefinition};
+use mainstem_crypto::SecretKey;
+use mainstem_model::{
+    Ack, AckLevel, BatchId, Network, NewEvent, Origin, Partition, Right, SchemeSigner, SeriesId,
+    SeriesWriter, SignatureFault, SignatureType, Signer, StreamPartition,
+};
+use mainstem_plugin_host::{Capability, Grants, PluginSigner};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Batches a second of each publisher that behaves.
+const RATE: u32 = 200;
+/// Of each that does not. Each of the slow ones takes a tenth of a second of a processor for a call.
+const BAD_RATE: u32 = 2;
+/// Batches before the clock counts.
+const WARM_UP: usize = 200;
+/// Bytes of an event's content.
+const CONTENT_BYTES: usize = 200;
+
+/// Plugins that misbehave: what of, signature type, module as text, more lines of the manifest.
+const BAD: [(&str, u8, &str, &str); 5] = [
+    ("loops", 240, include_str!("../../../../plugins/fixtures/loop-until-deadline.wat"), LONG),
+    ("bombs", 241, include_str!("../../../../plugins/fixtures/memory-in-steps.wat"), ""),
+    ("dawdles", 242, include_str!("../../../../plugins/fixtures/slow.wat"), ""),
+    ("floods", 243, include_str!("../../../../plugins/fixtures/log-flood.wat"), ""),
+    ("traps", 244, include_str!("../../../../plugins/fixtures/trap-in-call.wat"), ""),
+];
+
+/// More fuel than time.
+const LONG: &str = "[limits]\nfuel = 2000000000\n";
+
+/// Fills the report.
+///
+/// # Errors
+/// A module is missing, the broker does not start, a batch of a publisher that behaves is refused.
+pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
+    let modules = Modules::open(args)?;
+    let module = modules.read("ed25519")?;
+    // No plugin is switched off for its faults, so that they go on to the end: worse than a node lets them.
+    let config = format!("{CONFIG}[plugins]\nfaults_per_minute_max = {}\n", u32::MAX);
+    let broker = Broker::start_with(&config, |folder| install(folder, &module)).await?;
+    let client = broker.client(PublishConfig::default()).await?;
+    let stream = StreamDefinition::default().grant(None, &[Right::Subscribe, Right::Publish]);
+    let at = client.create_stream(stream).await?.id.partition(Partition::ZERO);
+    let place = Place { url: broker.websocket()?.to_owned(), network: broker.network()?, at };
+
+    let plugin = modules.load(&host()?, "ed25519", Grants::default())?;
+    let of_plugin = Signer::scheme(Arc::new(PluginSigner::new(plugin, vec![7; 32])?));
+    let of_node = Signer::wallet(SecretKey::from_bytes(&[7; 32])?);
+    let count = args.run_time().as_secs() as usize * RATE as usize;
+    let both = async || {
+        tokio::try_join!(publish(&place, of_plugin.clone(), count), publish(&place, of_node.clone(), count))
+    };
+    let (plugin_alone, node_alone) = both().await?;
+    let bad: Vec<_> = BAD
+        .iter()
+        .map(|(_, signed, ..)| tokio::spawn(misbehave(place.clone(), SignatureType(*signed))))
+        .collect();
+    let beside = both().await;
+    let ended: Vec<usize> =
+        bad.iter().enumerate().filter(|(_, it)| it.is_finished()).map(|(at, _)| at).collect();
+    for task in &bad {
+        task.abort();
+    }
+    let (plugin_beside, node_beside) = beside?;
+    if let Some(first) = ended.first().and_then(|at| BAD.get(*at)) {
+        bail!("the publisher whose plugin {} ended before the run did", first.0);
+    }
+    let ms = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1000.0;
+    report.add(
+        Row::new(format!(
+            "plugins that misbehave, each called {BAD_RATE} times a second, by others at {RATE}/s"
+        ))
+        .with("plugin_publish_ms_p50_alone", ms(&plugin_alone, 0.5))
+        .with("plugin_publish_ms_p50_beside", ms(&plugin_beside, 0.5))
+        .with("plugin_publish_ms_p99_alone", ms(&plugin_alone, 0.99))
+        .with("plugin_publish_ms_p99_beside", ms(&plugin_beside, 0.99))
+        .aimed("plugin_p99_of_alone", ms(&plugin_beside, 0.99) / ms(&plugin_alone, 0.99), "at most 1.2")
+        .with("node_publish_ms_p50_alone", ms(&node_alone, 0.5))
+        .with("node_publish_ms_p50_beside", ms(&node_beside, 0.5))
+        .with("node_publish_ms_p99_alone", ms(&node_alone, 0.99))
+        .with("node_publish_ms_p99_beside", ms(&node_beside, 0.99))
+        .aimed("node_p99_of_alone", ms(&node_beside, 0.99) / ms(&node_alone, 0.99), "at most 1.2"),
+    );
+    Ok(())
+}
+
+/// Where batches go.
+#[derive(Clone, Debug)]
+struct Place {
+    url: String,
+    network: Network,
+    at: StreamPartition,
+}
+
+/// Puts the good plugin and the bad ones on the broker's shelf.
+fn install(folder: &Path, good: &[u8]) -> anyhow::Result<()> {
+    let mut shelf = Shelf::open(&folder.join(FOLDER))?;
+    let answers = Answers { grant: BTreeSet::from([Capability::Log]), ..Answers::default() };
+    shelf.install(good, &Answers::default())?;
+    for (name, signed, text, more) in BAD {
+        let manifest = format!(
+            "name = \"{name}\"\nversion = \"0.1.0\"\ndescription = \"A plugin that {name}\"\nabi = \"1.0\"\n\
+             capabilities = [\"crypto\", \"log\"]\n[signature]\ntype = {signed}\norigin_types = [{signed}]\nsigns = false\n{more}"
+        );
+        let manifest = mainstem_plugin_build::parse(&manifest)?;
+        let module =
+            wat::parse_str(text).with_context(|| format!("the module of {name} is no text of one"))?;
+        shelf.install(&mainstem_plugin_build::attach(&module, &manifest)?, &answers)?;
+    }
+    Ok(())
+}
+
+/// Publishes batches of one event at a steady rate; µs from each to its ack.
+async fn publish(place: &Place, signer: Signer, count: usize) -> anyhow::Result<Histogram<u64>> {
+    let mut series = SeriesWriter::new(place.network, place.at, signer, SeriesId(rand::random()));
+    let (mut up, mut down) = wire::connect(&place.url).await?;
+    let total = count + WARM_UP;
+    let sent = Arc::new(Mutex::new(vec![None::<Instant>; total]));
+    let known = sent.clone();
+    let acking = async move {
+        let mut waits = Histogram::<u64>::new(3)?;
+        let mut acked = 0;
+        while acked < total {
+            match down.next().await? {
+                Told::Ack { request } => {
+                    let at = request as usize;
+                    let begun =
+                        known.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied().flatten();
+                    let begun = begun.context("an ack for what was not sent")?;
+                    if at >= WARM_UP {
+                        waits.record(u64::try_from(begun.elapsed().as_micros())?)?;
+                    }
+                    acked += 1;
+                }
+                Told::Refused { code, .. } => bail!("a batch that is right was refused: {code}"),
+                Told::Batch(_) | Told::CaughtUp | Told::Ended { .. } | Told::Other => {}
+            }
+        }
+        anyhow::Ok(waits)
+    };
+    let sending = async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
+        for number in 0..total {
+            tick.tick().await;
+            let batch = series.seal(&[event()])?.bytes().clone();
+            if let Some(at) = sent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
+                *at = Some(Instant::now());
+            }
+            up.publish(number as u64, Ack::new(AckLevel::Stored, 1), &batch).await?;
+            up.flush().await?;
+        }
+        anyhow::Ok(up)
+    };
+    let (waits, _) = tokio::try_join!(acking, sending)?;
+    Ok(waits)
+}
+
+/// Has a plugin called at a steady rate, until it is stopped. Each batch begins a series, as none is ever kept.
+async fn misbehave(place: Place, signed: SignatureType) -> anyhow::Result<()> {
+    let (mut up, mut down) = wire::connect(&place.url).await?;
+    let hearing = async move {
+        loop {
+            if let Err(error) = down.next().await {
+                return anyhow::Result::<()>::Err(error);
+            }
+        }
+    };
+    let sending = async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / BAD_RATE);
+        for request in 0.. {
+            tick.tick().await;
+            let signer = Signer::scheme(Arc::new(Junk(signed)));
+            let series = SeriesId(rand::random());
+            let batch = SeriesWriter::new(place.network, place.at, signer, series).seal(&[event()])?;
+            up.publish(request, Ack::new(AckLevel::Stored, 1), batch.bytes()).await?;
+            up.flush().await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(hearing, sending)?;
+    Ok(())
+}
+
+fn event() -> NewEvent {
+    NewEvent::binary(unix_ms(), Bytes::from(vec![0x5a; CONTENT_BYTES]))
+}
+
+/// Signs with what no plugin looks at.
+#[derive(Debug)]
+struct Junk(SignatureType);
+
+impl SchemeSigner for Junk {
+    fn signature_type(&self) -> SignatureType {
+        self.0
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::of_plugin(self.0.0, &[9; 20])
+            .unwrap_or_else(|| Origin::ethereum(mainstem_model::Address([9; 20])))
+    }
+
+    fn sign(&self, _: BatchId) -> Result<Vec<u8>, SignatureFault> {
+        Ok(vec![7; 64])
+    }
+}
