@@ -128,7 +128,7 @@ fn signatures(modules: &Modules, host: &Host, report: &mut Report) -> anyhow::Re
             .with("by_guest_wide_of_guest_alone", us(3) / us(2));
     } else {
         report.note(&if modules.has(WIDE) {
-            // k256 0.13 and 0.14 choose their arithmetic by the width of a pointer.
+            // k256 chooses its arithmetic by the width of a pointer.
             format!("{WIDE} is the same module, byte by byte: its curve is in limbs of 32 bits, which need no wide arithmetic")
         } else {
             format!("no guest with wide arithmetic: build it (tools/plugins.sh {WIDE}) to see what it brings")
