@@ -1,5 +1,5 @@
 use crate::{Credentials, Listing, Scope, Unsigned, encode, encode_path, sign, sigv4::hex};
-use mainstem_plugin_sdk::{Failure, Host, HttpRequest, HttpResponse};
+use mainstem_plugin_sdk::{Failure, FailureCode, Host, HttpRequest, HttpResponse};
 
 /// Bytes of a page of names: 1,000 of them with up to 1,024 bytes each.
 const PAGE_BYTES_MAX: u32 = 2 << 20;
@@ -22,6 +22,8 @@ pub struct Bucket {
     name: String,
     credentials: Credentials,
     scope: Scope,
+    /// How often a request is made at most.
+    tries: u32,
 }
 
 impl Endpoint {
@@ -65,7 +67,14 @@ impl Bucket {
             )));
         }
         let scope = Scope { region: region.to_owned(), service: "s3".to_owned() };
-        Ok(Self { endpoint, name: name.to_owned(), credentials, scope })
+        Ok(Self { endpoint, name: name.to_owned(), credentials, scope, tries: 1 })
+    }
+
+    /// The same bucket, where a request is made so often at most, one after the other, as long as its answer is 429 or 500 and up, or there
+    /// is none. Each of them does the same when it is made twice.
+    #[must_use]
+    pub fn with_tries(self, tries: u32) -> Self {
+        Self { tries, ..self }
     }
 
     /// Writes an object, whole or not at all; on return it is kept.
@@ -152,13 +161,38 @@ impl Bucket {
         let mut signed_headers = headers.clone();
         signed_headers.push(("host", &self.endpoint.authority));
         let unsigned = Unsigned { method, path: &path, query, headers: &signed_headers, body_sha256 };
-        let signature = sign(&unsigned, &self.credentials, &self.scope, host.now()?);
-        headers.extend(signature.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let pairs: Vec<_> =
             query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         let mark = if pairs.is_empty() { "" } else { "?" };
         let url = format!("{}{path}{mark}{}", self.endpoint.url, pairs.join("&"));
-        host.http(&HttpRequest { method, url: &url, headers: &headers, body, body_bytes_max })
+        let mut left = self.tries;
+        loop {
+            left = left.saturating_sub(1);
+            let answer = self.send(host, &unsigned, &headers, &url, body, body_bytes_max);
+            let again = match &answer {
+                Ok(response) => response.status == 429 || response.status >= 500,
+                Err(failure) => failure.code == FailureCode::Unavailable,
+            };
+            if left == 0 || !again {
+                return answer;
+            }
+        }
+    }
+
+    /// One request, signed now.
+    fn send(
+        &self,
+        host: &Host<'_>,
+        unsigned: &Unsigned<'_>,
+        headers: &[(&str, &str)],
+        url: &str,
+        body: &[u8],
+        body_bytes_max: u32,
+    ) -> Result<HttpResponse, Failure> {
+        let signature = sign(unsigned, &self.credentials, &self.scope, host.now()?);
+        let mut headers = headers.to_vec();
+        headers.extend(signature.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        host.http(&HttpRequest { method: unsigned.method, url, headers: &headers, body, body_bytes_max })
     }
 
     fn expect<'a>(

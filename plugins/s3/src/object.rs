@@ -21,8 +21,8 @@ const fn index_bytes(records: usize) -> usize {
 /// Records that were appended together, as they lie in one object of a bucket.
 ///
 /// mark (8) ‖ count u32 ‖ for each record place u64, timestamp i64, length u32, xxh3-64 of its value ‖ xxh3-64 of all before ‖ the values, one
-/// behind the other. Integers are big-endian. An object is written once and never changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// behind the other. Integers are big-endian. An object is written whole, at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object {
     entries: Vec<Entry>,
 }
