@@ -88,12 +88,7 @@ impl Shelf {
     }
 
     /// What was trimmed of an object with so many records; of one that is damaged nothing is known, so that nothing is taken for trimmed.
-    pub(crate) fn gone(
-        &self,
-        host: &Host<'_>,
-        first: u64,
-        records: usize,
-    ) -> Result<BTreeSet<u64>, Failure> {
+    pub(crate) fn gone(&self, host: &Host<'_>, first: u64, records: usize) -> Result<BTreeSet<u64>, Failure> {
         let name = self.name(&gone::name_of(first));
         let length = gone::encode(&BTreeSet::new()).len() + 8 * records;
         let bytes = self.bucket.read(host, &name, 0, length as u32)?;

@@ -52,28 +52,24 @@ impl Storage for S3 {
     fn start(host: &Host<'_>, parameters: &Parameters<'_>) -> Result<Self, Failure> {
         let text = |name| parameters.text(name).map(str::to_owned);
         let tries = parameters.int64("tries")?;
-        let tries = u32::try_from(tries).ok().filter(|_| (1..=TRIES_MAX).contains(&tries)).ok_or_else(|| {
-            Failure::invalid(format!(
-                "the parameter tries is {tries}; it must be 1 to {TRIES_MAX}, such as 3"
-            ))
-        })?;
+        let tries =
+            u32::try_from(tries).ok().filter(|_| (1..=TRIES_MAX).contains(&tries)).ok_or_else(|| {
+                Failure::invalid(format!(
+                    "the parameter tries is {tries}; it must be 1 to {TRIES_MAX}, such as 3"
+                ))
+            })?;
         let credentials = Credentials {
             access_key: text("access_key")?,
             secret_key: text("secret_key")?,
             session_token: Some(text("session_token")?).filter(|token| !token.is_empty()),
         };
         let endpoint = Endpoint::new(parameters.text("endpoint")?)?;
-        let bucket = Bucket::new(
-            endpoint,
-            parameters.text("bucket")?,
-            parameters.text("region")?,
-            credentials,
-        )?;
+        let bucket =
+            Bucket::new(endpoint, parameters.text("bucket")?, parameters.text("region")?, credentials)?;
         let shelf = Shelf::new(bucket.with_tries(tries), parameters.text("prefix")?)?;
         let found = shelf.list(host)?;
-        let shelved = |(first, size)| {
-            (first, Shelved { size, has_gone: found.gone.contains(&first), loaded: None })
-        };
+        let shelved =
+            |(first, size)| (first, Shelved { size, has_gone: found.gone.contains(&first), loaded: None });
         let objects: BTreeMap<_, _> = found.objects.into_iter().map(shelved).collect();
         let orphans = found.gone.iter().copied().filter(|first| !objects.contains_key(first)).collect();
         let mut all =
@@ -89,7 +85,8 @@ impl Storage for S3 {
     fn append(&mut self, host: &Host<'_>, records: &[Record<'_>]) -> Result<(), Failure> {
         let Some(first) = records.first() else { return Ok(()) };
         if self.last.is_some_and(|last| first.place <= last) {
-            let fault = format!("place {} is not behind the last one that is kept, {:?}", first.place, self.last);
+            let fault =
+                format!("place {} is not behind the last one that is kept, {:?}", first.place, self.last);
             return Err(Failure::invalid(fault));
         }
         let mut rest = records;

@@ -1,0 +1,235 @@
+//! The storage over a server that this test makes up: it keeps objects in memory and answers as S3 does.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use mainstem_plugin_s3::Plugin;
+use mainstem_plugin_sdk::{
+    Failure, FailureCode, HttpRequest, HttpResponse, Query, Record,
+    harness::{Harness, Node},
+};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// Objects by their paths, requests so far, and what goes wrong next.
+#[derive(Debug, Default)]
+struct Server {
+    objects: BTreeMap<String, Vec<u8>>,
+    asked: Vec<String>,
+    faults: Vec<u16>,
+}
+
+type Shared = Rc<RefCell<Server>>;
+
+impl Server {
+    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
+        let response =
+            |status, body: &[u8]| HttpResponse { status, headers: Vec::new(), body: body.to_vec() };
+        let path = request.url.strip_prefix("http://s3.example/bucket").unwrap();
+        let range = request.headers.iter().find(|(name, _)| *name == "range").map(|(_, value)| *value);
+        self.asked.push(format!("{} {path}{}", request.method, range.map_or("", |_| " range")));
+        if let Some(status) = self.faults.pop() {
+            return response(status, b"<Error><Code>SlowDown</Code></Error>");
+        }
+        match (request.method, path.strip_prefix('/')) {
+            ("GET", None) => {
+                let after = path.split("continuation-token=").nth(1).unwrap_or_default().replace("%2F", "/");
+                let rest: Vec<_> = self.objects.iter().filter(|(name, _)| **name > after).collect();
+                // Pages of three, so that there are some.
+                let (page, more) = rest.split_at(rest.len().min(3));
+                let mut xml = format!("<ListBucketResult><IsTruncated>{}</IsTruncated>", !more.is_empty());
+                for (name, bytes) in page {
+                    let size = bytes.len();
+                    xml += &format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
+                }
+                if let Some((last, _)) = page.last().filter(|_| !more.is_empty()) {
+                    xml += &format!("<NextContinuationToken>{last}</NextContinuationToken>");
+                }
+                response(200, (xml + "</ListBucketResult>").as_bytes())
+            }
+            ("GET", Some(name)) => {
+                let Some(bytes) = self.objects.get(name) else { return response(404, b"") };
+                let (from, last) = range.unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+                let (from, last): (usize, usize) = (from.parse().unwrap(), last.parse().unwrap());
+                match bytes.get(from..bytes.len().min(last + 1)) {
+                    Some(part) if !part.is_empty() => response(206, part),
+                    Some(_) | None => response(416, b""),
+                }
+            }
+            ("PUT", Some(name)) => {
+                self.objects.insert(name.to_owned(), request.body.to_vec());
+                response(200, b"")
+            }
+            ("DELETE", Some(name)) => {
+                self.objects.remove(name);
+                response(204, b"")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+const PARAMETERS: [(&str, &str); 8] = [
+    ("endpoint", "http://s3.example"),
+    ("bucket", "bucket"),
+    ("region", "us-east-1"),
+    ("prefix", "a/"),
+    ("access_key", "AKIDEXAMPLE"),
+    ("secret_key", "geheim"),
+    ("session_token", ""),
+    ("tries", "3"),
+];
+
+const ALL: Query = Query { from: 0, until: u64::MAX, records_max: 99, bytes_max: 99_999, prefix_bytes: 0 };
+
+fn node(server: &Shared) -> Node {
+    let server = Rc::clone(server);
+    Node { servers: Box::new(move |request| Ok(server.borrow_mut().answer(request))), ..Node::default() }
+}
+
+fn started(server: &Shared) -> Harness<Plugin> {
+    let mut plugin = Harness::<Plugin>::new(node(server));
+    plugin.start("", &PARAMETERS).unwrap();
+    plugin
+}
+
+fn records(places: &[u64]) -> Vec<(u64, Vec<u8>)> {
+    places.iter().map(|place| (*place, vec![*place as u8; *place as usize % 50])).collect()
+}
+
+fn append(plugin: &mut Harness<Plugin>, places: &[u64]) -> Result<(), Failure> {
+    let values = records(places);
+    let record = |(place, value): &'_ (u64, Vec<u8>)| (*place, value.clone());
+    let owned: Vec<_> = values.iter().map(record).collect();
+    let all: Vec<_> =
+        owned.iter().map(|(place, value)| Record { place: *place, timestamp: -7, value }).collect();
+    plugin.append(&all)
+}
+
+/// Places and values of all that is there, by query, and the damaged places.
+fn all(plugin: &mut Harness<Plugin>) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
+    let (mut found, mut damaged, mut from) = (Vec::new(), Vec::new(), 0);
+    while from < u64::MAX {
+        let answer = plugin.query(&Query { from, records_max: 3, ..ALL }).unwrap();
+        found.extend(answer.records.into_iter().map(|record| (record.place, record.value)));
+        damaged.extend(answer.damaged);
+        from = answer.next;
+    }
+    (found, damaged)
+}
+
+fn names(server: &Shared) -> Vec<String> {
+    server.borrow().objects.keys().cloned().collect()
+}
+
+#[test]
+fn what_is_appended_is_on_the_server_at_once_and_there_again_for_who_starts_anew() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    assert_eq!(all(&mut plugin), (Vec::new(), Vec::new()));
+    for places in [&[1, 2, 5][..], &[6], &[40, 41], &[1 << 40], &[(1 << 40) + 1], &[(1 << 40) + 300]] {
+        append(&mut plugin, places).unwrap();
+    }
+    let places = [1, 2, 5, 6, 40, 41, 1 << 40, (1 << 40) + 1, (1 << 40) + 300];
+    assert_eq!(all(&mut plugin), (records(&places), Vec::new()));
+    // Without a sync: as after a kill.
+    drop(plugin);
+    let mut plugin = started(&server);
+    assert_eq!(all(&mut plugin), (records(&places), Vec::new()));
+    let fetched = plugin.fetch(&[41, 3, 1, 40, 2]).unwrap();
+    let fetched: Vec<_> = fetched.records.into_iter().map(|record| (record.place, record.value)).collect();
+    assert_eq!(fetched, records(&[41, 1, 40, 2]));
+    let late = append(&mut started(&server), &[7]).unwrap_err();
+    assert!(late.code == FailureCode::Invalid && late.message.contains("place 7"), "{late}");
+    assert!(names(&server).iter().all(|name| name.starts_with("a/")));
+}
+
+#[test]
+fn a_single_record_is_read_by_its_range_alone() {
+    let server = Shared::default();
+    append(&mut started(&server), &[1, 2, 5]).unwrap();
+    let mut plugin = started(&server);
+    server.borrow_mut().asked.clear();
+    assert_eq!(plugin.fetch(&[2]).unwrap().records[0].value, [2; 2]);
+    assert_eq!(server.borrow().asked, ["GET /a/0000000000000001.records range"]);
+}
+
+#[test]
+fn what_is_trimmed_stays_away_and_objects_go_with_their_last_record() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    append(&mut plugin, &[6, 7]).unwrap();
+    plugin.trim(&[2, 6, 99]).unwrap();
+    let at = |place: u64, kind: &str| format!("a/{place:016x}.{kind}");
+    assert_eq!(names(&server), [at(1, "gone"), at(1, "records"), at(6, "gone"), at(6, "records")]);
+    assert_eq!(all(&mut plugin).0, records(&[1, 3, 4, 5, 7]));
+    assert_eq!(all(&mut started(&server)).0, records(&[1, 3, 4, 5, 7]));
+    plugin.trim(&[7]).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), [at(1, "gone"), at(1, "records")]);
+    let before = server.borrow().objects[&at(1, "records")].len();
+    plugin.trim(&[1, 3]).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), [at(1, "records")], "more than half is gone, and it is written anew");
+    assert!(server.borrow().objects[&at(1, "records")].len() < before);
+    assert_eq!(all(&mut plugin).0, records(&[4, 5]));
+    assert_eq!(all(&mut started(&server)).0, records(&[4, 5]));
+    // A deletion that a kill came between leaves what was trimmed of it; the next one tidies up.
+    server.borrow_mut().objects.remove(&at(1, "records"));
+    server.borrow_mut().objects.insert(at(1, "gone"), Vec::new());
+    started(&server).sync().unwrap();
+    assert_eq!(names(&server), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_whose_bytes_have_changed_is_named_and_costs_no_other() {
+    let server = Shared::default();
+    append(&mut started(&server), &[1, 2, 3]).unwrap();
+    append(&mut started(&server), &[8, 9]).unwrap();
+    *server.borrow_mut().objects.get_mut("a/0000000000000001.records").unwrap().last_mut().unwrap() ^= 1;
+    server.borrow_mut().objects.get_mut("a/0000000000000008.records").unwrap()[20] ^= 1;
+    let mut plugin = started(&server);
+    assert_eq!(all(&mut plugin), (records(&[1, 2]), vec![3, 8]));
+    assert_eq!(plugin.fetch(&[3, 9]).unwrap().damaged, [3, 9]);
+    plugin.sync().unwrap();
+    assert_eq!(names(&server).len(), 2, "nothing is deleted for it");
+}
+
+#[test]
+fn a_server_that_is_busy_is_asked_again_and_not_without_end() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    server.borrow_mut().faults = vec![503, 500];
+    append(&mut plugin, &[1]).unwrap();
+    server.borrow_mut().asked.clear();
+    server.borrow_mut().faults = vec![503; 9];
+    let refused = append(&mut plugin, &[2]).unwrap_err();
+    assert_eq!(server.borrow().asked.len(), 3);
+    assert!(
+        refused.code == FailureCode::Unavailable && refused.message.contains("503, SlowDown"),
+        "{refused}"
+    );
+    server.borrow_mut().asked.clear();
+    server.borrow_mut().faults = vec![403];
+    let refused = append(&mut plugin, &[2]).unwrap_err();
+    assert_eq!((refused.code, server.borrow().asked.len()), (FailureCode::Invalid, 1));
+    assert!(!refused.message.contains("geheim"), "{refused}");
+}
+
+#[test]
+fn a_parameter_that_is_none_is_refused_by_its_name_and_no_key_is_told() {
+    for (name, wrong) in [
+        ("endpoint", "s3.example"),
+        ("bucket", "B"),
+        ("prefix", "../x"),
+        ("prefix", "a b"),
+        ("tries", "0"),
+        ("tries", "11"),
+        ("tries", "x"),
+    ] {
+        let parameters = PARAMETERS.map(|(key, value)| (key, if key == name { wrong } else { value }));
+        let refused = Harness::<Plugin>::new(node(&Shared::default())).start("", &parameters).unwrap_err();
+        assert!(refused.code == FailureCode::Invalid && refused.message.contains(name), "{refused}");
+        assert!(!refused.message.contains("geheim"), "{refused}");
+    }
+    let node = Node { granted: Vec::new(), ..Node::default() };
+    assert_eq!(Harness::<Plugin>::new(node).start("", &PARAMETERS).unwrap_err().code, FailureCode::Denied);
+}
