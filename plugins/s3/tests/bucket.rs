@@ -1,18 +1,15 @@
 //! A bucket over what a node's `http` answers: servers that this test makes up, and a real one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod over_tcp;
+
 use mainstem_plugin_s3::{Bucket, Credentials, Endpoint, Listed, Listing};
 use mainstem_plugin_sdk::{
     Failure, FailureCode, Host, HttpRequest, HttpResponse,
     harness::{Node, Servers},
 };
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    io::{Read, Write},
-    net::TcpStream,
-    rc::Rc,
-};
+use over_tcp::over_tcp;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 fn bucket(endpoint: &str, name: &str) -> Bucket {
     let credentials =
@@ -163,26 +160,7 @@ fn what_is_no_endpoint_and_no_bucket_is_refused() {
     }
 }
 
-/// Over a plain connection of its own, as `http` would.
-fn over_tcp(request: &HttpRequest<'_>) -> Result<HttpResponse, Failure> {
-    let (authority, path) = request.url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut stream = TcpStream::connect(authority).unwrap();
-    let mut head =
-        format!("{} /{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n", request.method);
-    for (name, value) in request.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str(&format!("content-length: {}\r\n\r\n", request.body.len()));
-    stream.write_all(&[head.as_bytes(), request.body].concat()).unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-    let status = std::str::from_utf8(&bytes[9..12]).unwrap().parse().unwrap();
-    Ok(HttpResponse { status, headers: Vec::new(), body: bytes.split_off(at + 4) })
-}
-
-/// `MAINSTEM_S3=http://127.0.0.1:5000 MAINSTEM_S3_KEYS=<access key>:<secret key> cargo test -p mainstem-plugin-s3 -- --ignored`, where the bucket
-/// `mainstem` is there and empty. Of `moto_server` it is tried with its checks of signatures on.
+/// `tools/s3.sh` runs it.
 #[test]
 #[ignore = "it needs a server that speaks S3"]
 fn a_server_that_speaks_s3_takes_gives_lists_and_deletes() {

@@ -1,6 +1,8 @@
 //! The storage over a server that this test makes up: it keeps objects in memory and answers as S3 does.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod over_tcp;
+
 use mainstem_plugin_s3::Plugin;
 use mainstem_plugin_sdk::{
     Failure, FailureCode, HttpRequest, HttpResponse, Query, Record,
@@ -232,4 +234,49 @@ fn a_parameter_that_is_none_is_refused_by_its_name_and_no_key_is_told() {
     }
     let node = Node { granted: Vec::new(), ..Node::default() };
     assert_eq!(Harness::<Plugin>::new(node).start("", &PARAMETERS).unwrap_err().code, FailureCode::Denied);
+}
+
+/// `tools/s3.sh` runs it.
+#[test]
+#[ignore = "it needs a server that speaks S3"]
+fn a_log_of_many_appends_and_trims_is_there_again_on_a_server_that_speaks_s3() {
+    let variable = |name| std::env::var(name).unwrap();
+    let (endpoint, keys) = (variable("MAINSTEM_S3"), variable("MAINSTEM_S3_KEYS"));
+    let (access_key, secret_key) = keys.split_once(':').unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now_ms = now.as_millis() as i64;
+    let prefix = format!("store/{now_ms}/");
+    let start = |secret_key: &str| {
+        let node = Node { now_ms, servers: Box::new(over_tcp::over_tcp), ..Node::default() };
+        let mut plugin = Harness::<Plugin>::new(node);
+        let parameters = PARAMETERS.map(|(name, value)| match name {
+            "endpoint" => (name, endpoint.as_str()),
+            "bucket" => (name, "mainstem"),
+            "prefix" => (name, prefix.as_str()),
+            "access_key" => (name, access_key),
+            "secret_key" => (name, secret_key),
+            _ => (name, value),
+        });
+        plugin.start("", &parameters).map(|()| plugin)
+    };
+    let refused = start("another").unwrap_err();
+    assert!(refused.message.contains("403, SignatureDoesNotMatch"), "{refused}");
+    let mut plugin = start(secret_key).unwrap();
+    let places: Vec<u64> = (1..=700).collect();
+    for places in places.chunks(7) {
+        append(&mut plugin, places).unwrap();
+    }
+    let gone: Vec<u64> = (1..=150).chain([200, 203, 301, 302, 303, 304]).collect();
+    plugin.trim(&gone).unwrap();
+    plugin.sync().unwrap();
+    let left: Vec<u64> = places.into_iter().filter(|place| !gone.contains(place)).collect();
+    assert_eq!(all(&mut plugin), (records(&left), Vec::new()));
+    drop(plugin);
+    let mut plugin = start(secret_key).unwrap();
+    assert_eq!(all(&mut plugin), (records(&left), Vec::new()));
+    let fetched = plugin.fetch(&[699, 150, 151, 333]).unwrap().records;
+    assert_eq!(fetched.iter().map(|record| record.place).collect::<Vec<_>>(), [699, 151, 333]);
+    plugin.trim(&left).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(all(&mut start(secret_key).unwrap()), (Vec::new(), Vec::new()));
 }
