@@ -61,7 +61,7 @@ impl Storage for S3 {
         let credentials = Credentials {
             access_key: text("access_key")?,
             secret_key: text("secret_key")?,
-            session_token: Some(text("session_token")?).filter(|token| !token.is_empty()),
+            session_token: Some(text("session_token")?).filter(|token| token != "none"),
         };
         let endpoint = Endpoint::new(parameters.text("endpoint")?)?;
         let bucket =

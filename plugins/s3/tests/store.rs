@@ -75,7 +75,7 @@ const PARAMETERS: [(&str, &str); 8] = [
     ("prefix", "a/"),
     ("access_key", "AKIDEXAMPLE"),
     ("secret_key", "geheim"),
-    ("session_token", ""),
+    ("session_token", "none"),
     ("tries", "3"),
 ];
 
