@@ -42,7 +42,11 @@ impl Collector for Broker {
             ("equivocations", "series frozen for two batches at one place", now.equivocations),
             ("copies_sent", "batches sent to other brokers to keep", now.copies_sent),
             ("batches_fed", "batches sent over links", now.batches_fed),
-            ("links_behind", "times that a link had no room and was told from the log what it missed", now.links_behind),
+            (
+                "links_behind",
+                "times that a link had no room and was told from the log what it missed",
+                now.links_behind,
+            ),
             ("batches_repaired", "batches that came by repair", now.batches_repaired),
             ("batches_backfilled", "batches that came by repair and fill up history", now.batches_backfilled),
             ("peers_dropped", "times that another broker was dropped for what it did", now.peers_dropped),

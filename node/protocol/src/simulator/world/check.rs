@@ -5,10 +5,13 @@ use crate::{Now, peers::SCORE_MAX, simulator::subscriber::Subscriber};
 use mainstem_model::{SeriesKey, StreamPartition};
 use std::{collections::BTreeSet, fmt::Write};
 
+/// Until a broker sees that a batch has waited for too long for those before it, milliseconds.
+const PARKED_MS: i64 = 1_000;
 /// Until then brokers find each other, and get by repair what came before that, milliseconds.
 const BEGUN_MS: i64 = 5_000;
-/// Until a broker sees that nobody reads, besides the time that it lingers, milliseconds: it may be paused.
-const IDLE_MS: i64 = 6_000;
+/// Until a broker sees that nobody reads, besides the time that it lingers, milliseconds: it may be paused, and hears late of readers that
+/// were cut off.
+const IDLE_MS: i64 = 15_000;
 
 impl World {
     /// Compares the world with the reference. To be called when it has settled.
@@ -140,10 +143,14 @@ impl World {
         for (n, broker) in self.brokers.iter().enumerate() {
             let Some(node) = &broker.node else { return Err(format!("broker {n} is not there")) };
             let counters = node.counters();
+            // Liars go on: what they have just sent may wait for a moment.
+            let parked_ms = broker.parks_since.map_or(0, |since| self.now - since);
+            let stays =
+                self.settings.hostile.is_empty() || parked_ms > self.settings.node.parked_ms + PARKED_MS;
             let gauges = [
                 counters.write_queue_bytes,
                 counters.delivery_queue_bytes,
-                counters.parked_bytes,
+                if stays { counters.parked_bytes } else { 0 },
                 counters.copies_waiting,
             ];
             if broker.is_honest() && gauges != [0; 4] {
