@@ -1,4 +1,9 @@
-use crate::{Credentials, Listing, Scope, Unsigned, encode, encode_path, sign, sigv4::hex};
+use crate::{
+    Credentials, Listing, Scope, Unsigned, encode, encode_path,
+    refusal::{code_of, refusal},
+    sign,
+    sigv4::hex,
+};
 use mainstem_plugin_sdk::{Failure, FailureCode, Host, HttpRequest, HttpResponse};
 
 /// Bytes of a page of names: 1,000 of them with up to 1,024 bytes each.
@@ -103,7 +108,8 @@ impl Bucket {
         let range = format!("bytes={offset}-{}", offset.saturating_add(u64::from(length) - 1));
         let response = self.ask(host, "GET", name, &[], Some(&range), &[], length.max(WORD_BYTES_MAX))?;
         match response.status {
-            404 => Ok(None),
+            // No such object; without its bucket nothing is known of it.
+            404 if code_of(&response.body) != "NoSuchBucket" => Ok(None),
             // There is nothing behind the offset.
             416 => Ok(Some(Vec::new())),
             _ => {
@@ -205,15 +211,6 @@ impl Bucket {
         if right.contains(&status) {
             return Ok(response);
         }
-        let said = String::from_utf8_lossy(&response.body);
-        let code = said.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-        let code: String = code.map_or("no reason", |(code, _)| code).chars().take(60).collect();
-        let what = format!("bucket {}: {of} was answered with {status}, {code}", self.name);
-        Err(match status {
-            400 | 401 | 403 | 404 => {
-                Failure::invalid(format!("{what}: look at endpoint, bucket, region and keys"))
-            }
-            _ => Failure::unavailable(what),
-        })
+        Err(refusal(&self.name, of, status, &response.body))
     }
 }

@@ -4,10 +4,12 @@
 //! ([`Object`]); beside it another one names those that were trimmed. All that a call writes is on the server when it returns.
 
 mod bucket;
+mod cache;
 mod encode;
 mod gone;
 mod listing;
 mod object;
+mod refusal;
 mod shelf;
 mod sigv4;
 mod store;

@@ -1,9 +1,12 @@
-use crate::{Bucket, Credentials, Endpoint, Entry, Kept, Object, RECORDS_MAX, shelf::Shelf};
+use crate::{Bucket, Credentials, Endpoint, Entry, Kept, Object, cache::Cache, shelf::Shelf};
 use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Parameters, Query, Record, Records, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes of values in one object, unless one is longer.
-const OBJECT_BYTES: usize = 2 << 20;
+/// Bytes of an object that is read whole whatever is wanted of it: it takes one request either way.
+const SMALL_BYTES: u64 = 32 << 10;
+
+/// Bytes of objects that are kept in memory: what is published is read at once, and history a few records at a time.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Entries of indices that are kept in memory, 40 bytes each. Over that those of the oldest objects are dropped, and read again when they are wanted.
 const ENTRIES_MAX: usize = 1 << 18;
@@ -24,8 +27,8 @@ pub struct S3 {
     entries: usize,
     /// The last place that was appended, as far as it is known.
     last: Option<u64>,
-    /// The object that was read or written last, whole.
-    whole: Option<(u64, Vec<u8>)>,
+    /// Those that were read or written last, whole.
+    whole: Cache,
     /// What was trimmed of objects that are deleted; to be deleted too.
     orphans: BTreeSet<u64>,
     /// Objects that are to be written anew.
@@ -72,8 +75,9 @@ impl Storage for S3 {
             |(first, size)| (first, Shelved { size, has_gone: found.gone.contains(&first), loaded: None });
         let objects: BTreeMap<_, _> = found.objects.into_iter().map(shelved).collect();
         let orphans = found.gone.iter().copied().filter(|first| !objects.contains_key(first)).collect();
+        let whole = Cache::new(CACHE_BYTES);
         let mut all =
-            Self { shelf, objects, entries: 0, last: None, whole: None, orphans, sparse: BTreeSet::new() };
+            Self { shelf, objects, entries: 0, last: None, whole, orphans, sparse: BTreeSet::new() };
         if let Some(first) = all.objects.last_key_value().map(|(first, _)| *first) {
             let last = all.loaded(host, first)?.and_then(|loaded| loaded.index.entries().last());
             all.last = Some(last.map_or(first, |entry| entry.place));
@@ -81,27 +85,22 @@ impl Storage for S3 {
         Ok(all)
     }
 
-    /// One object, or some if one has no room for them.
+    /// One object: a node never appends more at once than one has room for. After `unavailable` the same is asked again, and written again.
     fn append(&mut self, host: &Host<'_>, records: &[Record<'_>]) -> Result<(), Failure> {
-        let Some(first) = records.first() else { return Ok(()) };
-        if self.last.is_some_and(|last| first.place <= last) {
-            let fault =
-                format!("place {} is not behind the last one that is kept, {:?}", first.place, self.last);
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        let (first, last) = (first.place, last.place);
+        if self.last.is_some_and(|kept| first <= kept) {
+            let fault = format!("place {first} is not behind the last one that is kept, {:?}", self.last);
             return Err(Failure::invalid(fault));
         }
-        let mut rest = records;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fit = rest.iter().take(RECORDS_MAX).take_while(|record| {
-                bytes += record.value.len();
-                bytes <= OBJECT_BYTES
-            });
-            // One goes alone, however long it is.
-            let (now, later) = rest.split_at(fit.count().max(1));
-            self.append_object(host, now)?;
-            rest = later;
-        }
-        Ok(())
+        let kept: Vec<_> = records
+            .iter()
+            .map(|record| Kept { place: record.place, timestamp: record.timestamp, value: record.value })
+            .collect();
+        let bytes = encode(&kept)?;
+        self.shelf.put(host, first, &bytes)?;
+        self.last = Some(last);
+        self.written(host, first, bytes)
     }
 
     /// What was appended and trimmed is on the server already; here is time to tidy up.
@@ -171,39 +170,35 @@ impl Storage for S3 {
 }
 
 impl S3 {
-    fn append_object(&mut self, host: &Host<'_>, records: &[Record<'_>]) -> Result<(), Failure> {
-        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
-        let (first, last) = (first.place, last.place);
-        let kept: Vec<_> = records
-            .iter()
-            .map(|record| Kept { place: record.place, timestamp: record.timestamp, value: record.value })
-            .collect();
-        let bytes = encode(&kept)?;
-        self.shelf.put(host, first, &bytes)?;
-        self.last = Some(last);
-        // It is read again at once by those who follow what is published.
+    /// Takes over an object as it was written.
+    fn written(&mut self, host: &Host<'_>, first: u64, bytes: Vec<u8>) -> Result<(), Failure> {
         let size = bytes.len() as u64;
-        self.whole = Some((first, bytes));
+        // It is read again at once by those who follow what is published.
+        self.whole.insert(first, bytes);
         self.objects.insert(first, Shelved { size, has_gone: false, loaded: None });
         self.loaded(host, first).map(drop)
     }
 
     /// An object with its index.
     fn loaded(&mut self, host: &Host<'_>, first: u64) -> Result<Option<&Loaded>, Failure> {
+        if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none() && shelved.is_small()) {
+            self.load_whole(host, first)?;
+        }
         let Some(shelved) = self.objects.get_mut(&first) else { return Ok(None) };
         if shelved.loaded.is_none() {
-            let index = match &self.whole {
-                Some((whole, bytes)) if *whole == first => Object::decode(bytes).ok(),
-                Some(_) | None => self.shelf.index(host, first)?,
+            let index = match self.whole.take(first) {
+                Some(bytes) => Object::decode(bytes).ok(),
+                None => self.shelf.index(host, first)?,
             };
             let is_damaged = index.is_none();
             let index = index.unwrap_or_default();
             let records = index.entries().len();
-            let gone = if shelved.has_gone && !is_damaged {
-                self.shelf.gone(host, first, records)?
-            } else {
-                BTreeSet::new()
-            };
+            let mut gone = BTreeSet::new();
+            if shelved.has_gone && !is_damaged {
+                gone = self.shelf.gone(host, first, records)?;
+                // IMPORTANT: it may be what was trimmed before the object was written anew, and how many there are is counted.
+                gone.retain(|place| index.entry(*place).is_some());
+            }
             shelved.loaded = Some(Loaded { index, is_damaged, gone });
             self.entries += records;
             self.drop_indices(first);
@@ -259,7 +254,8 @@ impl S3 {
         Ok(true)
     }
 
-    /// A record's value; nothing if it is damaged. With `more` the whole object is read and kept, as others of it are wanted too.
+    /// A record's value; nothing if it is damaged. With `more` the whole object is read and kept, as others of it are wanted too; so is a
+    /// small one.
     fn value(
         &mut self,
         host: &Host<'_>,
@@ -267,26 +263,34 @@ impl S3 {
         entry: &Entry,
         more: bool,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        if more {
+        if more || self.objects.get(&first).is_some_and(Shelved::is_small) {
             self.load_whole(host, first)?;
         }
-        if let Some((_, bytes)) = self.whole.as_ref().filter(|(whole, _)| *whole == first) {
-            let bytes = bytes.get(entry.offset as usize..).unwrap_or_default();
-            return Ok(entry.value(bytes).ok().map(<[u8]>::to_vec));
+        let value = match self.whole.take(first) {
+            Some(bytes) => {
+                let bytes = bytes.get(entry.offset as usize..).unwrap_or_default();
+                entry.value(bytes).ok().map(<[u8]>::to_vec)
+            }
+            None => {
+                let bytes = self.shelf.read(host, first, entry.offset, entry.length)?;
+                bytes.and_then(|bytes| entry.value(&bytes).ok().map(<[u8]>::to_vec))
+            }
+        };
+        if value.is_none() {
+            // It may have been damaged on its way.
+            self.whole.remove(first);
         }
-        let bytes = self.shelf.read(host, first, entry.offset, entry.length)?;
-        Ok(bytes.and_then(|bytes| entry.value(&bytes).ok().map(<[u8]>::to_vec)))
+        Ok(value)
     }
 
     fn load_whole(&mut self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
-        let Some(shelved) = self.objects.get(&first) else { return Ok(()) };
-        if self.whole.as_ref().is_none_or(|(whole, _)| *whole != first) {
-            self.whole = None;
-            // What is longer than a record was not written here; its index says so.
-            let length = u32::try_from(shelved.size).unwrap_or(u32::MAX).min(WHOLE_BYTES_MAX);
-            let bytes = self.shelf.read(host, first, 0, length)?;
-            self.whole = Some((first, bytes.unwrap_or_default()));
-        }
+        let Some(shelved) = self.objects.get(&first).filter(|_| !self.whole.has(first)) else {
+            return Ok(());
+        };
+        // What is longer than a record was not written here; its index says so.
+        let length = u32::try_from(shelved.size).unwrap_or(u32::MAX).min(WHOLE_BYTES_MAX);
+        let bytes = self.shelf.read(host, first, 0, length)?;
+        self.whole.insert(first, bytes.unwrap_or_default());
         Ok(())
     }
 
@@ -304,6 +308,7 @@ impl S3 {
             let had_gone = self.objects.remove(&first).is_some_and(|shelved| shelved.has_gone);
             self.entries -= records;
             self.sparse.remove(&first);
+            self.whole.remove(first);
             if had_gone {
                 // IMPORTANT: behind it, so that no record comes back between the two.
                 self.orphans.insert(first);
@@ -325,12 +330,26 @@ impl S3 {
 
     /// Writes an object anew, with what is left of it: one at most, so that the call is over in time. One with a damaged value stays.
     fn rewrite_one(&mut self, host: &Host<'_>) -> Result<(), Failure> {
-        let Some(first) = self.sparse.pop_first() else { return Ok(()) };
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(()) };
-        let (left, before): (Vec<_>, _) = (loaded.left().collect(), loaded.index.entries().len());
+        let Some(first) = self.sparse.first().copied() else { return Ok(()) };
+        if let Some(bytes) = self.left_of(host, first)? {
+            // IMPORTANT: until it is known which of the two is there, nothing is known of it.
+            self.unload(first, bytes.len() as u64);
+            self.shelf.put(host, first, &bytes)?;
+            // IMPORTANT: behind it: places that are named there and are not in the object do no harm.
+            self.shelf.delete_gone(host, first)?;
+            self.written(host, first, bytes)?;
+        }
+        self.sparse.remove(&first);
+        Ok(())
+    }
+
+    /// An object of what was not trimmed of another one; nothing if a value of it is damaged.
+    fn left_of(&mut self, host: &Host<'_>, first: u64) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(loaded) = self.loaded(host, first)? else { return Ok(None) };
+        let left: Vec<_> = loaded.left().collect();
         let mut values = Vec::with_capacity(left.len());
         for entry in &left {
-            let Some(value) = self.value(host, first, entry, true)? else { return Ok(()) };
+            let Some(value) = self.value(host, first, entry, true)? else { return Ok(None) };
             values.push(value);
         }
         let kept: Vec<_> = left
@@ -338,20 +357,30 @@ impl S3 {
             .zip(&values)
             .map(|(entry, value)| Kept { place: entry.place, timestamp: entry.timestamp, value })
             .collect();
-        let bytes = encode(&kept)?;
-        self.shelf.put(host, first, &bytes)?;
-        // IMPORTANT: behind it: places that are named there and are not in the object do no harm.
-        self.shelf.delete_gone(host, first)?;
-        self.entries -= before;
-        let size = bytes.len() as u64;
-        self.whole = Some((first, bytes));
-        self.objects.insert(first, Shelved { size, has_gone: false, loaded: None });
-        self.loaded(host, first).map(drop)
+        encode(&kept).map(Some)
+    }
+
+    /// Forgets what is in memory of an object that is going to be one of another size.
+    fn unload(&mut self, first: u64, size: u64) {
+        self.whole.remove(first);
+        if let Some(shelved) = self.objects.get_mut(&first) {
+            shelved.size = shelved.size.max(size);
+            shelved.has_gone = true;
+            if let Some(loaded) = shelved.loaded.take() {
+                self.entries -= loaded.index.entries().len();
+            }
+        }
     }
 }
 
-/// Bytes of an object: values of [`OBJECT_BYTES`] or of one record, and the index.
+/// Bytes of an object: what is appended at once, and the index.
 const WHOLE_BYTES_MAX: u32 = 4 << 20;
+
+impl Shelved {
+    const fn is_small(&self) -> bool {
+        self.size <= SMALL_BYTES
+    }
+}
 
 impl Loaded {
     /// A record that was not trimmed.

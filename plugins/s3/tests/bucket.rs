@@ -91,12 +91,33 @@ fn what_a_server_answers_is_told_as_what_it_means() {
         said(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>"),
         (Err(invalid), Err(invalid), Err(invalid), Err(invalid))
     );
-    for status in [301, 307, 409, 429, 500, 503] {
+    for status in [307, 409, 429, 500, 503] {
         assert_eq!(said(status, b"<html>"), (Err(later), Err(later), Err(later), Err(later)), "{status}");
     }
-    let node = node(|_| answer(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>"));
-    let error = bucket("http://s3.example", "a-bucket").put(&Host::new(&node), "name", b"").unwrap_err();
-    assert!(error.message.contains("403, SignatureDoesNotMatch"), "{}", error.message);
+    assert_eq!(said(301, b"<Error><Code>PermanentRedirect</Code></Error>").0, Err(invalid));
+    assert_eq!(said(404, b"<Error><Code>NoSuchKey</Code></Error>").1, Ok(None));
+    assert_eq!(said(404, b"<Error><Code>NoSuchBucket</Code></Error>").1, Err(invalid));
+}
+
+#[test]
+fn a_refusal_names_what_the_server_said_and_the_parameter_that_is_to_be_looked_at() {
+    for (status, code, remedy) in [
+        (403, "InvalidAccessKeyId", "access_key"),
+        (403, "SignatureDoesNotMatch", "secret_key"),
+        (403, "AccessDenied", "s3:PutObject"),
+        (400, "ExpiredToken", "session_token"),
+        (404, "NoSuchBucket", "into bucket"),
+        (301, "PermanentRedirect", "into region"),
+        (400, "AuthorizationHeaderMalformed", "into region"),
+        (403, "RequestTimeTooSkewed", "clocks"),
+        (418, "ATeapot", "endpoint, bucket, region"),
+    ] {
+        let node = node(move |_| answer(status, format!("<Error><Code>{code}</Code></Error>").as_bytes()));
+        let error =
+            bucket("http://s3.example", "a-bucket").put(&Host::new(&node), "name", b"").unwrap_err().message;
+        assert!(error.starts_with(&format!("bucket a-bucket: name was answered with {status}, {code}: ")));
+        assert!(error.contains(remedy), "{error}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use mainstem_plugin_sdk::{
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-/// Objects by their paths, requests so far, and what goes wrong next.
+/// Objects by their paths, requests so far, and what they are answered with, from the last on; 0 as it is right.
 #[derive(Debug, Default)]
 struct Server {
     objects: BTreeMap<String, Vec<u8>>,
@@ -27,7 +27,7 @@ impl Server {
         let path = request.url.strip_prefix("http://s3.example/bucket").unwrap();
         let range = request.headers.iter().find(|(name, _)| *name == "range").map(|(_, value)| *value);
         self.asked.push(format!("{} {path}{}", request.method, range.map_or("", |_| " range")));
-        if let Some(status) = self.faults.pop() {
+        if let Some(status) = self.faults.pop().filter(|status| *status > 0) {
             return response(status, b"<Error><Code>SlowDown</Code></Error>");
         }
         match (request.method, path.strip_prefix('/')) {
@@ -143,14 +143,41 @@ fn what_is_appended_is_on_the_server_at_once_and_there_again_for_who_starts_anew
     assert!(names(&server).iter().all(|name| name.starts_with("a/")));
 }
 
+fn fetched(plugin: &mut Harness<Plugin>, places: &[u64]) -> Vec<(u64, Vec<u8>)> {
+    let found = plugin.fetch(places).unwrap();
+    found.records.into_iter().map(|record| (record.place, record.value)).collect()
+}
+
 #[test]
-fn a_single_record_is_read_by_its_range_alone() {
+fn a_record_of_a_large_object_is_read_by_its_range_alone_and_a_small_one_is_read_once() {
     let server = Shared::default();
-    append(&mut started(&server), &[1, 2, 5]).unwrap();
     let mut plugin = started(&server);
-    server.borrow_mut().asked.clear();
-    assert_eq!(plugin.fetch(&[2]).unwrap().records[0].value, [2; 2]);
-    assert_eq!(server.borrow().asked, ["GET /a/0000000000000001.records range"]);
+    let large: Vec<_> = (1..=3).map(|place| (place, vec![place as u8; 20_000])).collect();
+    let record = |(place, value): &'_ (u64, Vec<u8>)| (*place, value.clone());
+    let owned: Vec<_> = large.iter().map(record).collect();
+    let all: Vec<_> =
+        owned.iter().map(|(place, value)| Record { place: *place, timestamp: 1, value }).collect();
+    plugin.append(&all).unwrap();
+    append(&mut plugin, &[10, 11]).unwrap();
+    append(&mut plugin, &[20]).unwrap();
+    let asked = || std::mem::take(&mut server.borrow_mut().asked);
+    asked();
+    assert_eq!(
+        fetched(&mut plugin, &[2, 11, 20]),
+        [large[1].clone(), records(&[11]).remove(0), records(&[20]).remove(0)]
+    );
+    assert_eq!(asked(), [""; 0], "what was just written is in memory");
+    let mut plugin = started(&server);
+    asked();
+    let (of_large, of_small) =
+        ("GET /a/0000000000000001.records range", "GET /a/000000000000000a.records range");
+    assert_eq!(fetched(&mut plugin, &[2]), [large[1].clone()]);
+    assert_eq!(asked(), [of_large; 2], "its index, and the record");
+    assert_eq!(fetched(&mut plugin, &[3]), [large[2].clone()]);
+    assert_eq!(asked(), [of_large]);
+    assert_eq!(fetched(&mut plugin, &[11]), records(&[11]));
+    assert_eq!(fetched(&mut plugin, &[10]), records(&[10]));
+    assert_eq!(asked(), [of_small]);
 }
 
 #[test]
@@ -214,6 +241,51 @@ fn a_server_that_is_busy_is_asked_again_and_not_without_end() {
     let refused = append(&mut plugin, &[2]).unwrap_err();
     assert_eq!((refused.code, server.borrow().asked.len()), (FailureCode::Invalid, 1));
     assert!(!refused.message.contains("geheim"), "{refused}");
+}
+
+#[test]
+fn a_write_that_was_not_answered_is_asked_again_and_kept_once() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    let fail = |after: &[u16]| server.borrow_mut().faults = [&[503; 3], after].concat();
+    fail(&[]);
+    assert_eq!(append(&mut plugin, &[6, 7]).unwrap_err().code, FailureCode::Unavailable);
+    append(&mut plugin, &[6, 7]).unwrap();
+    fail(&[]);
+    plugin.trim(&[1, 2, 6, 7]).unwrap_err();
+    plugin.trim(&[1, 2, 6, 7]).unwrap();
+    plugin.trim(&[3]).unwrap();
+    assert_eq!(all(&mut plugin).0, records(&[4, 5]));
+    // The object is written anew, and what was trimmed of it is not deleted.
+    fail(&[0]);
+    plugin.sync().unwrap_err();
+    assert_eq!(all(&mut plugin), (records(&[4, 5]), Vec::new()), "though its records lie elsewhere in it");
+    assert_eq!(names(&server).len(), 2);
+    let mut other = started(&server);
+    assert_eq!(all(&mut other).0, records(&[4, 5]));
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), ["a/0000000000000001.records"]);
+    assert_eq!(all(&mut plugin).0, records(&[4, 5]));
+}
+
+#[test]
+fn what_was_trimmed_before_an_object_was_written_anew_counts_no_more() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    plugin.trim(&[1, 2, 3]).unwrap();
+    let gone = server.borrow().objects["a/0000000000000001.gone"].clone();
+    plugin.sync().unwrap();
+    // As after a kill before that was deleted.
+    server.borrow_mut().objects.insert("a/0000000000000001.gone".into(), gone);
+    let mut plugin = started(&server);
+    plugin.trim(&[4]).unwrap();
+    assert_eq!(all(&mut plugin).0, records(&[5]));
+    assert_eq!(all(&mut started(&server)).0, records(&[5]));
+    plugin.trim(&[5]).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), Vec::<String>::new());
 }
 
 #[test]
