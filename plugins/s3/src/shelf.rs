@@ -88,6 +88,7 @@ impl Shelf {
     }
 
     /// What was trimmed of an object with so many records; of one that is damaged nothing is known, so that nothing is taken for trimmed.
+    /// More than the object has were trimmed before it was written anew: more than half were, so they are more than are left.
     pub(crate) fn gone(&self, host: &Host<'_>, first: u64, records: usize) -> Result<BTreeSet<u64>, Failure> {
         let name = self.name(&gone::name_of(first));
         let length = gone::encode(&BTreeSet::new()).len() + 8 * records;

@@ -193,12 +193,11 @@ impl S3 {
             let is_damaged = index.is_none();
             let index = index.unwrap_or_default();
             let records = index.entries().len();
-            let mut gone = BTreeSet::new();
-            if shelved.has_gone && !is_damaged {
-                gone = self.shelf.gone(host, first, records)?;
-                // IMPORTANT: it may be what was trimmed before the object was written anew, and how many there are is counted.
-                gone.retain(|place| index.entry(*place).is_some());
-            }
+            let gone = if shelved.has_gone && !is_damaged {
+                self.shelf.gone(host, first, records)?
+            } else {
+                BTreeSet::new()
+            };
             shelved.loaded = Some(Loaded { index, is_damaged, gone });
             self.entries += records;
             self.drop_indices(first);
