@@ -140,8 +140,12 @@ pub(crate) fn subjects() -> Vec<Subject> {
     subjects
 }
 
+/// One case of so many is run beside a server that speaks S3: it takes some ms for each request, and there are thousands. All of them run without.
+const CASES_BY_S3: u32 = 8;
+
 /// Runs a property; a failure prints the case, shrunk, and `PROPTEST_RNG_SEED` replays a run.
 pub(crate) fn check<S: Strategy>(cases: u32, strategy: S, mut test: impl FnMut(S::Value) -> TestCaseResult) {
+    let cases = if plugins::s3_server().is_some() { cases.div_ceil(CASES_BY_S3) } else { cases };
     let test = std::cell::RefCell::new(&mut test);
     let config = proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() };
     println!("PROPTEST_RNG_SEED={:?}", config.rng_seed);
