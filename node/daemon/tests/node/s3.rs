@@ -131,7 +131,8 @@ async fn what_was_published_is_read_back_from_a_bucket_after_a_kill() {
     assert!(!folder.path().join("dev/store/log").exists(), "nothing is kept beside the bucket");
     for entry in fs::read_dir(folder.path().join("dev")).unwrap() {
         let path = entry.unwrap().path();
-        let has_key = path.is_file() && String::from_utf8_lossy(&fs::read(&path).unwrap()).contains(&secret_key);
+        let has_key =
+            path.is_file() && String::from_utf8_lossy(&fs::read(&path).unwrap()).contains(&secret_key);
         assert!(!has_key, "{} has the key", path.display());
     }
 }
@@ -149,7 +150,11 @@ fn what_keeps_a_node_from_its_bucket_is_said_with_the_parameter_and_the_remedy()
         ("\"mainstem\"", "\"none-such\"", "write another one into bucket"),
         ("\"mainstem\"", "\"X\"", "the bucket \"X\""),
         ("access_key = ", "access = ", "s3 has no parameter \"access\""),
-        (endpoint.as_str(), "http://127.0.0.1:9", "http://127.0.0.1:9 is not granted: have the node's operator grant it, with --http-host"),
+        (
+            endpoint.as_str(),
+            "http://127.0.0.1:9",
+            "http://127.0.0.1:9 is not granted: have the node's operator grant it, with --http-host",
+        ),
     ] {
         fs::write(&config, text.replace(from, to)).unwrap();
         let (code, said) = refusal(folder.path(), &config);
@@ -161,7 +166,10 @@ fn what_keeps_a_node_from_its_bucket_is_said_with_the_parameter_and_the_remedy()
     let other = tempfile::tempdir().unwrap();
     let config = bucket(other.path(), &format!("http://{closed}"));
     let (code, said) = refusal(other.path(), &config);
-    assert!(code != 0 && said.contains(&closed.to_string()) && said.contains("unavailable"), "{code}: {said}");
+    assert!(
+        code != 0 && said.contains(&closed.to_string()) && said.contains("unavailable"),
+        "{code}: {said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
