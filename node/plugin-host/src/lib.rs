@@ -38,6 +38,7 @@ mod id;
 mod instance;
 mod native;
 mod operator;
+mod patience;
 mod plugin;
 mod pool;
 mod request;
