@@ -33,6 +33,9 @@ install() {
     $as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+if ! python3 -m pip --version >/dev/null 2>&1; then
+    install "pip for Python (python3 -m pip)" "python3 -m ensurepip, or your system's package python3-pip" python3-pip
+fi
 if ! command -v capnp >/dev/null; then
     install "the Cap'n Proto compiler (capnp)" "brew install capnp, or your system's package capnproto" capnproto
 fi

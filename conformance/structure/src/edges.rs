@@ -43,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-memory", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ml-dsa-65", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-s3", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-secp256k1", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-segments", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),

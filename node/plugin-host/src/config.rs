@@ -51,6 +51,10 @@ pub struct Config {
     pub http_requests_max: usize,
     /// Bytes of the body of a server's answer. A longer one is answered with `limit`.
     pub http_response_bytes_max: u32,
+    /// Milliseconds that a write waits for a storage that answers `unavailable`, such as one whose server is away: it is asked again, the same,
+    /// after pauses of up to 2 s. Meanwhile no other write is done, and publishers are told that the journal is behind once that is
+    /// full. Then the write has failed, and the node ends.
+    pub storage_wait_ms_max: u32,
     /// Bytes of all files of a plugin that has `blob`. What would be more is answered with `limit`.
     pub blob_bytes_max: u64,
     /// Files of a plugin that has `blob`. One more is answered with `limit`.
@@ -104,6 +108,8 @@ impl Default for Config {
             http_requests_max: 32,
             // As much as a plugin may send.
             http_response_bytes_max: 4 << 20,
+            // A server that is started again is back by then, and whoever ends the node waits no longer for it either.
+            storage_wait_ms_max: 60_000,
             // Some weeks of a busy partition; a node with more to keep says so.
             blob_bytes_max: 64 << 30,
             // A name takes some 100 bytes of memory. 64 GiB in files of 3 MiB are a third of it.

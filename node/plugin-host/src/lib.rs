@@ -39,6 +39,7 @@ mod id;
 mod instance;
 mod native;
 mod operator;
+mod patience;
 mod plugin;
 mod pool;
 mod request;

@@ -5,6 +5,7 @@ use crate::{
     counters::{Meters, Used},
     faults::Switch,
     instance::{Bounds, Instance, NoInstance, State},
+    patience::Patience,
     pool::{Pool, Slot},
     request::{WORDS_MAX, with_request},
     ticker::Ticker,
@@ -34,6 +35,7 @@ struct Inner {
     pool: Arc<Pool>,
     instances_max: usize,
     switch: Switch,
+    patience: Patience,
     ticker: Arc<Ticker>,
     clock: Clock,
 }
@@ -67,6 +69,7 @@ impl Plugin {
             pool: Arc::new(Pool::new(config.instances_max)),
             instances_max: config.instances_max,
             switch: Switch::new(config.faults_per_minute_max),
+            patience: Patience::of(config),
             ticker: parts.ticker,
             clock: parts.clock,
         }))
@@ -99,6 +102,11 @@ impl Plugin {
 
     fn meters(&self) -> &Meters {
         &self.0.privileges.meters
+    }
+
+    /// How long a write waits for the storage that it is.
+    pub(crate) fn patience(&self) -> Patience {
+        self.0.patience
     }
 
     fn name(&self) -> String {

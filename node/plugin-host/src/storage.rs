@@ -155,6 +155,10 @@ impl StoragePlugin {
         self.call(Doing::Writes, 16 + places.len(), fill, places.len(), done)
     }
 
+    fn patiently(&self, write: impl FnMut() -> Result<(), CallError>) -> Result<(), RecordFault> {
+        self.plugin.patience().ask(self.scheme(), write).map_err(fault)
+    }
+
     /// A new instance, started.
     fn start(&self) -> Result<OwnPlace, CallError> {
         let start = Start::new(&self.claim.scheme, &self.claim.parameters, &self.parameters);
@@ -196,7 +200,8 @@ impl StoragePlugin {
     }
 }
 
-/// What a node keeps its log in. A write or a place list that is longer than one call may be is sent in several.
+/// What a node keeps its log in. A write or a place list that is longer than one call may be is sent in several. A write that is answered
+/// with `unavailable` is asked again, the same, for `storage_wait_ms_max`: as long it blocks, and others behind it.
 impl RecordStore for StoragePlugin {
     fn append(&self, records: &[Record]) -> Result<(), RecordFault> {
         let mut rest = records;
@@ -208,14 +213,14 @@ impl RecordStore for StoragePlugin {
             });
             // One goes alone, however long it is.
             let (now, later) = rest.split_at(fit.count().max(1));
-            Self::append(self, now).map_err(fault)?;
+            self.patiently(|| Self::append(self, now))?;
             rest = later;
         }
         Ok(())
     }
 
     fn sync(&self) -> Result<(), RecordFault> {
-        Self::sync(self).map_err(fault)
+        self.patiently(|| Self::sync(self))
     }
 
     fn query(&self, query: &Query) -> Result<Records, RecordFault> {
@@ -233,7 +238,7 @@ impl RecordStore for StoragePlugin {
     }
 
     fn trim(&self, places: &[u64]) -> Result<(), RecordFault> {
-        places.chunks(RECORDS_MAX).try_for_each(|places| Self::trim(self, places)).map_err(fault)
+        places.chunks(RECORDS_MAX).try_for_each(|places| self.patiently(|| Self::trim(self, places)))
     }
 }
 

@@ -4,10 +4,13 @@
 
 mod guest;
 
-use guest::{DATA, Guest, manifest, place, reply};
+use guest::{DATA, Guest, manifest, place, reply, with_config};
 use mainstem_model::{Query, Record, RecordStore};
-use mainstem_plugin_abi::{Capability, Claim, ColumnType, Parameter, StorageClaim, plugin_capnp::records};
-use mainstem_plugin_host::{CallError, Fault, StoragePlugin};
+use mainstem_plugin_abi::{
+    Capability, Claim, ColumnType, Parameter, StorageClaim,
+    plugin_capnp::{FailureCode, records},
+};
+use mainstem_plugin_host::{CallError, Config, Fault, StoragePlugin};
 use std::collections::BTreeMap;
 
 /// It says `done` to the first call and to whatever this says is done, and else this.
@@ -107,6 +110,57 @@ fn what_is_appended_must_be_done_and_what_is_refused_is_told() {
         let told = RecordStore::append(&refusing, std::slice::from_ref(&record)).unwrap_err();
         assert!(told.0.contains("guest") && told.0.contains("no room"), "{told}");
     }
+}
+
+/// It says `done` to the first call, so often that it may work later, and `done` from then on.
+fn absent(times: u32, storage_wait_ms_max: u32) -> StoragePlugin {
+    let done = reply(|mut reply| reply.set_done(()));
+    let away = reply(|reply| {
+        let mut failed = reply.init_failed();
+        failed.set_code(FailureCode::Unavailable);
+        failed.set_message("the server is away");
+    });
+    let call = format!(
+        "(i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))
+        (if (result i64) (i32.and (i32.gt_u (i32.load (i32.const 8)) (i32.const 1)) (i32.le_u (i32.load (i32.const 8)) (i32.const {})))
+            (then {}) (else {}))",
+        times + 1,
+        place(DATA + done.len() as u32, away.len()),
+        place(DATA, done.len())
+    );
+    let claim = Claim::Storage(StorageClaim { scheme: "files".into(), parameters: Vec::new() });
+    let guest = Guest {
+        manifest: mainstem_plugin_abi::Manifest { claim, capabilities: Vec::new(), ..manifest() },
+        call,
+        data: [done, away].concat(),
+        ..Guest::default()
+    };
+    let host = with_config(Config { storage_wait_ms_max, ..Config::default() });
+    guest.load_in(&host).storage(&BTreeMap::new()).unwrap()
+}
+
+#[test]
+fn a_write_is_asked_again_while_the_storage_is_away_and_not_for_ever() {
+    let record = Record { place: 1, timestamp: 2, value: vec![3; 4].into() };
+    let writes: [&dyn Fn(&StoragePlugin) -> Result<(), mainstem_model::RecordFault>; 3] = [
+        &|storage| RecordStore::append(storage, std::slice::from_ref(&record)),
+        &|storage| RecordStore::sync(storage),
+        &|storage| RecordStore::trim(storage, &[1]),
+    ];
+    for write in writes {
+        let storage = absent(3, 60_000);
+        write(&storage).unwrap();
+        assert_eq!(storage.plugin().counters().calls, 5, "its start, three in vain, and one");
+        let fault = write(&absent(3, 0)).unwrap_err();
+        assert!(fault.0.contains("the server is away"), "{fault}");
+        let storage = absent(u32::MAX - 1, 120);
+        let fault = write(&storage).unwrap_err();
+        assert!(fault.0.contains("the server is away"), "{fault}");
+        assert!(storage.plugin().counters().calls > 3, "after 50 and 120 ms");
+    }
+    // Who reads is told at once.
+    let fault = RecordStore::query(&absent(3, 60_000), &QUERY).unwrap_err();
+    assert!(fault.0.contains("the server is away"), "{fault}");
 }
 
 #[test]

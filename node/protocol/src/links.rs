@@ -16,7 +16,9 @@ pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
 pub(crate) use owed::{Missed, forgive, handle_feed, handle_new};
 
-use crate::{LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule};
+use crate::{
+    Config, LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule,
+};
 use began::Began;
 use behind::Reads;
 use followed::Followed;
@@ -107,6 +109,8 @@ struct Link {
     /// Where series stood when that began.
     began: Began,
     asked_at: i64,
+    /// When it last told a batch.
+    told_at: i64,
     /// Through whom it comes to the other, nearest first; the last one keeps the partition.
     path: Vec<Address>,
 }
@@ -267,6 +271,13 @@ impl Links {
         self.following.get(&at).and_then(|following| following.full.link.as_ref()).map(|link| link.peer)
     }
 
+    /// Who tells batches of a partition at this moment.
+    pub(crate) fn telling(&self, at: StreamPartition, config: &Config, now: i64) -> Option<Address> {
+        let link = self.following.get(&at).and_then(|following| following.full.link.as_ref());
+        let tells = |link: &&Link| link.stands && now.saturating_sub(link.told_at) < config.repair_grace_ms;
+        link.filter(tells).map(|link| link.peer)
+    }
+
     /// How old what comes of a partition may be, so that none is missed since it began to be followed, or since what was here
     /// before; milliseconds.
     pub(crate) fn reach_back(&self, at: StreamPartition, now: i64) -> u64 {
@@ -422,6 +433,7 @@ fn ask(at: StreamPartition, following: &mut Following, place: usize, peer: Addre
             stands_since: now,
             began: Began::Asked,
             asked_at: now,
+            told_at: i64::MIN,
             path: Vec::new(),
         });
     }

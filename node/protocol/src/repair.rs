@@ -301,7 +301,7 @@ impl Repair {
     /// Asks for the next part of what a series lacks, if it is time and there is room.
     fn start(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
         let Some(behind) = self.behind.get_mut(&series) else { return };
-        if behind.pull.is_some() || behind.waits(cx) {
+        if behind.pull.is_some() || behind.waits(&series, cx) {
             return;
         }
         if self.pulls.len() >= cx.config.pulls_max && cx.keeps(Rule::Pulls) {

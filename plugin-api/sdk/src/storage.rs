@@ -14,13 +14,14 @@ pub trait Storage: Sized + 'static {
     /// Keeps all, in order. Their places rise, and are greater than all that were appended before. On return they outlive the node's process.
     ///
     /// # Errors
-    /// None of them is kept for certain; the node takes no more writes then.
+    /// None of them is kept for certain. After `unavailable` the node asks again, the same and before any other write, for some time; after any
+    /// other failure, and then, it takes no more writes.
     fn append(&mut self, host: &Host<'_>, records: &[Record<'_>]) -> Result<(), Failure>;
 
     /// On return all that was appended and trimmed outlives the power.
     ///
     /// # Errors
-    /// The node takes no more writes then.
+    /// As [`Storage::append`].
     fn sync(&mut self, host: &Host<'_>) -> Result<(), Failure>;
 
     /// Records in the order of their places.
@@ -39,7 +40,7 @@ pub trait Storage: Sized + 'static {
     /// that are not there are none to speak of.
     ///
     /// # Errors
-    /// The node takes no more writes then.
+    /// As [`Storage::append`].
     fn trim(&mut self, host: &Host<'_>, places: &[u64]) -> Result<(), Failure>;
 }
 

@@ -146,17 +146,16 @@ impl Brokers {
     /// A new stream that everyone may read, once every broker sees it.
     pub(crate) async fn stream(&self, partitions: u16) -> anyhow::Result<Vec<StreamPartition>> {
         let client = self.client(0, PublishConfig::default()).await?;
-        let stream = StreamDefinition::default().partitions(partitions).grant(None, &[Right::Subscribe]);
+        // Of one more it is asked whether it is there: what was asked for is carried to that broker for a while, reader or none.
+        let stream = StreamDefinition::default().partitions(partitions + 1).grant(None, &[Right::Subscribe]);
         let stream = client.create_stream(stream).await?.id;
-        let all: Vec<_> = (0..partitions)
-            .map(|number| Ok(stream.partition(Partition::try_from(number)?)))
-            .collect::<anyhow::Result<_>>()?;
-        let first = *all.first().context("a stream has partitions")?;
+        let partition = |number| anyhow::Ok(stream.partition(Partition::try_from(number)?));
+        let asked_for = partition(partitions)?;
         for broker in 0..self.count() {
             let begun = Instant::now();
             loop {
                 let (mut up, mut down) = super::wire::connect(self.websocket(broker)?).await?;
-                up.subscribe(1, first, false).await?;
+                up.subscribe(1, asked_for, false).await?;
                 match super::read_back::end(&mut down, |_| Ok(())).await {
                     Ok(()) => break,
                     Err(_) if begun.elapsed() < WAIT => tokio::time::sleep(LOOK).await,
@@ -164,7 +163,7 @@ impl Brokers {
                 }
             }
         }
-        Ok(all)
+        (0..partitions).map(partition).collect()
     }
 
     /// The brokers that keep a partition, best first.

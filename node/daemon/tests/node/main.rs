@@ -12,4 +12,5 @@ mod network;
 mod plugins;
 mod process;
 mod rights;
+mod s3;
 mod storage;

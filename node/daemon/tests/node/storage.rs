@@ -21,7 +21,7 @@ pub(crate) fn segments(data: &Path) -> PathBuf {
     config(data, "[store]\nscheme = \"segments\"\n[store.parameters]\nsegment_bytes = \"10000\"\n")
 }
 
-fn config(data: &Path, text: &str) -> PathBuf {
+pub(crate) fn config(data: &Path, text: &str) -> PathBuf {
     let path = data.join("node.toml");
     fs::create_dir_all(data).unwrap();
     fs::write(&path, text).unwrap();
@@ -29,7 +29,7 @@ fn config(data: &Path, text: &str) -> PathBuf {
 }
 
 /// What a node says that does not start, and its exit code.
-fn refusal(data: &Path, config: &Path) -> (i32, String) {
+pub(crate) fn refusal(data: &Path, config: &Path) -> (i32, String) {
     let output = Node::command(data, 0).arg("--config").arg(config).output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
@@ -40,7 +40,7 @@ fn files(data: &Path) -> Vec<PathBuf> {
     folders.map_or_else(|_| Vec::new(), |folders| folders.map(|entry| entry.unwrap().path()).collect())
 }
 
-async fn publish(client: &Client, at: StreamPartition, numbers: std::ops::Range<u32>) {
+pub(crate) async fn publish(client: &Client, at: StreamPartition, numbers: std::ops::Range<u32>) {
     let publisher = client.publisher(at).unwrap();
     let mut last = None;
     for number in numbers {
@@ -50,7 +50,7 @@ async fn publish(client: &Client, at: StreamPartition, numbers: std::ops::Range<
     last.unwrap().await.unwrap();
 }
 
-async fn history(client: &Client, at: StreamPartition) -> Vec<u32> {
+pub(crate) async fn history(client: &Client, at: StreamPartition) -> Vec<u32> {
     let mut events = client.resend(ResendOptions::new(at, ResendRange::From(0))).await.unwrap();
     let mut numbers = Vec::new();
     while let Some(event) = events.next().await {

@@ -71,6 +71,7 @@ pub(crate) fn handle_feed(header: &Header, peer: Address, cx: &mut Context<'_>) 
     let (at, now) = (header.stream_partition, cx.now.up_ms);
     let Some(following) = cx.links.following.get_mut(&at) else { return };
     let Some(full) = following.full.link.as_mut().filter(|link| link.peer == peer) else { return };
+    full.told_at = now;
     // One that was as far as others shortly before the link has nothing to catch up with.
     let series = SeriesKey::of(header);
     let before = full.stands_since - i64::try_from(BEFORE_MS).unwrap_or(0);

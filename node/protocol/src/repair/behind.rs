@@ -2,7 +2,7 @@
 
 use super::past::Past;
 use crate::{context::Context, links::Missed};
-use mainstem_model::Address;
+use mainstem_model::{Address, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A series of which others have more.
@@ -27,6 +27,8 @@ pub(super) struct Behind {
     pub(super) since: i64,
     /// What came of it of late was asked for.
     pub(super) aged: bool,
+    /// The link has left it out.
+    pub(super) left_out: bool,
     /// Somebody waits.
     pub(super) urgent: bool,
     pub(super) pull: Option<u64>,
@@ -57,8 +59,19 @@ impl Behind {
     }
 
     /// Whether it is not asked for yet: it may be on its way, and nobody waits.
-    pub(super) fn waits(&self, cx: &Context<'_>) -> bool {
-        let young = cx.now.up_ms - self.since < cx.config.repair_grace_ms;
-        young && !self.urgent && self.compared.is_empty()
+    pub(super) fn waits(&self, series: &SeriesKey, cx: &Context<'_>) -> bool {
+        let now = cx.now.up_ms;
+        let young = now - self.since < cx.config.repair_grace_ms;
+        let came = cx.changes.at(series).map_or(self.since, |came| came.max(self.since));
+        let comes = !self.left_out && now - came < cx.config.withheld_ms && self.is_of_link(series, cx);
+        (young || comes) && !self.urgent && self.compared.is_empty()
+    }
+
+    /// Whether nobody has told of it but the one that tells all batches, and does so at this moment: it comes behind those. IMPORTANT: of
+    /// what others tell that one may keep silent.
+    fn is_of_link(&self, series: &SeriesKey, cx: &Context<'_>) -> bool {
+        let teller = cx.links.telling(series.stream_partition, cx.config, cx.now.up_ms);
+        teller
+            .is_some_and(|teller| !self.claimers.is_empty() && self.claimers.iter().all(|who| *who == teller))
     }
 }

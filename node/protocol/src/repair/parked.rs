@@ -65,6 +65,9 @@ impl Repair {
             self.parked.remove(&key);
         }
         self.fall_behind(key, Lack::Forward { until: sequence }, waits, sources, None, ingest, cx);
+        if let Some(behind) = self.behind.get_mut(&key) {
+            behind.left_out = true;
+        }
     }
 
     /// Places what was parked and fits now.

@@ -1,6 +1,6 @@
 //! Seven brokers of which three carry each partition, and all that can go wrong.
 
-use crate::seeds::{check, run, seeds};
+use crate::seeds::{check, run, seeds, span_s};
 use mainstem_protocol::{
     Config,
     simulator::{FaultKind, Faults, Sabotage, Settings},
@@ -35,7 +35,7 @@ fn seven_brokers_to_whom_nothing_happens_hold_and_tell_everything() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let trace = |seed| run(Settings::swarm(seed), 20).1.trace();
+    let trace = |seed| run(Settings::swarm(seed), span_s(20)).1.trace();
     for seed in seeds(5) {
         assert_eq!(trace(seed), trace(seed), "SEED={seed}");
     }

@@ -42,6 +42,8 @@ enum Home {
     Folder(Folder),
     Records(Arc<dyn RecordStore>),
     Segments(TempDir),
+    /// Objects with this prefix.
+    Bucket(String),
 }
 
 impl Subject {
@@ -57,6 +59,12 @@ impl Subject {
     pub(crate) fn segments(folder: TempDir) -> Self {
         let Self { name, log, .. } = Self::over("segments", Arc::new(plugins::segments(folder.path())));
         Self { name, log, home: Home::Segments(folder) }
+    }
+
+    /// A log over the plugin `s3` whose objects have names with a prefix.
+    pub(crate) fn s3(prefix: String) -> Self {
+        let Self { name, log, .. } = Self::over("s3", Arc::new(plugins::s3(&prefix)));
+        Self { name, log, home: Home::Bucket(prefix) }
     }
 
     pub(crate) fn over(name: &'static str, records: Arc<dyn RecordStore>) -> Self {
@@ -84,6 +92,10 @@ impl Subject {
             Home::Segments(folder) => {
                 drop(log);
                 Self::segments(folder)
+            }
+            Home::Bucket(prefix) => {
+                drop(log);
+                Self::s3(prefix)
             }
         }
     }
@@ -116,17 +128,24 @@ pub(crate) fn tiny() -> Config {
 
 /// All logs, new: their positions begin at 0.
 pub(crate) fn subjects() -> Vec<Subject> {
-    vec![
+    let mut subjects = vec![
         Subject::memory(),
         Subject::disk(),
         Subject::over("records", Arc::new(Tape::default())),
         Subject::over("memory plugin", Arc::new(plugins::memory())),
         Subject::segments(tempfile::tempdir().unwrap()),
-    ]
+    ];
+    // Of a server that speaks S3 there is one if `tools/s3.sh` runs the suite.
+    subjects.extend(plugins::s3_server().map(|_| Subject::s3(plugins::s3_prefix())));
+    subjects
 }
+
+/// One case of so many is run beside a server that speaks S3: it takes some ms for each request, and there are thousands. All of them run without.
+const CASES_BY_S3: u32 = 8;
 
 /// Runs a property; a failure prints the case, shrunk, and `PROPTEST_RNG_SEED` replays a run.
 pub(crate) fn check<S: Strategy>(cases: u32, strategy: S, mut test: impl FnMut(S::Value) -> TestCaseResult) {
+    let cases = if plugins::s3_server().is_some() { cases.div_ceil(CASES_BY_S3) } else { cases };
     let test = std::cell::RefCell::new(&mut test);
     let config = proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() };
     println!("PROPTEST_RNG_SEED={:?}", config.rng_seed);

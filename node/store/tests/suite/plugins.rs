@@ -2,14 +2,17 @@
 
 use crate::check;
 use mainstem_model::{Query, Record, RecordStore};
-use mainstem_plugin_host::{Capability, Compiler, Config, Grants, Host, StoragePlugin};
+use mainstem_plugin_host::{Capability, Compiler, Config, Grants, Host, HttpHost, StoragePlugin};
 use mainstem_store::MemoryRecords;
 use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tempfile::TempDir;
 
@@ -21,6 +24,32 @@ pub(crate) fn memory() -> StoragePlugin {
 /// The plugin with its files in a folder, in segments so small that a few batches fill one.
 pub(crate) fn segments(folder: &Path) -> StoragePlugin {
     start("segments", Some(folder.to_owned()), &[("segment_bytes", "20000")])
+}
+
+/// The plugin with its objects behind a prefix of the bucket `mainstem`, where `tools/s3.sh` has started a server.
+pub(crate) fn s3(prefix: &str) -> StoragePlugin {
+    let (endpoint, keys) = s3_server().unwrap();
+    let (access_key, secret_key) = keys.split_once(':').unwrap();
+    let parameters = [
+        ("endpoint", endpoint.as_str()),
+        ("bucket", "mainstem"),
+        ("prefix", prefix),
+        ("access_key", access_key),
+        ("secret_key", secret_key),
+    ];
+    start("s3", None, &parameters)
+}
+
+/// Where a server that speaks S3 is, and `<access key>:<secret key>`, if there is one.
+pub(crate) fn s3_server() -> Option<(String, String)> {
+    Some((std::env::var("MAINSTEM_S3").ok()?, std::env::var("MAINSTEM_S3_KEYS").ok()?))
+}
+
+/// A prefix that no other log has.
+pub(crate) fn s3_prefix() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    format!("suite/{now}-{}-{}/", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn start(name: &str, files: Option<PathBuf>, parameters: &[(&str, &str)]) -> StoragePlugin {
@@ -37,7 +66,8 @@ fn start(name: &str, files: Option<PathBuf>, parameters: &[(&str, &str)]) -> Sto
     let module = fs::read(&path);
     let module = module.unwrap_or_else(|_| panic!("{} is missing: run tools/plugins.sh", path.display()));
     let mut grants = Grants { files, ..Grants::default() };
-    grants.capabilities.insert(Capability::Blob);
+    grants.capabilities.extend([Capability::Blob, Capability::Http, Capability::Clock]);
+    grants.http_hosts.extend(s3_server().map(|(endpoint, _)| endpoint.parse::<HttpHost>().unwrap()));
     let parameters: BTreeMap<_, _> =
         parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     host.load(&module, grants).unwrap().storage(&parameters).unwrap()
@@ -75,7 +105,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn plugins_answer_every_call_as_their_built_in_twin_does() {
     check(60, steps(), |steps| {
         let folder = tempfile::tempdir().unwrap();
-        let (built_in, plugins) = (MemoryRecords::default(), [memory(), segments(folder.path())]);
+        let (built_in, mut plugins) = (MemoryRecords::default(), vec![memory(), segments(folder.path())]);
+        plugins.extend(s3_server().map(|_| s3(&s3_prefix())));
         let mut next = 1;
         for step in steps {
             match step {

@@ -1,0 +1,119 @@
+use crate::{Bucket, Listing, Object, gone, name_of, place_of};
+use mainstem_plugin_sdk::{Failure, Host};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes that are asked for to read an index: of some hundred records, so that most take one request.
+const INDEX_BYTES: u32 = 32 << 10;
+
+/// Bytes of a prefix.
+const PREFIX_BYTES_MAX: usize = 512;
+
+/// The objects of one node in a bucket: those whose names begin with its prefix.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    bucket: Bucket,
+    prefix: String,
+}
+
+/// What a list of all objects said.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Bytes of the objects with records, by their first places.
+    pub(crate) objects: BTreeMap<u64, u64>,
+    /// First places of the objects of which something was trimmed.
+    pub(crate) gone: BTreeSet<u64>,
+}
+
+impl Shelf {
+    /// # Errors
+    /// `invalid` for a prefix that is none.
+    pub(crate) fn new(bucket: Bucket, prefix: &str) -> Result<Self, Failure> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
+        let is_path = prefix.split('/').any(|part| matches!(part, "." | ".."));
+        if prefix.len() > PREFIX_BYTES_MAX || !prefix.bytes().all(fits) || is_path {
+            return Err(Failure::invalid(format!(
+                "the parameter prefix is none: up to {PREFIX_BYTES_MAX} letters, digits, -, ., _ and /, such as mainstem/one/"
+            )));
+        }
+        Ok(Self { bucket, prefix: prefix.to_owned() })
+    }
+
+    /// All objects. Names that are none of this plugin's are passed over.
+    pub(crate) fn list(&self, host: &Host<'_>) -> Result<Found, Failure> {
+        let (mut found, mut next) = (Found::default(), None);
+        loop {
+            let Listing { objects, next: then } = self.bucket.list(host, &self.prefix, next.as_deref())?;
+            for object in objects {
+                let Some(name) = object.name.strip_prefix(&self.prefix) else { continue };
+                if let Some(first) = place_of(name) {
+                    found.objects.insert(first, object.size);
+                } else if let Some(first) = gone::place_of(name) {
+                    found.gone.insert(first);
+                }
+            }
+            if then.is_none() {
+                return Ok(found);
+            }
+            if then == next {
+                return Err(Failure::unavailable("the server's list of objects does not go on"));
+            }
+            next = then;
+        }
+    }
+
+    pub(crate) fn put(&self, host: &Host<'_>, first: u64, bytes: &[u8]) -> Result<(), Failure> {
+        self.bucket.put(host, &self.name(&name_of(first)), bytes)
+    }
+
+    /// Bytes of an object; nothing if it is not there.
+    pub(crate) fn read(
+        &self,
+        host: &Host<'_>,
+        first: u64,
+        offset: u64,
+        length: u32,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        self.bucket.read(host, &self.name(&name_of(first)), offset, length)
+    }
+
+    /// The index of an object, read without its values; nothing if it is damaged or not there.
+    pub(crate) fn index(&self, host: &Host<'_>, first: u64) -> Result<Option<Object>, Failure> {
+        let Some(mut bytes) = self.read(host, first, 0, INDEX_BYTES)? else { return Ok(None) };
+        let Ok(length) = Object::index_length(&bytes) else { return Ok(None) };
+        if let Some(missing) = length.checked_sub(bytes.len()).filter(|missing| *missing > 0) {
+            let rest = self.read(host, first, bytes.len() as u64, missing as u32)?;
+            bytes.extend(rest.unwrap_or_default());
+        }
+        Ok(Object::decode(&bytes).ok())
+    }
+
+    /// What was trimmed of an object with so many records; of one that is damaged nothing is known, so that nothing is taken for trimmed.
+    /// More than the object has were trimmed before it was written anew: more than half were, so they are more than are left.
+    pub(crate) fn gone(&self, host: &Host<'_>, first: u64, records: usize) -> Result<BTreeSet<u64>, Failure> {
+        let name = self.name(&gone::name_of(first));
+        let length = gone::encode(&BTreeSet::new()).len() + 8 * records;
+        let bytes = self.bucket.read(host, &name, 0, length as u32)?;
+        Ok(bytes.and_then(|bytes| gone::decode(&bytes)).unwrap_or_default())
+    }
+
+    pub(crate) fn put_gone(
+        &self,
+        host: &Host<'_>,
+        first: u64,
+        places: &BTreeSet<u64>,
+    ) -> Result<(), Failure> {
+        self.bucket.put(host, &self.name(&gone::name_of(first)), &gone::encode(places))
+    }
+
+    pub(crate) fn delete(&self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
+        self.bucket.delete(host, &self.name(&name_of(first)))
+    }
+
+    pub(crate) fn delete_gone(&self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
+        self.bucket.delete(host, &self.name(&gone::name_of(first)))
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}

@@ -1,0 +1,360 @@
+//! The storage over a server that this test makes up: it keeps objects in memory and answers as S3 does.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod over_tcp;
+
+use mainstem_plugin_s3::Plugin;
+use mainstem_plugin_sdk::{
+    Failure, FailureCode, HttpRequest, HttpResponse, Query, Record,
+    harness::{Harness, Node},
+};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// Objects by their paths, requests so far, and what they are answered with, from the last on; 0 as it is right.
+#[derive(Debug, Default)]
+struct Server {
+    objects: BTreeMap<String, Vec<u8>>,
+    asked: Vec<String>,
+    faults: Vec<u16>,
+}
+
+type Shared = Rc<RefCell<Server>>;
+
+impl Server {
+    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
+        let response =
+            |status, body: &[u8]| HttpResponse { status, headers: Vec::new(), body: body.to_vec() };
+        let path = request.url.strip_prefix("http://s3.example/bucket").unwrap();
+        let range = request.headers.iter().find(|(name, _)| *name == "range").map(|(_, value)| *value);
+        self.asked.push(format!("{} {path}{}", request.method, range.map_or("", |_| " range")));
+        if let Some(status) = self.faults.pop().filter(|status| *status > 0) {
+            return response(status, b"<Error><Code>SlowDown</Code></Error>");
+        }
+        match (request.method, path.strip_prefix('/')) {
+            ("GET", None) => {
+                let after = path.split("continuation-token=").nth(1).unwrap_or_default().replace("%2F", "/");
+                let rest: Vec<_> = self.objects.iter().filter(|(name, _)| **name > after).collect();
+                // Pages of three, so that there are some.
+                let (page, more) = rest.split_at(rest.len().min(3));
+                let mut xml = format!("<ListBucketResult><IsTruncated>{}</IsTruncated>", !more.is_empty());
+                for (name, bytes) in page {
+                    let size = bytes.len();
+                    xml += &format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
+                }
+                if let Some((last, _)) = page.last().filter(|_| !more.is_empty()) {
+                    xml += &format!("<NextContinuationToken>{last}</NextContinuationToken>");
+                }
+                response(200, (xml + "</ListBucketResult>").as_bytes())
+            }
+            ("GET", Some(name)) => {
+                let Some(bytes) = self.objects.get(name) else { return response(404, b"") };
+                let (from, last) = range.unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+                let (from, last): (usize, usize) = (from.parse().unwrap(), last.parse().unwrap());
+                match bytes.get(from..bytes.len().min(last + 1)) {
+                    Some(part) if !part.is_empty() => response(206, part),
+                    Some(_) | None => response(416, b""),
+                }
+            }
+            ("PUT", Some(name)) => {
+                self.objects.insert(name.to_owned(), request.body.to_vec());
+                response(200, b"")
+            }
+            ("DELETE", Some(name)) => {
+                self.objects.remove(name);
+                response(204, b"")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+const PARAMETERS: [(&str, &str); 8] = [
+    ("endpoint", "http://s3.example"),
+    ("bucket", "bucket"),
+    ("region", "us-east-1"),
+    ("prefix", "a/"),
+    ("access_key", "AKIDEXAMPLE"),
+    ("secret_key", "geheim"),
+    ("session_token", "none"),
+    ("tries", "3"),
+];
+
+const ALL: Query = Query { from: 0, until: u64::MAX, records_max: 99, bytes_max: 99_999, prefix_bytes: 0 };
+
+fn node(server: &Shared) -> Node {
+    let server = Rc::clone(server);
+    Node { servers: Box::new(move |request| Ok(server.borrow_mut().answer(request))), ..Node::default() }
+}
+
+fn started(server: &Shared) -> Harness<Plugin> {
+    let mut plugin = Harness::<Plugin>::new(node(server));
+    plugin.start("", &PARAMETERS).unwrap();
+    plugin
+}
+
+fn records(places: &[u64]) -> Vec<(u64, Vec<u8>)> {
+    places.iter().map(|place| (*place, vec![*place as u8; *place as usize % 50])).collect()
+}
+
+fn append(plugin: &mut Harness<Plugin>, places: &[u64]) -> Result<(), Failure> {
+    let values = records(places);
+    let record = |(place, value): &'_ (u64, Vec<u8>)| (*place, value.clone());
+    let owned: Vec<_> = values.iter().map(record).collect();
+    let all: Vec<_> =
+        owned.iter().map(|(place, value)| Record { place: *place, timestamp: -7, value }).collect();
+    plugin.append(&all)
+}
+
+/// Places and values of all that is there, by query, and the damaged places.
+fn all(plugin: &mut Harness<Plugin>) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
+    let (mut found, mut damaged, mut from) = (Vec::new(), Vec::new(), 0);
+    while from < u64::MAX {
+        let answer = plugin.query(&Query { from, records_max: 3, ..ALL }).unwrap();
+        found.extend(answer.records.into_iter().map(|record| (record.place, record.value)));
+        damaged.extend(answer.damaged);
+        from = answer.next;
+    }
+    (found, damaged)
+}
+
+fn names(server: &Shared) -> Vec<String> {
+    server.borrow().objects.keys().cloned().collect()
+}
+
+#[test]
+fn what_is_appended_is_on_the_server_at_once_and_there_again_for_who_starts_anew() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    assert_eq!(all(&mut plugin), (Vec::new(), Vec::new()));
+    for places in [&[1, 2, 5][..], &[6], &[40, 41], &[1 << 40], &[(1 << 40) + 1], &[(1 << 40) + 300]] {
+        append(&mut plugin, places).unwrap();
+    }
+    let places = [1, 2, 5, 6, 40, 41, 1 << 40, (1 << 40) + 1, (1 << 40) + 300];
+    assert_eq!(all(&mut plugin), (records(&places), Vec::new()));
+    // Without a sync: as after a kill.
+    drop(plugin);
+    let mut plugin = started(&server);
+    assert_eq!(all(&mut plugin), (records(&places), Vec::new()));
+    let fetched = plugin.fetch(&[41, 3, 1, 40, 2]).unwrap();
+    let fetched: Vec<_> = fetched.records.into_iter().map(|record| (record.place, record.value)).collect();
+    assert_eq!(fetched, records(&[41, 1, 40, 2]));
+    let late = append(&mut started(&server), &[7]).unwrap_err();
+    assert!(late.code == FailureCode::Invalid && late.message.contains("place 7"), "{late}");
+    assert!(names(&server).iter().all(|name| name.starts_with("a/")));
+}
+
+fn fetched(plugin: &mut Harness<Plugin>, places: &[u64]) -> Vec<(u64, Vec<u8>)> {
+    let found = plugin.fetch(places).unwrap();
+    found.records.into_iter().map(|record| (record.place, record.value)).collect()
+}
+
+#[test]
+fn a_record_of_a_large_object_is_read_by_its_range_alone_and_a_small_one_is_read_once() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    let large: Vec<_> = (1..=3).map(|place| (place, vec![place as u8; 20_000])).collect();
+    let record = |(place, value): &'_ (u64, Vec<u8>)| (*place, value.clone());
+    let owned: Vec<_> = large.iter().map(record).collect();
+    let all: Vec<_> =
+        owned.iter().map(|(place, value)| Record { place: *place, timestamp: 1, value }).collect();
+    plugin.append(&all).unwrap();
+    append(&mut plugin, &[10, 11]).unwrap();
+    append(&mut plugin, &[20]).unwrap();
+    let asked = || std::mem::take(&mut server.borrow_mut().asked);
+    asked();
+    assert_eq!(
+        fetched(&mut plugin, &[2, 11, 20]),
+        [large[1].clone(), records(&[11]).remove(0), records(&[20]).remove(0)]
+    );
+    assert_eq!(asked(), [""; 0], "what was just written is in memory");
+    let mut plugin = started(&server);
+    asked();
+    let (of_large, of_small) =
+        ("GET /a/0000000000000001.records range", "GET /a/000000000000000a.records range");
+    assert_eq!(fetched(&mut plugin, &[2]), [large[1].clone()]);
+    assert_eq!(asked(), [of_large; 2], "its index, and the record");
+    assert_eq!(fetched(&mut plugin, &[3]), [large[2].clone()]);
+    assert_eq!(asked(), [of_large]);
+    assert_eq!(fetched(&mut plugin, &[11]), records(&[11]));
+    assert_eq!(fetched(&mut plugin, &[10]), records(&[10]));
+    assert_eq!(asked(), [of_small]);
+}
+
+#[test]
+fn what_is_trimmed_stays_away_and_objects_go_with_their_last_record() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    append(&mut plugin, &[6, 7]).unwrap();
+    plugin.trim(&[2, 6, 99]).unwrap();
+    let at = |place: u64, kind: &str| format!("a/{place:016x}.{kind}");
+    assert_eq!(names(&server), [at(1, "gone"), at(1, "records"), at(6, "gone"), at(6, "records")]);
+    assert_eq!(all(&mut plugin).0, records(&[1, 3, 4, 5, 7]));
+    assert_eq!(all(&mut started(&server)).0, records(&[1, 3, 4, 5, 7]));
+    plugin.trim(&[7]).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), [at(1, "gone"), at(1, "records")]);
+    let before = server.borrow().objects[&at(1, "records")].len();
+    plugin.trim(&[1, 3]).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), [at(1, "records")], "more than half is gone, and it is written anew");
+    assert!(server.borrow().objects[&at(1, "records")].len() < before);
+    assert_eq!(all(&mut plugin).0, records(&[4, 5]));
+    assert_eq!(all(&mut started(&server)).0, records(&[4, 5]));
+    // A deletion that a kill came between leaves what was trimmed of it; the next one tidies up.
+    server.borrow_mut().objects.remove(&at(1, "records"));
+    server.borrow_mut().objects.insert(at(1, "gone"), Vec::new());
+    started(&server).sync().unwrap();
+    assert_eq!(names(&server), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_whose_bytes_have_changed_is_named_and_costs_no_other() {
+    let server = Shared::default();
+    append(&mut started(&server), &[1, 2, 3]).unwrap();
+    append(&mut started(&server), &[8, 9]).unwrap();
+    *server.borrow_mut().objects.get_mut("a/0000000000000001.records").unwrap().last_mut().unwrap() ^= 1;
+    server.borrow_mut().objects.get_mut("a/0000000000000008.records").unwrap()[20] ^= 1;
+    let mut plugin = started(&server);
+    assert_eq!(all(&mut plugin), (records(&[1, 2]), vec![3, 8]));
+    assert_eq!(plugin.fetch(&[3, 9]).unwrap().damaged, [3, 9]);
+    plugin.sync().unwrap();
+    assert_eq!(names(&server).len(), 2, "nothing is deleted for it");
+}
+
+#[test]
+fn a_server_that_is_busy_is_asked_again_and_not_without_end() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    server.borrow_mut().faults = vec![503, 500];
+    append(&mut plugin, &[1]).unwrap();
+    server.borrow_mut().asked.clear();
+    server.borrow_mut().faults = vec![503; 9];
+    let refused = append(&mut plugin, &[2]).unwrap_err();
+    assert_eq!(server.borrow().asked.len(), 3);
+    assert!(
+        refused.code == FailureCode::Unavailable && refused.message.contains("503, SlowDown"),
+        "{refused}"
+    );
+    server.borrow_mut().asked.clear();
+    server.borrow_mut().faults = vec![403];
+    let refused = append(&mut plugin, &[2]).unwrap_err();
+    assert_eq!((refused.code, server.borrow().asked.len()), (FailureCode::Invalid, 1));
+    assert!(!refused.message.contains("geheim"), "{refused}");
+}
+
+#[test]
+fn a_write_that_was_not_answered_is_asked_again_and_kept_once() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    let fail = |after: &[u16]| server.borrow_mut().faults = [&[503; 3], after].concat();
+    fail(&[]);
+    assert_eq!(append(&mut plugin, &[6, 7]).unwrap_err().code, FailureCode::Unavailable);
+    append(&mut plugin, &[6, 7]).unwrap();
+    fail(&[]);
+    plugin.trim(&[1, 2, 6, 7]).unwrap_err();
+    plugin.trim(&[1, 2, 6, 7]).unwrap();
+    plugin.trim(&[3]).unwrap();
+    assert_eq!(all(&mut plugin).0, records(&[4, 5]));
+    // The object is written anew, and what was trimmed of it is not deleted.
+    fail(&[0]);
+    plugin.sync().unwrap_err();
+    assert_eq!(names(&server).len(), 2);
+    // So much that nothing of before is in memory.
+    let much = vec![8; 1 << 20];
+    for place in 100..110 {
+        plugin.append(&[Record { place, timestamp: 1, value: &much }]).unwrap();
+    }
+    assert_eq!(fetched(&mut plugin, &[4, 5]), records(&[4, 5]), "though they lie elsewhere in it");
+    plugin.trim(&(100..110).collect::<Vec<_>>()).unwrap();
+    let mut other = started(&server);
+    assert_eq!(all(&mut other).0, records(&[4, 5]));
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), ["a/0000000000000001.records"]);
+    assert_eq!(all(&mut plugin).0, records(&[4, 5]));
+}
+
+#[test]
+fn what_was_trimmed_before_an_object_was_written_anew_counts_no_more() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    plugin.trim(&[1, 2, 3]).unwrap();
+    let gone = server.borrow().objects["a/0000000000000001.gone"].clone();
+    plugin.sync().unwrap();
+    // As after a kill before that was deleted.
+    server.borrow_mut().objects.insert("a/0000000000000001.gone".into(), gone);
+    let mut plugin = started(&server);
+    plugin.trim(&[4]).unwrap();
+    assert_eq!(all(&mut plugin).0, records(&[5]));
+    assert_eq!(all(&mut started(&server)).0, records(&[5]));
+    plugin.trim(&[5]).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(names(&server), Vec::<String>::new());
+}
+
+#[test]
+fn a_parameter_that_is_none_is_refused_by_its_name_and_no_key_is_told() {
+    for (name, wrong) in [
+        ("endpoint", "s3.example"),
+        ("bucket", "B"),
+        ("prefix", "../x"),
+        ("prefix", "a b"),
+        ("tries", "0"),
+        ("tries", "11"),
+        ("tries", "x"),
+    ] {
+        let parameters = PARAMETERS.map(|(key, value)| (key, if key == name { wrong } else { value }));
+        let refused = Harness::<Plugin>::new(node(&Shared::default())).start("", &parameters).unwrap_err();
+        assert!(refused.code == FailureCode::Invalid && refused.message.contains(name), "{refused}");
+        assert!(!refused.message.contains("geheim"), "{refused}");
+    }
+    let node = Node { granted: Vec::new(), ..Node::default() };
+    assert_eq!(Harness::<Plugin>::new(node).start("", &PARAMETERS).unwrap_err().code, FailureCode::Denied);
+}
+
+/// `tools/s3.sh` runs it.
+#[test]
+#[ignore = "it needs a server that speaks S3"]
+fn a_log_of_many_appends_and_trims_is_there_again_on_a_server_that_speaks_s3() {
+    let variable = |name| std::env::var(name).unwrap();
+    let (endpoint, keys) = (variable("MAINSTEM_S3"), variable("MAINSTEM_S3_KEYS"));
+    let (access_key, secret_key) = keys.split_once(':').unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now_ms = now.as_millis() as i64;
+    let prefix = format!("store/{now_ms}/");
+    let start = |secret_key: &str| {
+        let node = Node { now_ms, servers: Box::new(over_tcp::over_tcp), ..Node::default() };
+        let mut plugin = Harness::<Plugin>::new(node);
+        let parameters = PARAMETERS.map(|(name, value)| match name {
+            "endpoint" => (name, endpoint.as_str()),
+            "bucket" => (name, "mainstem"),
+            "prefix" => (name, prefix.as_str()),
+            "access_key" => (name, access_key),
+            "secret_key" => (name, secret_key),
+            _ => (name, value),
+        });
+        plugin.start("", &parameters).map(|()| plugin)
+    };
+    let refused = start("another").unwrap_err();
+    assert!(refused.message.contains("403, SignatureDoesNotMatch"), "{refused}");
+    let mut plugin = start(secret_key).unwrap();
+    let places: Vec<u64> = (1..=700).collect();
+    for places in places.chunks(7) {
+        append(&mut plugin, places).unwrap();
+    }
+    let gone: Vec<u64> = (1..=150).chain([200, 203, 301, 302, 303, 304]).collect();
+    plugin.trim(&gone).unwrap();
+    plugin.sync().unwrap();
+    let left: Vec<u64> = places.into_iter().filter(|place| !gone.contains(place)).collect();
+    assert_eq!(all(&mut plugin), (records(&left), Vec::new()));
+    drop(plugin);
+    let mut plugin = start(secret_key).unwrap();
+    assert_eq!(all(&mut plugin), (records(&left), Vec::new()));
+    let fetched = plugin.fetch(&[699, 150, 151, 333]).unwrap().records;
+    assert_eq!(fetched.iter().map(|record| record.place).collect::<Vec<_>>(), [699, 151, 333]);
+    plugin.trim(&left).unwrap();
+    plugin.sync().unwrap();
+    assert_eq!(all(&mut start(secret_key).unwrap()), (Vec::new(), Vec::new()));
+}
