@@ -22,6 +22,7 @@ step "misbehaving plugins are fresh" python3 -B plugins/fixtures/generate.py --c
 step "plugins" tools/plugins.sh
 step "lints" cargo clippy --workspace --all-targets --features mainstem/flamegraph --quiet -- -D warnings
 step "tests" cargo test --workspace --quiet
+step "plugins/s3 over a real server" tools/s3.sh
 hello_plugin() {
     local folder
     folder="$(mktemp -d)"

@@ -16,7 +16,7 @@ const SECONDS: u64 = 8;
 /// Writes `flamegraph.svg` into the output folder and gives its path.
 pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<PathBuf> {
     let broker = Broker::start_within().await?;
-    let args = BenchArgs { seconds: args.seconds().min(SECONDS), ..args.clone() };
+    let args = BenchArgs { seconds: Some(args.seconds().min(SECONDS)), ..args.clone() };
     let profiler = ProfilerGuardBuilder::default()
         .frequency(SAMPLES_PER_S)
         // Unwinding from within these may lock up.

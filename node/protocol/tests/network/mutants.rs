@@ -9,9 +9,9 @@ mod worlds;
 use crate::seeds::run;
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled,
-    Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Silences,
-    Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wiped, With,
+    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Long, Misled, Moving,
+    Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Silences, Single,
+    Slow, Swarm, Tight, Torn, Untimely, Waiting, Wiped, With,
 };
 use mainstem_protocol::{
     Config, Rule,
