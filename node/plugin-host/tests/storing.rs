@@ -141,8 +141,9 @@ fn absent(times: u32, storage_wait_ms_max: u32) -> StoragePlugin {
 
 #[test]
 fn a_write_is_asked_again_while_the_storage_is_away_and_not_for_ever() {
+    type Write<'a> = &'a dyn Fn(&StoragePlugin) -> Result<(), mainstem_model::RecordFault>;
     let record = Record { place: 1, timestamp: 2, value: vec![3; 4].into() };
-    let writes: [&dyn Fn(&StoragePlugin) -> Result<(), mainstem_model::RecordFault>; 3] = [
+    let writes: [Write<'_>; 3] = [
         &|storage| RecordStore::append(storage, std::slice::from_ref(&record)),
         &|storage| RecordStore::sync(storage),
         &|storage| RecordStore::trim(storage, &[1]),

@@ -19,6 +19,8 @@ use std::{
 
 /// Signatures of one call.
 const SIGNATURES: usize = 256;
+/// As many as a guest that has no help proves in one call with the fuel that its manifest asks for.
+const ALONE: usize = 64;
 /// Rows of one batch.
 const ROWS: usize = 1_024;
 /// Bytes of an event's content.
@@ -99,16 +101,25 @@ fn signatures(modules: &Modules, host: &Host, report: &mut Report) -> anyhow::Re
     let alone = modules.load(host, "secp256k1", bare())?;
     let differs = modules.has(WIDE) && modules.read(WIDE)? != modules.read("secp256k1")?;
     let wide = differs.then(|| modules.load(host, WIDE, bare())).transpose()?;
-    for plugin in [Some(&through), Some(&alone), wide.as_ref()].into_iter().flatten() {
-        let verdicts = plugin.verify(&items)?;
-        ensure!(verdicts.iter().all(|it| *it == Verdict::Valid), "{plugin:?} refuses signatures that hold");
+    for (plugin, of_call) in [(Some(&through), SIGNATURES), (Some(&alone), ALONE), (wide.as_ref(), ALONE)] {
+        for (plugin, items) in
+            plugin.into_iter().flat_map(|plugin| items.chunks(of_call).map(move |it| (plugin, it)))
+        {
+            let verdicts = plugin.verify(items)?;
+            ensure!(
+                verdicts.iter().all(|it| *it == Verdict::Valid),
+                "{plugin:?} refuses signatures that hold"
+            );
+        }
     }
     ensure!(signed.hold(), "signatures that were just made do not hold");
 
-    let verify = |plugin: &Plugin| drop(black_box(plugin.verify(&items)));
+    let verify = |plugin: &Plugin, of_call| {
+        items.chunks(of_call).for_each(|items| drop(black_box(plugin.verify(items))));
+    };
     let mut native = || _ = black_box(signed.hold());
-    let (mut by_host, mut by_guest) = (|| verify(&through), || verify(&alone));
-    let mut by_wide = || wide.iter().for_each(verify);
+    let (mut by_host, mut by_guest) = (|| verify(&through, SIGNATURES), || verify(&alone, ALONE));
+    let mut by_wide = || wide.iter().for_each(|wide| verify(wide, ALONE));
     let mut works: Vec<&mut dyn FnMut()> = vec![&mut native, &mut by_host, &mut by_guest];
     if wide.is_some() {
         works.push(&mut by_wide);
