@@ -215,7 +215,8 @@ fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wa
     store.as_context_mut().set_fuel(bounds.fuel)
 }
 
-fn read_reply<R>(
+/// Reads what a call gave back: where it says that its reply lies in its memory.
+pub(crate) fn read_reply<R>(
     memory: &[u8],
     place: Place,
     bytes_max: u32,

@@ -26,6 +26,9 @@ mod counters;
 mod engine;
 mod error;
 mod faults;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod host;
 mod host_call;
