@@ -3,6 +3,7 @@ use crate::{
     PublishTarget, Publisher, ResendOptions, SubscribeOptions, Subscription,
     chain::Chain,
     connection::{Core, Hold, Link},
+    encryption::Keyring,
     publishing::Publishing,
     session,
     workers::Workers,
@@ -102,6 +103,7 @@ impl Client {
         let publishing = Arc::new(Publishing::new(
             config.network,
             signer,
+            Arc::new(Keyring::new(&config.encryption)?),
             config.publish.window_bytes,
             Workers::start("mainstem-seal", 1).map_err(threads)?,
             Handle::current(),

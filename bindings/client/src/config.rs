@@ -1,4 +1,4 @@
-use crate::ClientError;
+use crate::{ClientError, EncryptionConfig};
 use mainstem_chain::{RpcConfig, WalletConfig};
 use mainstem_crypto::SecretKey;
 use mainstem_model::{Ack, Address, Delegation, Network, SchemeSigner, SignatureScheme, limits};
@@ -35,6 +35,8 @@ pub struct ClientConfig {
     pub transport: TransportConfig,
     /// Signature types beside the built-in ones that received batches may have. Events of others are errors.
     pub schemes: Vec<Arc<dyn SignatureScheme>>,
+    /// Content keys, and encryption types beside the built-in one. Events that do not open are brought sealed, with the reason.
+    pub encryption: EncryptionConfig,
     /// Threads that prove received batches; 0 is one for each processor, at most 4.
     pub verify_threads: usize,
 }
@@ -52,6 +54,7 @@ impl ClientConfig {
             reconnect: ReconnectConfig::default(),
             transport: TransportConfig::default(),
             schemes: Vec::new(),
+            encryption: EncryptionConfig::default(),
             verify_threads: 0,
         }
     }

@@ -1,7 +1,8 @@
+use crate::{Closed, encryption::reading::Contents};
 use bytes::Bytes;
 use mainstem_model::{
-    Batch, ContentType, Cursor, EncryptionType, EventProof, EventRef, Header, NewEvent, Origin, ReadFilter,
-    SeriesId, StreamPartition, VerifiedBatch,
+    Batch, ContentType, Cursor, EncryptionType, EventProof, EventRef, Header, KeyId, NewEvent, Origin,
+    ReadFilter, SeriesId, StreamPartition, VerifiedBatch,
 };
 use std::{ops::Range, sync::Arc};
 
@@ -65,6 +66,7 @@ pub struct EventBatch(Arc<Received>);
 #[derive(Debug)]
 struct Received {
     batch: VerifiedBatch,
+    contents: Arc<Contents>,
     /// Where the subscription stands before the batch's first event.
     cursor: Cursor,
     /// The batch was fetched to fill a gap: the subscription stands there still when it was had.
@@ -79,23 +81,31 @@ struct Received {
 }
 
 impl EventBatch {
-    pub(crate) fn new(batch: VerifiedBatch, cursor: Cursor, received_at: i64, filter: &ReadFilter) -> Self {
+    pub(crate) fn new(
+        batch: VerifiedBatch,
+        contents: Contents,
+        cursor: Cursor,
+        received_at: i64,
+        filter: &ReadFilter,
+    ) -> Self {
+        let contents = Arc::new(contents);
         let header = batch.header();
         let inside = filter.from <= header.timestamp_min && header.timestamp_max <= filter.to;
         let times = (!inside).then_some((filter.from, filter.to));
         let skip = usize::from(cursor.skip().min(header.count));
         let end = usize::from(header.count);
-        Self(Arc::new(Received { batch, cursor, fetched: false, received_at, skip, end, times }))
+        Self(Arc::new(Received { batch, contents, cursor, fetched: false, received_at, skip, end, times }))
     }
 
     /// A batch that fills a gap; `cursor` is where the subscription stands.
     pub(crate) fn fetched(
         batch: VerifiedBatch,
+        contents: Contents,
         cursor: Cursor,
         received_at: i64,
         filter: &ReadFilter,
     ) -> Self {
-        let Self(received) = Self::new(batch, cursor.with_skip(0), received_at, filter);
+        let Self(received) = Self::new(batch, contents, cursor.with_skip(0), received_at, filter);
         let received =
             Arc::try_unwrap(received).map(|received| Received { cursor, fetched: true, ..received });
         // IMPORTANT: nobody else has it yet.
@@ -104,9 +114,10 @@ impl EventBatch {
 
     /// What is left of it behind the event at `index`.
     pub(crate) fn rest(&self, index: usize) -> Self {
-        let Received { batch, cursor, fetched, received_at, end, times, .. } = &*self.0;
+        let Received { batch, contents, cursor, fetched, received_at, end, times, .. } = &*self.0;
         Self(Arc::new(Received {
             batch: batch.clone(),
+            contents: contents.clone(),
             cursor: *cursor,
             fetched: *fetched,
             received_at: *received_at,
@@ -120,9 +131,10 @@ impl EventBatch {
     pub(crate) fn first(self, count: u64) -> Self {
         let cut = self.events().nth(usize::try_from(count).unwrap_or(usize::MAX)).map(|(index, _)| index);
         let Some(end) = cut else { return self };
-        let Received { batch, cursor, fetched, received_at, skip, times, .. } = &*self.0;
+        let Received { batch, contents, cursor, fetched, received_at, skip, times, .. } = &*self.0;
         Self(Arc::new(Received {
             batch: batch.clone(),
+            contents: contents.clone(),
             cursor: *cursor,
             fetched: *fetched,
             received_at: *received_at,
@@ -179,10 +191,12 @@ impl EventBatch {
         self.0.times.is_none_or(|(from, to)| from <= timestamp && timestamp <= to)
     }
 
-    /// The wanted events in series order, in place, each with its place in the batch.
+    /// The wanted events in series order, in place, each with its place in the batch. A content that was sealed is the opened one; the
+    /// encryption type stays. What did not open is as it was published: see [`EventBatch::closed`].
     pub fn events(&self) -> impl Iterator<Item = (usize, EventRef<'_>)> {
         let all = self.0.batch.events().enumerate().take(self.0.end).skip(self.0.skip);
-        all.filter(|(_, event)| self.wants(event.timestamp))
+        let all = all.filter(|(_, event)| self.wants(event.timestamp));
+        all.map(|(index, event)| (index, self.0.contents.read(index, event)))
     }
 
     /// How many events are wanted.
@@ -195,9 +209,25 @@ impl EventBatch {
         self.len() == 0
     }
 
-    /// The content of one event, sharing the batch's memory.
+    /// The content of one event: opened, or sharing the batch's memory.
     pub fn content(&self, index: usize) -> Option<Bytes> {
-        self.0.batch.content(index)
+        let opened = self.0.contents.opened(index).map(|(_, content)| content.clone());
+        opened.or_else(|| self.0.batch.content(index))
+    }
+
+    /// Why the event at `index` is still sealed; none if it is in the clear or was opened.
+    pub fn closed(&self, index: usize) -> Option<&Closed> {
+        self.0.contents.closed(index)
+    }
+
+    /// The content key that opened the event at `index`.
+    pub fn content_key(&self, index: usize) -> Option<KeyId> {
+        self.0.contents.opened(index).map(|(key, _)| key)
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.batch.bytes().len() + self.0.contents.bytes()
     }
 
     /// Where to go on behind the whole batch.
@@ -261,14 +291,24 @@ impl Event {
         self.content_type
     }
 
-    /// How the content is sealed.
+    /// How the content was sealed by its publisher, also when it is open here.
     pub const fn encryption_type(&self) -> EncryptionType {
         self.encryption_type
     }
 
-    /// The content.
+    /// The content: opened, or as it was published if [`Event::closed`] says why.
     pub const fn content(&self) -> &Bytes {
         &self.content
+    }
+
+    /// Why the content is still sealed; none if it is in the clear or was opened.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.batch.closed(usize::from(self.index))
+    }
+
+    /// The content key that opened it.
+    pub fn content_key(&self) -> Option<KeyId> {
+        self.batch.content_key(usize::from(self.index))
     }
 
     /// The content as JSON; `None` when it is not.

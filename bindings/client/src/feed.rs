@@ -5,6 +5,7 @@ mod gap;
 use crate::{
     BrokerUrl, ClientError, Damage, Delivery, ErrorKind, EventBatch, Fork, Gap,
     connection::Core,
+    encryption::reading::Contents,
     frame::{CaughtUp, Subscribe, Told},
     guard::{SeriesGuard, Verdict},
     output::{Ended, Item, Left, Output},
@@ -314,16 +315,18 @@ impl Feed {
             return;
         }
         let (raws, verifier) = (std::mem::take(raws), self.core.verifier.clone());
+        let keyring = self.core.publishing.keyring().clone();
         let proven = if pieces.is_empty()
             && raws.len() == 1
             && *bytes <= PROVEN_HERE_BYTES_MAX
             && !raws.iter().any(|raw| Batch::is_of_plugin(&raw.batch))
+            && !keyring.has_plugins()
         {
             let (sender, proven) = oneshot::channel();
-            drop(sender.send(prove(&verifier, raws)));
+            drop(sender.send(prove(&verifier, &keyring, raws)));
             proven
         } else {
-            self.core.provers.ask(move || prove(&verifier, raws))
+            self.core.provers.ask(move || prove(&verifier, &keyring, raws))
         };
         pieces.push_back(Piece::Batches { bytes: std::mem::take(bytes), proven });
     }
@@ -331,11 +334,11 @@ impl Feed {
     /// Takes proven batches in, in order.
     async fn bring(&mut self, session: &Arc<Session>, proven: Proven) -> Result<(), Stop> {
         let mut unknown = proven.unknown.into_iter().peekable();
-        for (index, (batch, cursor, received_at)) in proven.batches.into_iter().enumerate() {
+        for (index, (batch, contents, cursor, received_at)) in proven.batches.into_iter().enumerate() {
             while let Some(before) = unknown.next_if(|it| it.at <= index) {
                 self.pass_over(before)?;
             }
-            self.take(session, batch, cursor, received_at).await?;
+            self.take(session, batch, contents, cursor, received_at).await?;
         }
         unknown.try_for_each(|last| self.pass_over(last))?;
         match proven.error {
@@ -370,6 +373,7 @@ impl Feed {
         &mut self,
         session: &Arc<Session>,
         batch: VerifiedBatch,
+        contents: Contents,
         cursor: Cursor,
         received_at: i64,
     ) -> Result<(), Stop> {
@@ -410,7 +414,8 @@ impl Feed {
                 }
                 self.guard.take(&header, id);
                 if self.is_permitted(session, &header).await? {
-                    self.output(EventBatch::new(batch, cursor, received_at, &self.ask.filter)).await?;
+                    self.output(EventBatch::new(batch, contents, cursor, received_at, &self.ask.filter))
+                        .await?;
                 }
             }
         }

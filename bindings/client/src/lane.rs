@@ -7,6 +7,7 @@ mod state;
 
 use crate::{
     ClientError, ErrorKind, PublishConfig, PublishReceipt, Published,
+    encryption::{SEALABLE_BYTES_MAX, Sealing},
     publishing::{Publishing, Sending},
     session::Session,
     ticket::Ticket,
@@ -14,7 +15,8 @@ use crate::{
 use bytes::Bytes;
 use linger::linger;
 use mainstem_model::{
-    Ack, Batch, BatchError, Code, Network, NewEvent, SeriesId, SeriesWriter, Signer, StreamPartition, limits,
+    Ack, Batch, BatchError, Code, EncryptionType, Network, NewEvent, SeriesId, SeriesWriter, Signer,
+    StreamPartition, limits,
 };
 use state::{Item, Open, State};
 use std::{
@@ -39,6 +41,8 @@ pub(crate) struct Lane {
     at: StreamPartition,
     network: Network,
     signer: Signer,
+    /// How contents are sealed, if they are.
+    sealing: Option<Sealing>,
     pub(crate) config: PublishConfig,
     publishing: Arc<Publishing>,
     state: Mutex<State>,
@@ -57,6 +61,7 @@ impl Lane {
         network: Network,
         at: StreamPartition,
         signer: Signer,
+        sealing: Option<Sealing>,
         config: PublishConfig,
     ) -> Arc<Self> {
         let writer = SeriesWriter::new(network, at, signer.clone(), SeriesId(rand::random()));
@@ -64,6 +69,7 @@ impl Lane {
             at,
             network,
             signer,
+            sealing,
             config,
             publishing,
             state: Mutex::new(State { parked: true, ..State::default() }),
@@ -86,18 +92,17 @@ impl Lane {
         event: NewEvent,
     ) -> Result<Result<PublishReceipt, NewEvent>, ClientError> {
         let content = event.content.len();
-        let size = content + EVENT_BYTES;
+        let sealing = self.sealing.as_ref().filter(|_| event.encryption_type == EncryptionType::NONE);
+        let size = content + EVENT_BYTES + sealing.map_or(0, |sealing| sealing.overhead);
+        let max = sealing.map_or(limits::CONTENT_BYTES_MAX, |_| SEALABLE_BYTES_MAX);
         let mut state = self.state();
         if let Some(error) = &state.failed {
             return Err(error.clone());
         }
-        if content > limits::CONTENT_BYTES_MAX {
+        if content > max {
             return Err(ClientError::new(
                 ErrorKind::TooLarge,
-                format!(
-                    "the event has {content} bytes of content, at most {} are allowed",
-                    limits::CONTENT_BYTES_MAX
-                ),
+                format!("the event has {content} bytes of content, at most {max} are allowed"),
             ));
         }
         if state.bytes > 0 && state.bytes + size > self.config.buffer_bytes_max {
@@ -127,13 +132,14 @@ impl Lane {
         if idle || index + 1 >= events_max || open.bytes >= self.config.batch_bytes_max {
             let here = state.sealing == 0
                 && state.open.bytes <= SEALED_HERE_BYTES_MAX
-                && !self.signer.signature_type().is_of_plugin();
+                && !self.signer.signature_type().is_of_plugin()
+                && !self.sealing.as_ref().is_some_and(Sealing::is_of_plugin);
             // IMPORTANT: the writer is locked before the state is let go, so that what is cut next is sealed behind this.
             match self.writer.try_lock() {
                 Ok(writer) if here => {
                     let open = state.take_open();
                     drop(state);
-                    self.seal(&open, writer);
+                    self.seal(open, writer);
                 }
                 _ => self.cut(&mut state),
             }
@@ -150,7 +156,7 @@ impl Lane {
     fn cut(self: &Arc<Self>, state: &mut State) {
         let open = state.take_open();
         let lane = self.clone();
-        self.publishing.sealer().run(move || lane.seal(&open, lane.writer()));
+        self.publishing.sealer().run(move || lane.seal(open, lane.writer()));
     }
 
     /// When nothing is on its way any more, nothing waits.
@@ -165,8 +171,13 @@ impl Lane {
     }
 
     /// IMPORTANT: `writer` is held until the batch is among the items, so that they are in the order of their sequences.
-    fn seal(self: &Arc<Self>, open: &Open, mut writer: MutexGuard<'_, SeriesWriter>) {
-        let sealed = self.seal_next(&open.events, &mut writer);
+    fn seal(self: &Arc<Self>, mut open: Open, mut writer: MutexGuard<'_, SeriesWriter>) {
+        let events = mem::take(&mut open.events);
+        let events = match &self.sealing {
+            Some(sealing) => sealing.seal(events),
+            None => Ok(events),
+        };
+        let sealed = events.and_then(|events| Ok(self.seal_next(&events, &mut writer)?));
         let mut state = self.state();
         state.sealing -= 1;
         let batch = match (sealed, state.failed.clone()) {
@@ -177,7 +188,6 @@ impl Lane {
             }
             (Err(error), None) => {
                 drop(state);
-                let error = ClientError::from(error);
                 open.ticket.resolve(Err(error.clone()));
                 return self.fail(error);
             }

@@ -2,7 +2,7 @@
 //!
 //! What it is: one signed-in connection to a broker (QUIC, else WebSocket) that mends itself; publishers that batch, sign, number
 //! and keep events until they are acked; subscriptions that prove what they receive and bring each event exactly once by
-//! cursor; streams and rights by the chain.
+//! cursor; contents sealed and opened with the keys that it is given; streams and rights by the chain.
 //! What it is not: it decides no policy for the application, stores nothing on disk, and starts no runtime: it runs on the
 //! caller's tokio.
 //!
@@ -33,6 +33,7 @@ mod client;
 mod config;
 mod connection;
 mod delivery;
+mod encryption;
 mod error;
 mod event;
 mod feed;
@@ -58,6 +59,7 @@ pub use config::{
     Broker, BrokerUrl, ChainConfig, ClientConfig, Identity, Pin, PublishConfig, ReconnectConfig,
     SubscribeConfig, TransportConfig,
 };
+pub use encryption::{Closed, EncryptionConfig, StreamKeys};
 pub use error::{ClientError, ErrorKind};
 pub use event::{Content, Event, EventBatch};
 pub use publisher::{PublishTarget, Publisher};

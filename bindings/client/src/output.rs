@@ -42,7 +42,7 @@ impl Output {
     /// Waits for room.
     pub(crate) async fn batch(&self, batch: EventBatch) -> Result<(), Left> {
         // At most `bytes_max`, which fits 32 bits: a larger batch takes the whole queue.
-        let bytes = batch.batch().bytes().len().min(self.bytes_max) as u32;
+        let bytes = batch.bytes().min(self.bytes_max) as u32;
         let permit = tokio::select! {
             permit = self.room.clone().acquire_many_owned(bytes) => permit.map_err(|_| Left)?,
             () = self.items.closed() => return Err(Left),

@@ -1,6 +1,9 @@
 //! Proving what was received, for the proving threads.
 
-use crate::ClientError;
+use crate::{
+    ClientError,
+    encryption::{Keyring, reading::Contents},
+};
 use bytes::Bytes;
 use mainstem_model::{Batch, Cursor, VerifiedBatch, Verifier};
 
@@ -15,7 +18,7 @@ pub(crate) struct Raw {
 /// What proving gave.
 #[derive(Debug, Default)]
 pub(crate) struct Proven {
-    pub(crate) batches: Vec<(VerifiedBatch, Cursor, i64)>,
+    pub(crate) batches: Vec<(VerifiedBatch, Contents, Cursor, i64)>,
     /// Batches of signature types that nobody here knows. They are passed over: what else a stream has is read all the same.
     pub(crate) unknown: Vec<Unknown>,
     /// What did not hold of the batch behind them.
@@ -34,13 +37,16 @@ pub(crate) struct Unknown {
     pub(crate) error: ClientError,
 }
 
-/// Proves batches in order, up to the first that does not hold.
-pub(crate) fn prove(verifier: &Verifier, raws: Vec<Raw>) -> Proven {
+/// Proves batches in order, up to the first that does not hold, and opens their contents.
+pub(crate) fn prove(verifier: &Verifier, keyring: &Keyring, raws: Vec<Raw>) -> Proven {
     let mut proven = Proven { batches: Vec::with_capacity(raws.len()), ..Proven::default() };
     for Raw { cursor, received_at, batch } in raws {
         let count = Batch::peek_header(&batch).map_or(0, |header| header.count);
         match Batch::decode(batch).and_then(|batch| verifier.verify(batch)) {
-            Ok(batch) => proven.batches.push((batch, cursor, received_at)),
+            Ok(batch) => {
+                let contents = keyring.open(&batch, cursor.skip().into());
+                proven.batches.push((batch, contents, cursor, received_at));
+            }
             Err(error) if error.is_unknown_scheme() => {
                 let (at, left) = (proven.batches.len(), u64::from(count.saturating_sub(cursor.skip())));
                 let cursor = cursor.with_skip(count);

@@ -1,8 +1,10 @@
 //! All publishers of one client: what is ready to be sent, within the broker's window.
 
-use crate::{ClientError, PublishConfig, lane::Lane, session::Session, workers::Workers};
+use crate::{
+    ClientError, PublishConfig, encryption::Keyring, lane::Lane, session::Session, workers::Workers,
+};
 use bytes::Bytes;
-use mainstem_model::{Network, Signer, StreamPartition};
+use mainstem_model::{Network, SealContext, Signer, StreamPartition};
 use std::{
     collections::VecDeque,
     sync::{
@@ -19,6 +21,7 @@ const GATHERED_BYTES_MAX: usize = 256 << 10;
 pub(crate) struct Publishing {
     network: Network,
     signer: Option<Signer>,
+    keyring: Arc<Keyring>,
     window_bytes: usize,
     sealer: Workers,
     runtime: Handle,
@@ -53,6 +56,7 @@ impl Publishing {
     pub(crate) const fn new(
         network: Network,
         signer: Option<Signer>,
+        keyring: Arc<Keyring>,
         window_bytes: usize,
         sealer: Workers,
         runtime: Handle,
@@ -60,6 +64,7 @@ impl Publishing {
         Self {
             network,
             signer,
+            keyring,
             window_bytes,
             sealer,
             runtime,
@@ -71,6 +76,11 @@ impl Publishing {
             sessions: AtomicU64::new(0),
             closed: Mutex::new(None),
         }
+    }
+
+    /// The content keys.
+    pub(crate) const fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 
     pub(crate) const fn sealer(&self) -> &Workers {
@@ -98,11 +108,13 @@ impl Publishing {
                 "publishing takes a key: set the identity in the configuration",
             )
         })?;
+        let (network, origin) = (self.network.id(), signer.origin());
+        let sealing = self.keyring.sealing(SealContext { network, stream_partition: at, origin })?;
         let closed = lock(&self.closed);
         if let Some(error) = &*closed {
             return Err(error.clone());
         }
-        let lane = Lane::start(self.clone(), self.network, at, signer, config);
+        let lane = Lane::start(self.clone(), self.network, at, signer, sealing, config);
         let mut lanes = lock(&self.lanes);
         lanes.retain(|lane| lane.is_in_use());
         lanes.push(lane.clone());

@@ -528,7 +528,8 @@ mod tests {
         let network = Network { chain_id: 1, registry: Address([1; 20]) };
         let sealer = Workers::start("test", 1).unwrap();
         let runtime = tokio::runtime::Handle::current();
-        let publishing = Arc::new(Publishing::new(network, None, 1, sealer, runtime));
+        let keyring = Arc::new(crate::encryption::Keyring::new(&crate::EncryptionConfig::default()).unwrap());
+        let publishing = Arc::new(Publishing::new(network, None, keyring, 1, sealer, runtime));
         let config = ClientConfig::new("quic://127.0.0.1".parse().unwrap(), network);
         Session::new(&config, &publishing).0
     }

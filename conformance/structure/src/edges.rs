@@ -36,6 +36,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mainstem-plugin-build", &["mainstem-plugin-abi"]),
     ("mainstem-plugin-sdk", &["mainstem-plugin-abi"]),
     ("mainstem-plugin-ed25519", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-aes-256-gcm", &["mainstem-plugin-sdk"]),
+    ("mainstem-plugin-xchacha20poly1305", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-ewma-anomaly", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-filter", &["mainstem-plugin-sdk"]),
     ("mainstem-plugin-window-aggregate", &["mainstem-plugin-sdk"]),

@@ -26,6 +26,14 @@ pub enum CryptoError {
     /// The signature is well formed and was not made by this key over this digest.
     #[error("the signature was not made by this key over this message")]
     Mismatch,
+    /// Too short for a nonce and a tag, or a point and a tag.
+    #[error(
+        "what is sealed has at least a nonce and a tag, what is wrapped a point and a tag; this has {0} bytes"
+    )]
+    SealedLength(usize),
+    /// Another key, other associated bytes, or something was changed.
+    #[error("it was not sealed with this key and these associated bytes, or was changed since")]
+    Forged,
     /// Not `0x` and 40 hex digits.
     #[error("an address is 0x and 40 hex digits, got {0:?}")]
     Address(String),

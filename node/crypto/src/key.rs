@@ -50,6 +50,11 @@ impl SecretKey {
         self.public_key().address()
     }
 
+    /// The secret number. The caller wipes it.
+    pub(crate) fn scalar(&self) -> Scalar {
+        *self.0.as_nonzero_scalar().as_ref()
+    }
+
     /// Signs a digest, deterministically (RFC 6979), low `s`.
     pub fn sign(&self, digest: &Hash) -> Signature {
         // IMPORTANT: RFC 6979 over a 32-byte digest fails only when r or s is zero, which no digest is known to cause.

@@ -1,6 +1,6 @@
-//! Keys, hashes, signatures and Merkle trees of Mainstem.
+//! Keys, hashes, signatures, encryption and Merkle trees of Mainstem.
 //!
-//! What it is: thin, typed faces over `k256`, `sha2` and `sha3`, in exactly the forms that the wire needs.
+//! What it is: thin, typed faces over `k256`, `sha2`, `sha3` and `aes-gcm`, in exactly the forms that the wire needs.
 //! What it is not: it draws no randomness, reads no clock and opens no file; a caller brings 32 random bytes.
 //!
 //! ```
@@ -13,6 +13,8 @@
 //! ```
 
 mod address;
+mod aes_gcm;
+mod ecies;
 mod error;
 mod hash;
 mod key;
@@ -21,6 +23,8 @@ mod prepared;
 mod signature;
 
 pub use address::Address;
+pub use aes_gcm::AesGcm;
+pub use ecies::{WRAP_OVERHEAD_BYTES, unwrap, wrap};
 pub use error::CryptoError;
 pub use hash::{Hash, Sha256, keccak256, keccak256_of, personal_message_digest, sha256};
 pub use key::{PublicKey, SecretKey, recover};

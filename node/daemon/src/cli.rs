@@ -5,6 +5,7 @@ mod doctor;
 pub(crate) mod failure;
 mod http;
 mod identity;
+mod key;
 mod network;
 pub(crate) mod output;
 mod plugin;
@@ -123,6 +124,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: identity::IdentityCommand,
     },
+    /// Content keys: make one
+    Key {
+        #[command(subcommand)]
+        command: key::KeyCommand,
+    },
     Network(network::NetworkArgs),
     /// Plugins: make, build and check one, put it into a node
     Plugin {
@@ -235,6 +241,7 @@ async fn dispatch(Cli { globals, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => crate::bench::run(args).await.map(|()| ExitCode::SUCCESS),
         Command::Replay(args) => crate::replay::run(args, &globals).await,
         Command::Stream { command } => stream::run(command, &globals).await,
+        Command::Key { command } => key::run(command, &globals),
         Command::Identity { command } => identity::run(command, &globals).await,
         Command::Network(args) => network::run(args, &globals).await,
         Command::Plugin { command } => plugin::run(command, &globals).await,

@@ -5,7 +5,7 @@ mod shelf;
 pub(crate) use shelf::{Answers, Entry, Shelf, ShelfError};
 
 use anyhow::{Context, bail};
-use mainstem_plugin_host::{Compiler, Config, Host, Plugin, SignaturePlugin, Status};
+use mainstem_plugin_host::{Compiler, Config, EncryptionPlugin, Host, Plugin, SignaturePlugin, Status};
 use serde::Serialize;
 use std::{ffi::OsString, path::Path, sync::Arc};
 
@@ -75,6 +75,11 @@ impl Plugins {
     /// Those for signatures.
     pub(crate) fn schemes(&self) -> impl Iterator<Item = SignaturePlugin> + '_ {
         self.0.iter().filter_map(|plugin| SignaturePlugin::new(plugin.clone()))
+    }
+
+    /// Those for encryption, which clients call.
+    pub(crate) fn encryption(&self) -> impl Iterator<Item = EncryptionPlugin> + '_ {
+        self.0.iter().filter_map(|plugin| EncryptionPlugin::new(plugin.clone()))
     }
 
     /// The one of a name, or whose id begins so.

@@ -14,13 +14,20 @@ impl ContentType {
     pub const TEXT: Self = Self(3);
 }
 
-/// How an event's content is sealed; 0 is not at all.
+/// How an event's content is sealed; 0 is not at all, 2 to 15 are reserved, 16 and up belong to plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncryptionType(pub u16);
 
 impl EncryptionType {
     /// In the clear.
     pub const NONE: Self = Self(0);
+    /// AES-256-GCM; built in.
+    pub const AES_256_GCM: Self = Self(1);
+
+    /// Whether plugins know it: what sealing and opening cost is not known here.
+    pub const fn is_of_plugin(self) -> bool {
+        self.0 >= 16
+    }
 }
 
 /// An event about to be signed.

@@ -24,6 +24,7 @@ mod challenge;
 mod code;
 mod cursor;
 mod delegation;
+mod encryption;
 mod equivocation;
 mod error;
 mod event;
@@ -47,6 +48,10 @@ pub use challenge::Challenge;
 pub use code::{Code, Refusal};
 pub use cursor::{BatchKey, Cursor, ReadFilter, ReadStart};
 pub use delegation::Delegation;
+pub use encryption::{
+    Aes256GcmScheme, ContentKey, EncryptionFault, EncryptionScheme, KeyId, KeyIdError, OpenFault, Opened,
+    Plain, SealContext, Sealed, sealed_content, split_sealed,
+};
 pub use equivocation::Equivocation;
 pub use error::BatchError;
 pub use event::{ContentType, EncryptionType, EventRef, NewEvent};

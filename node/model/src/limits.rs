@@ -4,6 +4,10 @@
 pub const EVENTS_PER_BATCH_MAX: usize = 1024;
 /// Bytes of one event's content.
 pub const CONTENT_BYTES_MAX: usize = 1 << 20;
+/// Bytes by which an encryption scheme may make a content longer, beside the key id: nonce, tag, padding. A longer one is a fault.
+pub const SEAL_BYTES_MAX: usize = 256;
+/// Bytes of a wrapped content key, and of the public key that it is wrapped for.
+pub const WRAPPED_KEY_BYTES_MAX: usize = 16 << 10;
 /// Bytes of one batch as it travels.
 pub const BATCH_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Bytes of a signature (plugins may need kilobytes; types 1 and 2 take exactly 65).

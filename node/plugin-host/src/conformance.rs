@@ -1,5 +1,6 @@
 //! Whether a plugin keeps to what `ABI.md` says of its kind, as far as that shows from outside.
 
+mod encryption;
 mod operators;
 mod signatures;
 
@@ -32,7 +33,8 @@ pub fn conformance(plugin: &Plugin) -> Vec<Finding> {
         Claim::Operators(claims) => {
             findings.extend(claims.iter().flat_map(|claim| operators::findings(plugin, claim)));
         }
-        Claim::Encryption(_) | Claim::Storage(_) => {}
+        Claim::Encryption(claim) => findings.extend(encryption::findings(plugin, claim)),
+        Claim::Storage(_) => {}
     }
     let faults = plugin.counters().faults.sum();
     let whole =

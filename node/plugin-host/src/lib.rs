@@ -1,4 +1,4 @@
-//! Runs plugins: WebAssembly modules that check signatures of a new type, or are operators.
+//! Runs plugins: WebAssembly modules that check signatures of a new type, seal and open contents, or are operators.
 //!
 //! What it is: the node's side of `plugin-api/ABI.md`. A [`Host`] loads modules as [`Plugin`]s and calls them within the bounds
 //! of its [`Config`]; what a plugin asks for in return it gets as its [`Grants`] say.
@@ -23,6 +23,7 @@ mod compiler;
 mod config;
 mod conformance;
 mod counters;
+mod encryption;
 mod engine;
 mod error;
 mod faults;
@@ -51,12 +52,15 @@ pub use compiler::{Compiler, compile_in_child};
 pub use config::Config;
 pub use conformance::{Finding, conformance};
 pub use counters::{Counters, FaultCounts, HostCounters};
+pub use encryption::EncryptionPlugin;
 pub use error::{CallError, CompileError, Fault, HostError, LoadError, PluginIdError};
 pub use faults::Status;
 pub use grants::Grants;
 pub use host::Host;
 pub use id::PluginId;
-pub use mainstem_plugin_abi::{Capability, Claim, Manifest, SignatureClaim, plugin_capnp::FailureCode};
+pub use mainstem_plugin_abi::{
+    Capability, Claim, EncryptionClaim, Manifest, SignatureClaim, plugin_capnp::FailureCode,
+};
 pub use operator::Operator;
 pub use plugin::Plugin;
 pub use rows::{Column, Emitted, Event, Rows, Values};

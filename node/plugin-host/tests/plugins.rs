@@ -11,7 +11,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const NAMES: [&str; 6] = ["ed25519", "ewma-anomaly", "filter", "p256-c", "scale-as", "window-aggregate"];
+const NAMES: [&str; 8] = [
+    "aes-256-gcm",
+    "ed25519",
+    "ewma-anomaly",
+    "filter",
+    "p256-c",
+    "scale-as",
+    "window-aggregate",
+    "xchacha20poly1305",
+];
 
 fn plugin(name: &str) -> Plugin {
     let target = std::env::var_os("CARGO_TARGET_DIR")
@@ -75,7 +84,8 @@ fn a_plugin_that_breaks_the_rules_is_found_out() {
         name: "says-yes".into(),
         version: "0.1.0".into(),
         description: String::new(),
-        abi: mainstem_plugin_abi::ABI,
+        // What the fixture was written against.
+        abi: mainstem_plugin_abi::Version { major: 1, minor: 0 },
         abi_minor_least: 0,
         claim: mainstem_plugin_abi::Claim::Signature(mainstem_plugin_abi::SignatureClaim {
             signature_type: 240,

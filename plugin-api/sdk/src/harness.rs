@@ -41,7 +41,7 @@ mod wire;
 pub use node::{Capability, Node};
 pub use primitives::check;
 
-use crate::{Failure, Host, Instance, Origin, Rows, Verdict};
+use crate::{Failure, Host, Instance, Opened, Origin, Plain, Rows, Sealed, Verdict};
 
 /// An instance of a plugin and the node that calls it.
 #[derive(Debug, Default)]
@@ -101,6 +101,38 @@ impl<P: Instance> Harness<P> {
     /// What the plugin answers with `failed`.
     pub fn origin(&mut self, key: &[u8]) -> Result<Origin, Failure> {
         wire::origin(&self.call(&wire::whose(key)))
+    }
+
+    /// Asks for contents to be sealed.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn seal(&mut self, key: &[u8], items: &[Plain<'_>]) -> Result<Vec<Vec<u8>>, Failure> {
+        wire::sealed(&self.call(&wire::seal(key, items)))
+    }
+
+    /// Asks for contents to be opened.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn open(&mut self, key: &[u8], items: &[Sealed<'_>]) -> Result<Vec<Opened>, Failure> {
+        wire::opened(&self.call(&wire::open(key, items)))
+    }
+
+    /// Asks for a content key to be wrapped, with 32 random bytes for each recipient.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn wrap(&mut self, key: &[u8], recipients: &[&[u8]], random: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+        wire::wrapped(&self.call(&wire::wrap(key, recipients, random)))
+    }
+
+    /// Asks for a content key that was wrapped.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn unwrap(&mut self, private_key: &[u8], wrapped: &[u8]) -> Result<Vec<u8>, Failure> {
+        wire::unwrapped(&self.call(&wire::unwrap(private_key, wrapped)))
     }
 
     /// Starts an operator with these parameters: all that the manifest names.

@@ -3,8 +3,8 @@
 //! What a plugin is and what is said between it and its node stands in `plugin-api/ABI.md`; this crate is that page in Rust. It
 //! is not the node's side, and knows no WebAssembly engine.
 //!
-//! A plugin is a `cdylib` with one line that names its type: [`signature!`] with a type that is [`Signature`], or
-//! [`operators!`] with types that are [`Operator`].
+//! A plugin is a `cdylib` with one line that names its type: [`signature!`] with a type that is [`Signature`], [`encryption!`] with one
+//! that is [`Encryption`], or [`operators!`] with types that are [`Operator`].
 //!
 //! ```
 //! use mainstem_plugin_sdk::{Failure, Host, Signature, Signed, Verdict};
@@ -27,6 +27,7 @@
 //! With the feature `harness` the same plugin runs in a plain test: see [`harness`].
 
 mod batch;
+mod encryption;
 #[doc(hidden)]
 pub mod exports;
 mod failure;
@@ -42,10 +43,13 @@ mod signature;
 mod state;
 
 pub use batch::{Batch, Column, Datas, Event, Number, Texts, Values};
+pub use encryption::{Encryption, EncryptionModule, Opened, Plain, Sealed};
 pub use failure::Failure;
 pub use host::{Check, Host, HostCalls};
 pub use instance::Instance;
-pub use mainstem_plugin_abi::plugin_capnp::{FailureCode, LogLevel, SignatureScheme as Scheme, Verdict};
+pub use mainstem_plugin_abi::plugin_capnp::{
+    FailureCode, LogLevel, OpenFault, SignatureScheme as Scheme, Verdict,
+};
 pub use operator::{Operator, OperatorModule, OperatorSet, Running};
 pub use parameters::Parameters;
 pub use rows::{RowContent, RowValues, Rows};

@@ -10,6 +10,18 @@ macro_rules! signature {
     };
 }
 
+/// Makes a module a plugin for encryption: its exports, and `Plugin`, its [`Instance`](crate::Instance) for tests.
+///
+/// Takes a type that is [`Encryption`](crate::Encryption). Once in a crate, at its top.
+#[macro_export]
+macro_rules! encryption {
+    ($encryption:ty) => {
+        /// An instance of this plugin.
+        pub type Plugin = $crate::EncryptionModule<$encryption>;
+        $crate::__exports!(Plugin);
+    };
+}
+
 /// Makes a module a plugin of operators: its exports, and `Plugin`, its [`Instance`](crate::Instance) for tests.
 ///
 /// Takes types that are [`Operator`](crate::Operator), each with a name of its own. Once in a crate, at its top.

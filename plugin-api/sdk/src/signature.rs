@@ -125,7 +125,7 @@ fn batch_id(bytes: &[u8]) -> Result<&[u8; 32], Failure> {
     })
 }
 
-fn check_count(of: &str, given: usize, asked: usize) -> Result<(), Failure> {
+pub(crate) fn check_count(of: &str, given: usize, asked: usize) -> Result<(), Failure> {
     if given == asked {
         return Ok(());
     }

@@ -66,8 +66,9 @@ impl Feed {
                 _ => break Ok(None),
             };
             let raw = Raw { cursor: Cursor::Arrival { log: 0, position: 0, skip: 0 }, received_at, batch };
-            let verifier = self.core.verifier.clone();
-            let Ok(proven) = self.core.provers.ask(move || prove(&verifier, vec![raw])).await else {
+            let (verifier, keyring) = (self.core.verifier.clone(), self.core.publishing.keyring().clone());
+            let Ok(proven) = self.core.provers.ask(move || prove(&verifier, &keyring, vec![raw])).await
+            else {
                 break Ok(None);
             };
             if let Some(error) = proven.error {
@@ -89,7 +90,7 @@ impl Feed {
         until: &Header,
         proven: Proven,
     ) -> Result<(), Stop> {
-        for (batch, _, received_at) in proven.batches {
+        for (batch, contents, _, received_at) in proven.batches {
             let (header, id) = (batch.header().clone(), batch.id());
             let wanted = header.stream_partition == self.ask.at
                 && (header.origin, header.series) == (until.origin, until.series)
@@ -98,7 +99,8 @@ impl Feed {
             if wanted && self.guard.judge(&header, id) == Verdict::Next {
                 self.guard.take(&header, id);
                 if self.is_permitted(session, &header).await? {
-                    self.output(EventBatch::fetched(batch, cursor, received_at, &self.ask.filter)).await?;
+                    self.output(EventBatch::fetched(batch, contents, cursor, received_at, &self.ask.filter))
+                        .await?;
                 }
             }
         }

@@ -2,12 +2,13 @@ use super::{Globals, failure::Failure, http, output::Output, profile::Profile};
 use crate::plugins::Plugins;
 use anyhow::Context as _;
 use mainstem_chain::{Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig};
-use mainstem_client::{Broker, ChainConfig, Client, ClientConfig, Identity, PublishConfig};
+use mainstem_client::{Broker, ChainConfig, Client, ClientConfig, Identity, PublishConfig, StreamKeys};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Delegation, Partition, StreamId};
 use mainstem_plugin_host::PluginSigner;
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -134,6 +135,15 @@ impl Context {
 
     /// Connects to the broker and signs in, if there is a key.
     pub(crate) async fn connect(&self, publish: PublishConfig) -> Result<Client, anyhow::Error> {
+        self.connect_with(publish, BTreeMap::new()).await
+    }
+
+    /// The same, with content keys.
+    pub(crate) async fn connect_with(
+        &self,
+        publish: PublishConfig,
+        keys: BTreeMap<StreamId, StreamKeys>,
+    ) -> Result<Client, anyhow::Error> {
         let mut broker: Broker = self.profile.broker.parse()?;
         broker.pin = self.profile.pin.as_deref().map(str::parse).transpose()?;
         broker.node = self
@@ -154,6 +164,8 @@ impl Context {
         let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &folder);
         let plugins = tokio::task::spawn_blocking(load).await??;
         config.schemes = plugins.schemes().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
+        config.encryption.schemes = plugins.encryption().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
+        config.encryption.streams = keys;
         if let Some((name, key_file)) = &self.plugin {
             config.identity = Identity::Scheme(Arc::new(plugin_signer(&plugins, name, key_file)?));
         }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod delivery;
+mod encryption;
 mod foreign;
 mod fsync;
 mod network;

@@ -22,7 +22,7 @@ fn module(name: &str) -> PathBuf {
     path
 }
 
-fn plugin(name: &str) -> Plugin {
+pub(crate) fn plugin(name: &str) -> Plugin {
     let host = Host::new(Config::default(), None, Compiler::InProcess).unwrap();
     host.load(&fs::read(module(name)).unwrap(), Grants::default()).unwrap()
 }

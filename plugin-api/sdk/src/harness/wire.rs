@@ -1,6 +1,8 @@
 use super::Item;
-use crate::{Batch, Column, Failure, Origin, RowContent, RowValues, Rows, Verdict};
-use mainstem_plugin_abi::plugin_capnp::{port_batch, reply, request};
+use crate::{
+    Batch, Column, Failure, OpenFault, Opened, Origin, Plain, RowContent, RowValues, Rows, Sealed, Verdict,
+};
+use mainstem_plugin_abi::plugin_capnp::{opened, port_batch, reply, request};
 
 fn request(words: usize, fill: impl FnOnce(request::Builder<'_>)) -> Vec<u8> {
     mainstem_plugin_abi::write::<request::Owned>(words, fill)
@@ -34,6 +36,55 @@ pub(super) fn sign(key: &[u8], batch_ids: &[&[u8]]) -> Vec<u8> {
 
 pub(super) fn whose(key: &[u8]) -> Vec<u8> {
     request(16 + key.len() / 8, |mut request| request.set_origin(key))
+}
+
+pub(super) fn seal(key: &[u8], items: &[Plain<'_>]) -> Vec<u8> {
+    let words = items.iter().map(|item| 16 + (item.associated.len() + item.content.len()) / 8).sum::<usize>();
+    request(16 + key.len() / 8 + words, |request| {
+        let mut seal = request.init_seal();
+        seal.set_key(key);
+        let mut to = seal.init_items(items.len() as u32);
+        for (index, item) in items.iter().enumerate() {
+            let mut to = to.reborrow().get(index as u32);
+            to.set_nonce(item.nonce);
+            to.set_associated(item.associated);
+            to.set_content(item.content);
+        }
+    })
+}
+
+pub(super) fn open(key: &[u8], items: &[Sealed<'_>]) -> Vec<u8> {
+    let words = items.iter().map(|item| 8 + (item.associated.len() + item.sealed.len()) / 8).sum::<usize>();
+    request(16 + key.len() / 8 + words, |request| {
+        let mut open = request.init_open();
+        open.set_key(key);
+        let mut to = open.init_items(items.len() as u32);
+        for (index, item) in items.iter().enumerate() {
+            let mut to = to.reborrow().get(index as u32);
+            to.set_associated(item.associated);
+            to.set_sealed(item.sealed);
+        }
+    })
+}
+
+pub(super) fn wrap(key: &[u8], recipients: &[&[u8]], random: &[u8]) -> Vec<u8> {
+    request(64 + recipients.len() * 16, |request| {
+        let mut wrap = request.init_wrap();
+        wrap.set_key(key);
+        wrap.set_random(random);
+        let mut to = wrap.init_recipients(recipients.len() as u32);
+        for (index, recipient) in recipients.iter().enumerate() {
+            to.set(index as u32, recipient);
+        }
+    })
+}
+
+pub(super) fn unwrap(private_key: &[u8], wrapped: &[u8]) -> Vec<u8> {
+    request(16 + (private_key.len() + wrapped.len()) / 8, |request| {
+        let mut unwrap = request.init_unwrap();
+        unwrap.set_private_key(private_key);
+        unwrap.set_wrapped(wrapped);
+    })
 }
 
 pub(super) fn start(operator: &str, parameters: &[(&str, &str)]) -> Vec<u8> {
@@ -86,6 +137,41 @@ pub(super) fn origin(reply: &[u8]) -> Result<Origin, Failure> {
         Some(origin.and_then(|origin| {
             Ok(Origin { origin_type: origin.get_type(), value: origin.get_value()?.to_vec() })
         }))
+    })
+}
+
+pub(super) fn sealed(reply: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+    read(reply, |reply| {
+        let reply::Sealed(sealed) = reply else { return None };
+        Some(sealed.and_then(|of| of.iter().map(|sealed| Ok(sealed?.to_vec())).collect()))
+    })
+}
+
+pub(super) fn opened(reply: &[u8]) -> Result<Vec<Opened>, Failure> {
+    read(reply, |reply| {
+        let reply::Opened(opened) = reply else { return None };
+        let one = |opened: opened::Reader<'_>| {
+            Ok(match opened.which() {
+                Ok(opened::Content(content)) => Ok(content?.to_vec()),
+                Ok(opened::Fault(fault)) => Err(fault.unwrap_or(OpenFault::Forged)),
+                Err(_) => Err(OpenFault::Forged),
+            })
+        };
+        Some(opened.and_then(|of| of.iter().map(one).collect()))
+    })
+}
+
+pub(super) fn wrapped(reply: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+    read(reply, |reply| {
+        let reply::Wrapped(wrapped) = reply else { return None };
+        Some(wrapped.and_then(|of| of.iter().map(|wrapped| Ok(wrapped?.to_vec())).collect()))
+    })
+}
+
+pub(super) fn unwrapped(reply: &[u8]) -> Result<Vec<u8>, Failure> {
+    read(reply, |reply| {
+        let reply::Unwrapped(key) = reply else { return None };
+        Some(key.map(<[u8]>::to_vec))
     })
 }
 

@@ -23,6 +23,8 @@ const WASM: &str = "wasm32-unknown-unknown";
 enum Kind {
     /// It checks signatures of a type of its own
     Signature,
+    /// It seals and opens contents by a type of its own
+    Encryption,
     /// It takes rows and gives rows
     Operator,
 }
@@ -46,7 +48,7 @@ pub(crate) struct NewArgs {
     /// In which language
     #[arg(long, default_value = "rust")]
     lang: Language,
-    /// The signature type, and origin type, that it claims: 128 to 255 are free for your own network
+    /// The signature type, and origin type, or the encryption type that it claims: 128 to 255 are free for your own network
     #[arg(long = "type", default_value_t = 200, value_parser = clap::value_parser!(u8).range(16..))]
     signature_type: u8,
     /// Folder of the SDK, plugin-api/sdk of Mainstem's sources [default: that of the sources this program was built from]
@@ -75,6 +77,8 @@ macro_rules! template {
 
 const RUST_SIGNATURE: Template =
     template!("rust-signature": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
+const RUST_ENCRYPTION: Template =
+    template!("rust-encryption": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const RUST_OPERATOR: Template =
     template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml", "plugin.c");
@@ -82,11 +86,11 @@ const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml
 pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
     let template = match (args.kind, args.lang) {
         (Kind::Signature, Language::Rust) => RUST_SIGNATURE,
+        (Kind::Encryption, Language::Rust) => RUST_ENCRYPTION,
         (Kind::Operator, Language::Rust) => RUST_OPERATOR,
         (Kind::Signature, Language::C) => C_SIGNATURE,
-        (Kind::Operator, Language::C) => {
-            let message =
-                "there is no template for operators in C: take --lang rust, or begin from plugin-api/ABI.md";
+        (Kind::Encryption | Kind::Operator, Language::C) => {
+            let message = "in C there is a template for signatures alone: take --lang rust, or begin from plugin-api/ABI.md";
             return Err(Failure::usage(message).into());
         }
     };

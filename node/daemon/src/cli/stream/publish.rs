@@ -1,7 +1,7 @@
 use crate::cli::{
     context::{Context, StreamName, parse_partition},
     failure::{DATA, Failure},
-    http, progress, time,
+    http, key, progress, time,
 };
 use crate::replay::LAST_ACKS;
 use anyhow::Context as _;
@@ -51,6 +51,9 @@ pub(crate) struct PublishArgs {
     /// Lines are {"content": ..., "metadata": {"timestamp": ms}}
     #[arg(short = 'm', long)]
     with_metadata: bool,
+    /// Seal the events with the content key in this file (`mainstem key new`)
+    #[arg(long, value_name = "FILE")]
+    content_key: Option<PathBuf>,
     /// Read this file instead of stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -76,7 +79,9 @@ pub(super) async fn run(mut args: PublishArgs, context: &Context) -> anyhow::Res
         Some(_) => super::record(context, stream).await?.partitions,
         None => 1,
     };
-    let client = context.connect(PublishConfig { ack: args.ack, ..PublishConfig::default() }).await?;
+    let keys = key::read(args.content_key.as_slice(), stream)?;
+    let publish = PublishConfig { ack: args.ack, ..PublishConfig::default() };
+    let client = context.connect_with(publish, keys).await?;
     if args.with_metadata {
         args.window_ms = Some(window_ms(context).await);
     }

@@ -1,16 +1,18 @@
 use crate::cli::{
     context::{Context, StreamName, parse_partition},
     failure::{Failure, UNAVAILABLE},
-    progress, time,
+    key, progress, time,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use mainstem_client::{
-    Completion, Delivery, EventBatch, PublishConfig, ResendOptions, ResendRange, Start, SubscribeOptions,
+    Closed, Completion, Delivery, EventBatch, PublishConfig, ResendOptions, ResendRange, Start,
+    SubscribeOptions,
 };
 use mainstem_model::{Address, ContentType, Cursor, EventRef, Partition};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
@@ -86,6 +88,9 @@ pub(crate) struct ReadingArgs {
     /// Only events of this publisher
     #[arg(long, value_name = "ADDRESS")]
     publisher_id: Option<Address>,
+    /// Open events with the content key in this file; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    content_key: Vec<PathBuf>,
     /// Stop after so many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -146,7 +151,8 @@ enum Begin {
 /// Prints until the past is told, `--count` is reached or somebody presses ctrl-c.
 async fn read(name: &StreamName, begin: Begin, args: &ReadingArgs, context: &Context) -> anyhow::Result<()> {
     let at = context.resolve(name).await?.partition(name.partition(args.partition)?);
-    let client = context.connect(PublishConfig::default()).await?;
+    let keys = key::read(&args.content_key, at.stream)?;
+    let client = context.connect_with(PublishConfig::default(), keys).await?;
     let bar = if matches!(begin, Begin::At(_)) {
         ProgressBar::hidden()
     } else {
@@ -243,7 +249,13 @@ fn lines(batch: &EventBatch, format: Format, max: u64) -> (Vec<u8>, u64) {
             break;
         }
         count += 1;
-        if format.raw {
+        if let (Some(closed), false) = (batch.closed(index), format.raw) {
+            let mut object = sealed(closed, event.content);
+            if format.with_metadata {
+                object["metadata"] = metadata(batch, index, &event);
+            }
+            lines.extend_from_slice(object.to_string().as_bytes());
+        } else if format.raw {
             lines.extend_from_slice(event.content);
         } else if format.with_metadata {
             let object =
@@ -282,6 +294,16 @@ fn value(event: &EventRef<'_>, format: Format) -> Value {
         _ => None,
     };
     known.unwrap_or_else(|| json!({"base64": base64()}))
+}
+
+/// An event that is sealed still: how, with which key if that is known, why, and its bytes.
+fn sealed(closed: &Closed, content: &[u8]) -> Value {
+    json!({"sealed": {
+        "encryptionType": closed.encryption_type().0,
+        "key": closed.key().map(|key| key.to_string()),
+        "reason": closed.to_string(),
+        "base64": STANDARD.encode(content),
+    }})
 }
 
 fn metadata(batch: &EventBatch, index: usize, event: &EventRef<'_>) -> Value {
