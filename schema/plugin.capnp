@@ -307,7 +307,7 @@ struct HostRequest {
 struct HostReply {
   union {
     failed @0 :Failure;
-    done @1 :Void;                      # To `log`.
+    done @1 :Void;                      # To `log`, and to `blob.put`, `sync`, `cut` and `delete`.
     digests @2 :Data;                   # To the hashes: 32 bytes for each item, one behind the other.
     checks @3 :List(Bool);              # To `check`: as many as items, in their order.
     now @4 :Int64;                      # ms since 1970.
@@ -366,15 +366,17 @@ struct HttpResponse {
 }
 
 struct ChainCall {
-  # Calls a contract of the node's chain without changing anything.
+  # Calls a contract of the node's chain without changing anything, at the last block before the second of `at`, once that block is
+  # final. The same call has the same answer at every node, whenever it is made.
   to @0 :Data;                          # 20 bytes.
-  input @1 :Data;
+  input @1 :Data;                       # Up to 32,768 bytes.
+  at @2 :Int64;                         # ms since 1970.
 }
 
 struct ChainResult {
   output @0 :Data;
   reverted @1 :Bool;                    # `output` is the reason then.
-  blockNumber @2 :UInt64;               # The finalised block that it was read at.
+  blockNumber @2 :UInt64;               # The block that it was read at.
   blockTimestamp @3 :Int64;             # Its time, ms since 1970.
 }
 

@@ -44,6 +44,9 @@ impl StreamKeys {
     }
 }
 
+/// A sealed content: its place in the batch, what it is bound to, and what the scheme sealed.
+type Item<'a> = (usize, [u8; SealContext::LENGTH], &'a [u8]);
+
 /// The schemes and keys that a client has.
 #[derive(Debug)]
 pub(crate) struct Keyring {
@@ -125,8 +128,7 @@ impl Keyring {
         let context = SealContext::of(batch.header());
         let keys = self.streams.get(&batch.header().stream_partition.stream);
         // Of one type and key, each with its place.
-        let mut groups: BTreeMap<(EncryptionType, KeyId), Vec<(usize, [u8; SealContext::LENGTH], &[u8])>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<(EncryptionType, KeyId), Vec<Item<'_>>> = BTreeMap::new();
         for (index, event) in batch.events().enumerate().skip(from) {
             let of = event.encryption_type;
             if of == EncryptionType::NONE {

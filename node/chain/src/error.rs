@@ -67,6 +67,16 @@ pub enum ChainError {
     /// The chain changed while it was read. The next step reads it anew.
     #[error("the chain changed while it was read: {0}")]
     Moved(String),
+    /// The last block before a time is not known yet, or not final.
+    #[error(
+        "which block is the last before second {before_s} is not final yet: the newest final one is of second {final_s}"
+    )]
+    NotFinal {
+        /// Unix second that was asked for.
+        before_s: u64,
+        /// Unix second of the newest block that is final.
+        final_s: u64,
+    },
     /// The transaction was sent and is not mined yet; it may still be.
     #[error("transaction 0x{} is not mined after {after_ms} ms; it may still be", hex::encode(transaction))]
     NotMined {
@@ -106,6 +116,7 @@ impl ChainError {
             | Self::TooLong { .. }
             | Self::Disagreement(_)
             | Self::Moved(_)
+            | Self::NotFinal { .. }
             | Self::NotMined { .. } => true,
             Self::Config(_)
             | Self::Rpc { .. }

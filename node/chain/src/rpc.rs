@@ -273,6 +273,49 @@ impl Rpc {
         }
     }
 
+    /// The newest block that as many endpoints as must agree call final.
+    pub(crate) async fn agreed_final(&self) -> Result<BlockHeader, ChainError> {
+        let params = json!([BlockTag::Finalized.json(), false]);
+        let blocks: Vec<Option<BlockHeader>> =
+            self.agreed("eth_getBlockByNumber", &params, <[_]>::len).await?;
+        let mut numbers: Vec<u64> = blocks.into_iter().flatten().map(|block| block.number).collect();
+        numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        let none = || ChainError::Moved("no block is final".to_owned());
+        let number = *numbers.get(self.agree_min() - 1).ok_or_else(none)?;
+        self.agreed_block(number).await?.ok_or_else(none)
+    }
+
+    /// A call of a contract with so much gas, at a block, that as many endpoints as must agree answer alike: its output, or what the
+    /// contract reverted with.
+    pub(crate) async fn agreed_outcome(
+        &self,
+        to: Address,
+        input: &[u8],
+        gas: u64,
+        block: u64,
+    ) -> Result<Result<Vec<u8>, Vec<u8>>, ChainError> {
+        // Without a sender and with little thought of gas, nodes differ in what they take.
+        let call = json!({
+            "from": Address([0; 20]).to_string(), "to": to.to_string(),
+            "data": json::data(input), "gas": json::quantity(gas)
+        });
+        let params = json!([call, json::quantity(block)]);
+        let params = &params;
+        let ask = |at| async move {
+            match self.ask_as::<Data>(at, "eth_call", params).await {
+                Ok(output) => Ok(Ok(output.0)),
+                Err(ChainError::Revert(revert)) => Ok(Err(revert.data)),
+                Err(error) => Err(error),
+            }
+        };
+        let answers = self.agreed_by(ask, |answers| alike(answers.iter())).await?;
+        let unlike = answers.windows(2).any(|pair| pair[0] != pair[1]);
+        match answers.into_iter().next().filter(|_| !unlike) {
+            Some(answer) => Ok(answer),
+            None => Err(ChainError::Disagreement(format!("a call of {to}"))),
+        }
+    }
+
     /// What the endpoints that answer say; at least as many answers as must agree.
     ///
     /// All are asked at once. When `agreeing` counts as many answers as must agree, the others get only `grace_ms` more to
@@ -283,12 +326,24 @@ impl Rpc {
         params: &Value,
         agreeing: impl Fn(&[T]) -> usize,
     ) -> Result<Vec<T>, ChainError> {
+        self.agreed_by(|at| self.ask_as(at, method, params), agreeing).await
+    }
+
+    /// The same, of whatever `ask` makes of an endpoint's answer.
+    async fn agreed_by<T, F: Future<Output = Result<T, ChainError>>>(
+        &self,
+        ask_one: impl Fn(usize) -> F,
+        agreeing: impl Fn(&[T]) -> usize,
+    ) -> Result<Vec<T>, ChainError> {
         let mut attempt = 0;
         loop {
             let mut answers = Vec::new();
             let mut failure = None;
             let mut waiting = self.awaited(attempt > 0);
-            let ask = |at: usize| async move { (at, self.ask_as(at, method, params).await) };
+            let ask = |at: usize| {
+                let answer = ask_one(at);
+                async move { (at, answer.await) }
+            };
             let mut asked: FuturesUnordered<_> = waiting.iter().copied().map(ask).collect();
             let mut answered = Vec::new();
             let mut grace = None;

@@ -19,6 +19,7 @@ mod reader;
 mod replay;
 mod retention;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;

@@ -11,9 +11,9 @@ use crate::{
     operator::Operator,
     peer::{NetworkConfig, Peers},
     peers_seen::{self, PeersSeen},
-    plugins::Plugins,
+    plugins::{ChainReads, Plugins},
     reader::Reader,
-    retention,
+    retention, store,
 };
 use anyhow::{Context, bail};
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
@@ -24,7 +24,7 @@ use mainstem_chain::{ChainError, Deployment, Follower, NetworkView, Rpc};
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Registry, RegistryChange, Verifier};
 use mainstem_protocol::{Counters, Node};
-use mainstem_store::{DiskLog, EventLog, Writer};
+use mainstem_store::{EventLog, Writer};
 use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
@@ -75,11 +75,11 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         None => TlsIdentity::self_signed(&config.data_dir.join("quic-key.pem"))?,
     };
     let (identities, keys) = identities(&config)?;
-    let plugins = load_plugins(&config).await?;
-    let log = open_store(&config).await?;
+    let rpc = Rpc::new(config.chain.rpc.clone())?;
+    let plugins = load_plugins(&config, &rpc).await?;
+    let log = open_store(&config, &plugins).await?;
 
     // The view of the chain first: without it every request would be refused.
-    let rpc = Rpc::new(config.chain.rpc.clone())?;
     let mut follower = Follower::new(rpc.clone(), config.chain.follower.clone(), &deployment)?;
     let poll = Duration::from_millis(config.chain.follower.poll_ms.max(1));
     let (changes, head, first_network) = first_view(&mut follower, poll).await?;
@@ -312,15 +312,16 @@ fn identities(config: &Config) -> anyhow::Result<(Identities, Vec<SecretKey>)> {
 }
 
 /// Compiling takes a processor for a while, so not on a thread that others wait on.
-async fn load_plugins(config: &Config) -> anyhow::Result<Plugins> {
+async fn load_plugins(config: &Config, rpc: &Rpc) -> anyhow::Result<Plugins> {
     let (bounds, folder) = (config.plugins.clone(), config.plugins_dir());
-    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder)).await?
+    let chain = ChainReads::new(rpc.clone(), &bounds);
+    let files = config.data_dir.join(crate::plugins::FILES);
+    tokio::task::spawn_blocking(move || Plugins::load(&bounds, &folder, Some(chain), Some(&files))).await?
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
-    let (path, store) = (config.data_dir.join("store"), config.store.clone());
-    let log = tokio::task::spawn_blocking(move || DiskLog::open(&path, &store, rand::random())).await??;
-    Ok(Arc::new(log))
+async fn open_store(config: &Config, plugins: &Plugins) -> anyhow::Result<Arc<dyn EventLog>> {
+    let (config, plugins) = (config.clone(), plugins.clone());
+    tokio::task::spawn_blocking(move || store::open(&config, &plugins)).await?
 }
 
 /// Follows the chain from the beginning to its head.

@@ -1,28 +1,40 @@
 //! The plugins of a node: which there are, what they were granted, and loading those that are switched on.
 
+mod chain;
 mod shelf;
 
+pub(crate) use chain::ChainReads;
 pub(crate) use shelf::{Answers, Entry, Shelf, ShelfError};
 
 use anyhow::{Context, bail};
-use mainstem_plugin_host::{Compiler, Config, EncryptionPlugin, Host, Plugin, SignaturePlugin, Status};
+use mainstem_plugin_host::{
+    Claim, Compiler, Config, EncryptionPlugin, Host, Plugin, SignaturePlugin, Status,
+};
 use serde::Serialize;
 use std::{ffi::OsString, path::Path, sync::Arc};
 
 /// Where plugins lie in a data folder.
 pub(crate) const FOLDER: &str = "plugins";
 
+/// Where plugins have folders of their own in a data folder, each by its id.
+pub(crate) const FILES: &str = "files";
+
 /// What this program is called with to compile a module within bounds, and does nothing else then.
 pub(crate) const COMPILE: &str = "compile-plugin";
 
-/// A host that compiles in processes of their own, and keeps what it has compiled beside the modules.
+/// A host that compiles in processes of their own, and keeps what it has compiled beside the modules. Without `chain` its plugins
+/// read none.
 ///
 /// # Errors
 /// A bound that cannot be, a folder that cannot be used.
-pub(crate) fn host(config: &Config, folder: &Path) -> anyhow::Result<Host> {
+pub(crate) fn host(config: &Config, folder: &Path, chain: Option<ChainReads>) -> anyhow::Result<Host> {
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let compiler = Compiler::Child { program, args: vec![OsString::from(COMPILE)] };
-    Ok(Host::new(config.clone(), Some(Shelf::compiled(folder)), compiler)?)
+    let host = Host::new(config.clone(), Some(Shelf::compiled(folder)), compiler)?;
+    Ok(match chain {
+        Some(chain) => host.with_contracts(Arc::new(chain)),
+        None => host,
+    })
 }
 
 /// The plugins of a node that are switched on.
@@ -30,21 +42,27 @@ pub(crate) fn host(config: &Config, folder: &Path) -> anyhow::Result<Host> {
 pub(crate) struct Plugins(Arc<[Plugin]>);
 
 impl Plugins {
-    /// Loads what the folder of plugins says. Takes as long as compiling what was never compiled here.
+    /// Loads what the folder of plugins says. They read `chain`, if there is one; `files` is where those that keep files have folders of
+    /// their own. Takes as long as compiling what was never compiled here.
     ///
     /// # Errors
     /// A plugin that is on and cannot be loaded: without it the node would refuse what it has stored.
-    pub(crate) fn load(config: &Config, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn load(
+        config: &Config,
+        folder: &Path,
+        chain: Option<ChainReads>,
+        files: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let shelf = Shelf::open(folder)?;
         let on: Vec<_> = shelf.entries().iter().filter(|entry| entry.enabled).collect();
         if on.is_empty() {
             return Ok(Self::default());
         }
-        let host = host(config, folder)?;
+        let host = host(config, folder, chain)?;
         let mut plugins = Vec::new();
         for entry in on {
             let loaded = shelf.module(entry).map_err(anyhow::Error::from);
-            let loaded = loaded.and_then(|module| Ok(host.load(&module, entry.grants())?));
+            let loaded = loaded.and_then(|module| Ok(host.load(&module, entry.grants(files))?));
             let plugin = loaded.with_context(|| {
                 let (name, id) = (&entry.name, entry.id);
                 format!("plugin {name} cannot be loaded; `mainstem plugin disable {id}` starts the node without it")
@@ -80,6 +98,14 @@ impl Plugins {
     /// Those for encryption, which clients call.
     pub(crate) fn encryption(&self) -> impl Iterator<Item = EncryptionPlugin> + '_ {
         self.0.iter().filter_map(|plugin| EncryptionPlugin::new(plugin.clone()))
+    }
+
+    /// Those for storage, with the scheme of each.
+    pub(crate) fn storages(&self) -> impl Iterator<Item = (&str, &Plugin)> {
+        self.0.iter().filter_map(|plugin| match &plugin.manifest().claim {
+            Claim::Storage(claim) => Some((claim.scheme.as_str(), plugin)),
+            Claim::Signature(_) | Claim::Encryption(_) | Claim::Operators(_) => None,
+        })
     }
 
     /// The one of a name, or whose id begins so.

@@ -33,6 +33,7 @@ mod heads;
 mod ids;
 pub mod limits;
 mod proof;
+mod records;
 mod registry;
 mod scheme;
 mod series;
@@ -62,6 +63,7 @@ pub use ids::{
 };
 pub use mainstem_crypto::Address;
 pub use proof::EventProof;
+pub use records::{Query, Record, RecordFault, RecordStore, Records};
 pub use registry::{Grant, Registry, RegistryChange, Right, StreamRecord};
 pub use scheme::{SchemeSigner, SignatureFault, SignatureScheme, SignedHeader};
 pub use series::{SeriesHead, SeriesKey, SeriesVerdict, SeriesWriter, Signer};

@@ -1,19 +1,44 @@
+mod blob;
+mod chain;
 mod clock;
 mod crypto;
+pub(crate) mod http;
 mod log;
 mod random;
 
-use crate::{Ambient, counters::Meters};
+use crate::{Ambient, ContractAnswer, ContractReads, HttpHost, counters::Meters};
 use mainstem_plugin_abi::{
     Capability,
     plugin_capnp::{FailureCode, host_reply, host_request},
     read, write,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use wasmtime::Trap;
 
 /// Fuel of a host call, whatever it asks for.
 pub(crate) const CALL_FUEL: u64 = 500;
+
+/// What plugins reach through the host, beside what it can do by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) ambient: Arc<dyn Ambient>,
+    pub(crate) contracts: Arc<dyn ContractReads>,
+    pub(crate) web: Arc<http::Web>,
+}
+
+#[cfg(test)]
+impl Surroundings {
+    /// The system's clock, no chain, and servers.
+    pub(crate) fn of(web: http::Web) -> Self {
+        let contracts = Arc::new(crate::contract_reads::NoChain);
+        Self { ambient: Arc::new(crate::SystemAmbient), contracts, web: Arc::new(web) }
+    }
+}
 
 /// What all instances of a plugin may ask the node for.
 #[derive(Debug)]
@@ -21,7 +46,12 @@ pub(crate) struct Privileges {
     plugin: String,
     granted: BTreeSet<Capability>,
     ambient: Arc<dyn Ambient>,
+    contracts: Arc<dyn ContractReads>,
+    reach: http::Reach,
+    blob: Option<blob::Files>,
     log: log::Rate,
+    chain_wait: Duration,
+    chain_output_bytes_max: u32,
     pub(crate) request_bytes_max: u32,
     pub(crate) meters: Arc<Meters>,
 }
@@ -30,12 +60,24 @@ impl Privileges {
     pub(crate) fn new(
         plugin: String,
         granted: BTreeSet<Capability>,
-        ambient: Arc<dyn Ambient>,
+        http_hosts: BTreeSet<HttpHost>,
+        files: Option<PathBuf>,
+        surroundings: Surroundings,
         config: &crate::Config,
     ) -> Self {
-        let log = log::Rate::new(config.log_lines_per_minute_max);
-        let request_bytes_max = config.host_request_bytes_max;
-        Self { plugin, granted, ambient, log, request_bytes_max, meters: Arc::default() }
+        Self {
+            plugin,
+            granted,
+            ambient: surroundings.ambient,
+            contracts: surroundings.contracts,
+            reach: http::Reach::new(surroundings.web, http_hosts, config),
+            blob: files.map(|folder| blob::Files::new(folder, config)),
+            log: log::Rate::new(config.log_lines_per_minute_max),
+            chain_wait: Duration::from_millis(config.chain_wait_ms_max.into()),
+            chain_output_bytes_max: config.chain_output_bytes_max,
+            request_bytes_max: config.host_request_bytes_max,
+            meters: Arc::default(),
+        }
     }
 }
 
@@ -48,15 +90,26 @@ pub(crate) enum Answer {
     Checks(Vec<bool>),
     Now(i64),
     Random(Vec<u8>),
+    Contract(ContractAnswer),
+    Http(http::HttpAnswer),
+    Bytes(Vec<u8>),
+    Size(u64),
+    Names(Vec<(String, u64)>),
 }
 
 impl Answer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let words = match self {
             Self::Failed(_, message) => message.len() / 8,
-            Self::Digests(bytes) | Self::Random(bytes) => bytes.len() / 8,
+            Self::Digests(bytes) | Self::Random(bytes) | Self::Bytes(bytes) => bytes.len() / 8,
             Self::Checks(checks) => checks.len() / 64,
-            Self::Done | Self::Now(_) => 0,
+            Self::Contract(answer) => answer.output.len() / 8,
+            Self::Http(answer) => {
+                let headers = answer.headers.iter().map(|(name, value)| 4 + (name.len() + value.len()) / 8);
+                answer.body.len() / 8 + headers.sum::<usize>()
+            }
+            Self::Names(names) => names.iter().map(|(name, _)| 3 + name.len() / 8).sum(),
+            Self::Done | Self::Now(_) | Self::Size(_) => 0,
         };
         write::<host_reply::Owned>(words + 16, |mut reply| match self {
             Self::Failed(code, message) => {
@@ -74,6 +127,34 @@ impl Answer {
             }
             Self::Now(now) => reply.set_now(*now),
             Self::Random(bytes) => reply.set_random(bytes),
+            Self::Contract(answer) => {
+                let mut chain = reply.init_chain();
+                chain.set_output(&answer.output);
+                chain.set_reverted(answer.reverted);
+                chain.set_block_number(answer.block_number);
+                chain.set_block_timestamp(answer.block_ms);
+            }
+            Self::Http(answer) => {
+                let mut response = reply.init_response();
+                response.set_status(answer.status);
+                response.set_body(&answer.body);
+                let mut list = response.init_headers(u32::try_from(answer.headers.len()).unwrap_or(u32::MAX));
+                for (index, (name, value)) in (0..).zip(&answer.headers) {
+                    let mut to = list.reborrow().get(index);
+                    to.set_name(name.as_str());
+                    to.set_value(value.as_str());
+                }
+            }
+            Self::Bytes(bytes) => reply.set_bytes(bytes),
+            Self::Size(size) => reply.set_size(*size),
+            Self::Names(names) => {
+                let mut list = reply.init_names(u32::try_from(names.len()).unwrap_or(u32::MAX));
+                for (index, (name, size)) in (0..).zip(names) {
+                    let mut to = list.reborrow().get(index);
+                    to.set_name(name.as_str());
+                    to.set_size(*size);
+                }
+            }
         })
     }
 }
@@ -109,11 +190,13 @@ impl From<Trap> for Stop {
 pub(crate) struct Meter {
     fuel: u64,
     until: Instant,
+    /// What was waited for disks and other servers.
+    waited: Duration,
 }
 
 impl Meter {
     pub(crate) const fn new(fuel: u64, until: Instant) -> Self {
-        Self { fuel, until }
+        Self { fuel, until, waited: Duration::ZERO }
     }
 
     /// Takes fuel for what is done next, if there is enough, and time.
@@ -124,6 +207,26 @@ impl Meter {
         };
         self.fuel = left;
         if Instant::now() > self.until { Err(Trap::Interrupt) } else { Ok(()) }
+    }
+
+    /// Does what waits for a disk, or another server. That is nothing the plugin can help, so the call has as much more time.
+    pub(crate) fn wait<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        let waited = begun.elapsed();
+        self.waited += waited;
+        self.until += waited;
+        done
+    }
+
+    /// How much more time there is than there was.
+    pub(crate) const fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// When the call must be over.
+    pub(crate) const fn until(&self) -> Instant {
+        self.until
     }
 
     /// What is left.
@@ -169,9 +272,8 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
         host_request::Now(()) => Ok(clock::now(&*privileges.ambient)),
         host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
         host_request::Log(line) => log::log(privileges, line?),
-        host_request::Blob(_) | host_request::Http(_) | host_request::Chain(_) => Err(Stop::Failed(
-            FailureCode::Unsupported,
-            format!("this node does not offer {}", capability.name()),
-        )),
+        host_request::Chain(request) => chain::call(privileges, request?, meter),
+        host_request::Http(request) => http::ask(privileges, request?, meter),
+        host_request::Blob(request) => blob::blob(privileges.blob.as_ref(), request?, meter),
     }
 }

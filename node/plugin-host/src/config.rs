@@ -34,6 +34,27 @@ pub struct Config {
     pub faults_per_minute_max: u32,
     /// Lines that a plugin writes to the log in a minute. More are dropped and counted.
     pub log_lines_per_minute_max: u32,
+    /// Milliseconds that a plugin waits for a contract's answer. Then it is told that there is none yet; the read goes on, and who asks
+    /// again later finds the answer.
+    pub chain_wait_ms_max: u32,
+    /// Reads of contracts at once, of all plugins, those that nobody waits for any more included. One more is answered with
+    /// `unavailable`.
+    pub chain_reads_max: usize,
+    /// Answers of contracts that are remembered, of all plugins. With more the oldest go, and are read again.
+    pub chain_answers_max: usize,
+    /// Bytes of a contract's answer. A longer one is answered with `limit`.
+    pub chain_output_bytes_max: u32,
+    /// Milliseconds that a plugin with `http` waits for a server, its answer's body included; they do not count as its own. Then it is
+    /// told that there is no answer.
+    pub http_wait_ms_max: u32,
+    /// Requests to servers at once, of all plugins. One more is answered with `unavailable`.
+    pub http_requests_max: usize,
+    /// Bytes of the body of a server's answer. A longer one is answered with `limit`.
+    pub http_response_bytes_max: u32,
+    /// Bytes of all files of a plugin that has `blob`. What would be more is answered with `limit`.
+    pub blob_bytes_max: u64,
+    /// Files of a plugin that has `blob`. One more is answered with `limit`.
+    pub blob_files_max: usize,
     /// Instances of a plugin. A call waits for a free one, at most its own deadline; then it is refused as busy.
     pub instances_max: usize,
 }
@@ -69,6 +90,24 @@ impl Default for Config {
             faults_per_minute_max: 8,
             // One a second: more is not read, and fills disks.
             log_lines_per_minute_max: 60,
+            // A public endpoint answers in 50 to 300 ms. Half of the workers that prove batches may wait so long.
+            chain_wait_ms_max: 400,
+            // As many as a node asks an endpoint for without being taken for a flood.
+            chain_reads_max: 16,
+            // A batch's signature is asked for once by each of some links within seconds. 4,096 take 0.5 MB at a word each.
+            chain_answers_max: 4_096,
+            // Answers that plugins judge by are a word.
+            chain_output_bytes_max: 4 << 10,
+            // What puts 4 MB through a line of 4 Mbit/s.
+            http_wait_ms_max: 10_000,
+            // Some for each storage that a node may have.
+            http_requests_max: 32,
+            // As much as a plugin may send.
+            http_response_bytes_max: 4 << 20,
+            // Some weeks of a busy partition; a node with more to keep says so.
+            blob_bytes_max: 64 << 30,
+            // A name takes some 100 bytes of memory. 64 GiB in files of 3 MiB are a third of it.
+            blob_files_max: 1 << 16,
             // More than a node has workers; each busy operator has one too.
             instances_max: 32,
         }
@@ -97,6 +136,13 @@ impl Config {
             ("compile_seconds_max", self.compile_seconds_max.into()),
             ("compile_memory_bytes_max", self.compile_memory_bytes_max),
             ("reply_bytes_max", self.reply_bytes_max.into()),
+            ("chain_wait_ms_max", self.chain_wait_ms_max.into()),
+            ("chain_reads_max", self.chain_reads_max as u64),
+            ("chain_answers_max", self.chain_answers_max as u64),
+            ("chain_output_bytes_max", self.chain_output_bytes_max.into()),
+            ("http_wait_ms_max", self.http_wait_ms_max.into()),
+            ("http_requests_max", self.http_requests_max as u64),
+            ("http_response_bytes_max", self.http_response_bytes_max.into()),
             ("instances_max", self.instances_max as u64),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {

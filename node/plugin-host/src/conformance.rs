@@ -3,12 +3,14 @@
 mod encryption;
 mod operators;
 mod signatures;
+mod storage;
 
 use crate::{CallError, Plugin, Status};
 use mainstem_plugin_abi::{
-    Claim,
+    Claim, ColumnType, Parameter,
     plugin_capnp::{FailureCode, request},
 };
+use std::collections::BTreeMap;
 
 /// Something that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Finding {
 /// A value that fits no member of the union in any version.
 const UNKNOWN: [u8; 2] = [0xff, 0xff];
 
-/// Calls a plugin in many ways. It has faults afterwards if it is at fault, and may be switched off.
+/// Calls a plugin in many ways. A storage is left with what it was given, so it must have a folder of files of its own. It has faults afterwards if it is at fault, and may be switched off.
 pub fn conformance(plugin: &Plugin) -> Vec<Finding> {
     let mut findings = vec![
         finding("a call that is not known is answered with unsupported", unknown_call(plugin)),
@@ -34,7 +36,7 @@ pub fn conformance(plugin: &Plugin) -> Vec<Finding> {
             findings.extend(claims.iter().flat_map(|claim| operators::findings(plugin, claim)));
         }
         Claim::Encryption(claim) => findings.extend(encryption::findings(plugin, claim)),
-        Claim::Storage(_) => {}
+        Claim::Storage(claim) => findings.extend(storage::findings(plugin, claim)),
     }
     let faults = plugin.counters().faults.sum();
     let whole =
@@ -63,6 +65,24 @@ fn no_message(plugin: &Plugin) -> Result<(), String> {
         Err(CallError::Failed { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(()) => Err("it answered as if it were one".into()),
+    }
+}
+
+/// Values for the parameters that have no default.
+fn samples(parameters: &[Parameter]) -> BTreeMap<String, String> {
+    parameters
+        .iter()
+        .filter(|parameter| parameter.default.is_empty())
+        .map(|parameter| (parameter.name.clone(), sample(parameter.parameter_type).to_owned()))
+        .collect()
+}
+
+const fn sample(of: ColumnType) -> &'static str {
+    match of {
+        ColumnType::Int64 => "1000",
+        ColumnType::Float64 => "0.5",
+        ColumnType::Text => "text",
+        ColumnType::Data => "00",
     }
 }
 

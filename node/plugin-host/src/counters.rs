@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Counters {
     /// Calls, those that failed too.
     pub calls: u64,
-    /// Signatures and rows that were sent in calls.
+    /// Signatures, contents, records and rows that were sent in calls.
     pub items: u64,
     /// Calls that a plugin answered with `failed`.
     pub failed: u64,

@@ -185,9 +185,10 @@ pub enum CallError {
         /// How many it has.
         instances: usize,
     },
-    /// An operator's instance went with an earlier fault.
+    /// The instance of an operator or a storage went with an earlier fault.
     #[error(
-        "the instance of plugin {plugin} is gone after a fault: start the operator again and restore its last snapshot"
+        "the instance of plugin {plugin} is gone after a fault: start an operator again and restore its last snapshot; of a storage \
+         open the log again, as a node does when it is started"
     )]
     Lost {
         /// Its name.

@@ -1,5 +1,6 @@
+use crate::HttpHost;
 use mainstem_plugin_abi::{Capability, Manifest};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// What the node's operator lets a plugin do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,11 +9,17 @@ pub struct Grants {
     pub capabilities: BTreeSet<Capability>,
     /// It may speak for origin type 1, Ethereum addresses, and so for every wallet. By default it may not.
     pub origin_ethereum: bool,
+    /// The servers that it reaches, with `http`. By default none.
+    pub http_hosts: BTreeSet<HttpHost>,
+    /// The folder of its own files, for `blob`. It is made when it is first used, and is this plugin's alone. Without one `blob` is
+    /// answered with `unsupported`.
+    pub files: Option<PathBuf>,
 }
 
 impl Default for Grants {
     fn default() -> Self {
-        Self { capabilities: BTreeSet::from([Capability::Crypto]), origin_ethereum: false }
+        let capabilities = BTreeSet::from([Capability::Crypto]);
+        Self { capabilities, origin_ethereum: false, http_hosts: BTreeSet::new(), files: None }
     }
 }
 

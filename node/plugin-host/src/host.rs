@@ -1,8 +1,9 @@
 use crate::{
-    Ambient, Compiler, Config, Grants, HostCounters, HostError, LoadError, Manifest, Plugin, PluginId,
-    SystemAmbient,
+    Ambient, Compiler, Config, ContractReads, Grants, HostCounters, HostError, LoadError, Manifest, Plugin,
+    PluginId, SystemAmbient,
     cache::Cache,
-    capability::Privileges,
+    capability::{Privileges, Surroundings, http::Web},
+    contract_reads::NoChain,
     engine::{compiled_by, engine},
     host_call::linker,
     inspect,
@@ -33,7 +34,7 @@ struct Inner {
     config: Config,
     compiler: Compiler,
     cache: Option<Cache>,
-    ambient: Arc<dyn Ambient>,
+    surroundings: Surroundings,
     engine: Engine,
     linker: Linker<State>,
     ticker: Arc<Ticker>,
@@ -66,11 +67,12 @@ impl Host {
         let fault = |error: wasmtime::Error| HostError::Engine(format!("{error:#}"));
         let engine = engine().map_err(fault)?;
         let cache = cache_dir.map(|folder| Cache::open(folder, compiled_by(&engine))).transpose()?;
+        let web = Arc::new(Web::new(config.http_requests_max));
         Ok(Self(Arc::new(Inner {
             config,
             compiler,
             cache,
-            ambient,
+            surroundings: Surroundings { ambient, contracts: Arc::new(NoChain), web },
             linker: linker(&engine).map_err(fault)?,
             ticker: Arc::new(Ticker::start(engine.clone()).map_err(HostError::Thread)?),
             engine,
@@ -78,6 +80,17 @@ impl Host {
             compiled: AtomicU64::new(0),
             cached: AtomicU64::new(0),
         })))
+    }
+
+    /// The same with a chain to read. Without one, plugins that have `chain` are told that there is none.
+    ///
+    /// # Panics
+    /// If it was cloned, or has loaded a plugin: this belongs to making it.
+    #[must_use]
+    pub fn with_contracts(mut self, contracts: Arc<dyn ContractReads>) -> Self {
+        let inner = Arc::get_mut(&mut self.0).expect("a host that was just made is nobody else's");
+        inner.surroundings.contracts = contracts;
+        self
     }
 
     /// Makes a plugin of a module. It takes as long as compiling does, unless that was done before.
@@ -97,9 +110,9 @@ impl Host {
         check_tables(module, config.table_elements_max)?;
         let start = |error: wasmtime::Error| LoadError::Start(format!("{error:#}"));
         let pre = self.0.linker.instantiate_pre(&compiled).map_err(start)?;
-        let ambient = Arc::clone(&self.0.ambient);
-        let granted = grants.of(&manifest);
-        let privileges = Arc::new(Privileges::new(manifest.name.clone(), granted, ambient, config));
+        let (granted, surroundings) = (grants.of(&manifest), self.0.surroundings.clone());
+        let (name, hosts, files) = (manifest.name.clone(), grants.http_hosts.clone(), grants.files.clone());
+        let privileges = Arc::new(Privileges::new(name, granted, hosts, files, surroundings, config));
         let ticker = Arc::clone(&self.0.ticker);
         let plugin = Plugin::new(Parts { id, manifest, grants, pre, privileges, ticker }, config);
         let module = Version::from_u32(plugin.first_abi().map_err(LoadError::Start)?);

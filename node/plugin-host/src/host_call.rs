@@ -1,11 +1,11 @@
 use crate::{
     Fault,
     capability::{Answer, CALL_FUEL, Meter, Privileges, answer},
-    instance::{Exports, Phase, State, give, within},
+    instance::{Exports, Phase, State, epochs, give, within},
 };
 use mainstem_plugin_abi::{Place, names, plugin_capnp::FailureCode};
-use std::sync::atomic::Ordering::Relaxed;
-use wasmtime::{Caller, Engine, Error, Linker};
+use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+use wasmtime::{AsContextMut, Caller, Engine, Error, Linker};
 
 /// What modules import.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
@@ -41,6 +41,12 @@ fn answered(caller: &mut Caller<'_, State>, exports: &Exports, place: Place) -> 
         Err(failed) => Ok(failed),
     });
     caller.set_fuel(meter.fuel())?;
+    let waited = meter.waited();
+    if !waited.is_zero() {
+        caller.data_mut().until += waited;
+        let left = caller.data().until.saturating_duration_since(Instant::now());
+        caller.as_context_mut().set_epoch_deadline(epochs(left));
+    }
     answer.map_err(Error::from)
 }
 

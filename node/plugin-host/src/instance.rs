@@ -41,11 +41,11 @@ impl Bounds {
     pub(crate) const fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms as u64)
     }
+}
 
-    /// Epochs of a call. The one that runs may be almost over, so one more.
-    fn epochs(&self) -> u64 {
-        u64::from(self.deadline_ms.div_ceil(TICK_MS)) + 1
-    }
+/// Epochs of so much time. The one that runs may be almost over, so one more.
+pub(crate) fn epochs(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(TICK_MS.into())).unwrap_or(u64::MAX >> 1) + 1
 }
 
 /// Where an instance is. A host call is answered in a call alone, and not while another is.
@@ -211,7 +211,7 @@ impl Instance {
 /// Gives a call all that it may use.
 fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wasmtime::Error> {
     store.data_mut().until = now + bounds.deadline();
-    store.set_epoch_deadline(bounds.epochs());
+    store.set_epoch_deadline(epochs(bounds.deadline()));
     store.as_context_mut().set_fuel(bounds.fuel)
 }
 

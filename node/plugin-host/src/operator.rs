@@ -2,9 +2,10 @@ use crate::{
     CallError, Emitted, Plugin, Rows,
     plugin::{OwnPlace, is_alive},
     request::words_of,
+    start::Start,
 };
 use mainstem_plugin_abi::{
-    Claim, ColumnType, OperatorClaim, Parameter,
+    Claim, OperatorClaim,
     plugin_capnp::{reply, request},
 };
 use std::{collections::BTreeMap, fmt};
@@ -31,10 +32,11 @@ impl Plugin {
             let names: Vec<_> = claims.iter().map(|claim| claim.name.as_str()).collect();
             self.asked(&format!("it has no operator {name:?}, but {}", names.join(", ")))
         })?;
-        let values = values(claim, parameters).map_err(|fault| self.asked(&fault))?;
+        let start =
+            Start::new(&claim.name, &claim.parameters, parameters).map_err(|fault| self.asked(&fault))?;
         let place = Some(self.own_place()?);
         let mut operator = Operator { plugin: self.clone(), claim: claim.clone(), place };
-        operator.start(&values)?;
+        operator.call(start.words(), |request| start.write(request), 0, done)?;
         Ok(operator)
     }
 }
@@ -83,22 +85,6 @@ impl Operator {
     /// Every [`CallError`]; after a fault the operator is lost.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), CallError> {
         self.call(8 + words_of(state.len()), |mut request| request.set_restore(state), 0, done)
-    }
-
-    fn start(&mut self, values: &[(&str, &str)]) -> Result<(), CallError> {
-        let name = self.claim.name.clone();
-        let words = values.iter().map(|(name, value)| 6 + (name.len() + value.len()) / 8).sum::<usize>();
-        let fill = |request: request::Builder<'_>| {
-            let mut start = request.init_start();
-            start.set_operator(name.as_str());
-            let mut list = start.init_parameters(u32::try_from(values.len()).unwrap_or(u32::MAX));
-            for (index, (name, value)) in (0..).zip(values) {
-                let mut to = list.reborrow().get(index);
-                to.set_name(*name);
-                to.set_value(*value);
-            }
-        };
-        self.call(32 + words, fill, 0, done)
     }
 
     fn call<R>(
@@ -150,44 +136,4 @@ pub(crate) fn emitted(claim: &OperatorClaim, reply: reply::WhichReader<'_>) -> R
         }
     });
     read.collect()
-}
-
-/// A value for each parameter of the claim, in its order.
-fn values<'a>(
-    claim: &'a OperatorClaim,
-    given: &'a BTreeMap<String, String>,
-) -> Result<Vec<(&'a str, &'a str)>, String> {
-    let knows = |name: &String| claim.parameters.iter().any(|parameter| parameter.name == *name);
-    if let Some(unknown) = given.keys().find(|name| !knows(name)) {
-        let names: Vec<_> = claim.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        return Err(format!("{} has no parameter {unknown:?}, but {}", claim.name, names.join(", ")));
-    }
-    let value = |parameter: &'a Parameter| {
-        let value = given.get(&parameter.name).map_or(parameter.default.as_str(), String::as_str);
-        let of = format!("parameter {} of {}", parameter.name, claim.name);
-        if value.is_empty() && !given.contains_key(&parameter.name) {
-            return Err(format!("{of} has no default: give it a value"));
-        }
-        let fits = match parameter.parameter_type {
-            ColumnType::Int64 => value.parse::<i64>().is_ok(),
-            ColumnType::Float64 => value.parse::<f64>().is_ok(),
-            ColumnType::Data => {
-                value.len().is_multiple_of(2) && value.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            }
-            ColumnType::Text => true,
-        };
-        if fits { Ok((parameter.name.as_str(), value)) } else { Err(wrong(&of, value, parameter)) }
-    };
-    claim.parameters.iter().map(value).collect()
-}
-
-fn wrong(of: &str, value: &str, parameter: &Parameter) -> String {
-    let right = match parameter.parameter_type {
-        ColumnType::Int64 => "a whole number of 64 bits",
-        ColumnType::Float64 => "a number",
-        ColumnType::Data => "bytes in lower case hexadecimal digits",
-        ColumnType::Text => "text",
-    };
-    let shown: String = value.chars().take(80).collect();
-    format!("{of} is {shown:?}, which is not {right}")
 }

@@ -4,7 +4,7 @@
 mod guest;
 
 use guest::{Guest, all, host, manifest, verdicts, with_config, with_section};
-use mainstem_plugin_abi::{Capability, Limits, Version};
+use mainstem_plugin_abi::{ABI, Limits, Version};
 use mainstem_plugin_host::{Config, Grants, LoadError, PluginId, inspect};
 
 fn good() -> Guest {
@@ -78,27 +78,30 @@ fn a_module_has_exactly_one_manifest() {
 #[test]
 fn another_major_version_and_a_newer_least_minor_one_are_refused_by_both_their_names() {
     let error = fault_with(|guest| guest.manifest.abi = Version { major: 2, minor: 3 });
-    assert!(error.to_string().contains("2.3") && error.to_string().contains("1.0"), "{error}");
+    assert!(error.to_string().contains("2.3") && error.to_string().contains(&ABI.to_string()), "{error}");
     let error = fault_with(|guest| {
         guest.manifest.abi = Version { major: 1, minor: 7 };
         guest.manifest.abi_minor_least = 7;
     });
-    assert!(error.to_string().contains("1.7") && error.to_string().contains("1.0"), "{error}");
+    assert!(error.to_string().contains("1.7") && error.to_string().contains(&ABI.to_string()), "{error}");
 }
 
 #[test]
-fn a_newer_minor_version_that_works_with_this_one_is_taken() {
-    let newer = Version { major: 1, minor: 7 };
-    let mut guest = good();
-    (guest.manifest.abi, guest.abi) = (newer, newer.to_u32());
-    guest.load();
+fn an_older_minor_version_and_a_newer_one_that_works_with_this_one_are_taken() {
+    for minor in [0, 7] {
+        let other = Version { major: 1, minor };
+        let mut guest = good();
+        (guest.manifest.abi, guest.abi) = (other, other.to_u32());
+        guest.load();
+    }
 }
 
 #[test]
 fn the_module_and_its_manifest_must_name_the_same_version() {
-    let error = fault_with(|guest| guest.abi = 65_537);
+    let older = Version { major: 1, minor: 0 };
+    let error = fault_with(|guest| guest.abi = older.to_u32());
     assert!(matches!(error, LoadError::AbiMismatch { .. }));
-    assert!(error.to_string().contains("1.1") && error.to_string().contains("1.0"), "{error}");
+    assert!(error.to_string().contains("1.0") && error.to_string().contains(&ABI.to_string()), "{error}");
 }
 
 #[test]
@@ -135,7 +138,11 @@ fn a_missing_export_and_one_of_another_type_are_refused_by_name() {
         let error = export(text.replace(&format!("(export \"{name}\")"), ""));
         assert!(error.contains(name) && error.contains("missing"), "{error}");
     }
-    let error = export(text.replace("(result i32) (i32.const 65536)", "(result i64) (i64.const 65536)"));
+    let abi = ABI.to_u32();
+    let (right, wrong) =
+        (format!("(result i32) (i32.const {abi})"), format!("(result i64) (i64.const {abi})"));
+    assert!(text.contains(&right), "{text}");
+    let error = export(text.replace(&right, &wrong));
     assert!(error.contains("mainstem_abi"), "{error}");
     export(
         text.replace("(export \"memory\")", "(export \"mainstem_memory\")")
@@ -230,7 +237,7 @@ fn initialize_is_called_once_and_first() {
 fn a_plugin_speaks_for_ethereum_addresses_only_with_a_grant() {
     use mainstem_model::SignatureScheme;
     let speaks = |origin_ethereum| {
-        let grants = Grants { capabilities: [Capability::Crypto].into(), origin_ethereum };
+        let grants = Grants { origin_ethereum, ..Grants::default() };
         let plugin = host().load(&good().module(), grants).unwrap();
         let scheme = mainstem_plugin_host::SignaturePlugin::new(plugin).unwrap();
         assert_eq!(scheme.signature_type().0, 200);

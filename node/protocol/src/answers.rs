@@ -2,7 +2,7 @@
 
 use crate::{
     OutEvent, Page, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
-    context::Context,
+    context::Context, rule::Rule,
 };
 use mainstem_model::{
     Address, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesKey, SeriesRange,
@@ -42,7 +42,7 @@ impl Answers {
     fn ask(&mut self, peer: Address, question: Question, cx: &mut Context<'_>) -> Option<ReadToken> {
         // An honest broker keeps to its own bounds, which are below this one.
         let asked = self.reads.values().filter(|(who, _)| *who == peer).count();
-        if asked >= cx.config.answers_per_peer_max {
+        if asked >= cx.config.answers_per_peer_max && cx.keeps(Rule::Answers) {
             return None;
         }
         let read = cx.read_token();
@@ -69,7 +69,7 @@ impl Answers {
         bytes_max: u64,
         cx: &mut Context<'_>,
     ) {
-        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(cx.config.pull_bytes);
+        let bytes_max = bytes_of(bytes_max, cx);
         let from = match from {
             SeriesFrom::Sequence(sequence) => SeriesStart::Sequence(sequence),
             SeriesFrom::Age(ms) => SeriesStart::ReceivedAt(cx.clock.lowest_in(ms, cx.now)),
@@ -128,7 +128,7 @@ impl Answers {
         bytes_max: u64,
         cx: &mut Context<'_>,
     ) {
-        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).min(cx.config.pull_bytes);
+        let bytes_max = bytes_of(bytes_max, cx);
         if let Some(read) = self.ask(peer, Question::Page { read: number }, cx) {
             cx.out.push(OutEvent::ReadPage { read, at, cursor, filter, bytes_max });
         }
@@ -174,7 +174,8 @@ impl Answers {
         let more = listed.len() >= INVENTORY_PART;
         let last = listed.last().copied();
         let network = &*cx.network;
-        let strays = self.rounds.get(&peer).is_none_or(|rounds| *rounds <= STRAY_ROUNDS);
+        let rounds = self.rounds.get(&peer);
+        let strays = rounds.is_none_or(|rounds| *rounds <= STRAY_ROUNDS) && cx.keeps(Rule::Strays);
         let both = |at: &StreamPartition| network.is_keeper(peer, *at) && (strays || network.is_kept(*at));
         let partitions: Vec<_> = listed.into_iter().filter(both).collect();
         if partitions.is_empty() && more {
@@ -247,4 +248,10 @@ impl Answers {
         cx.tell(peer, PeerMessage::PageOf { read, result: result.clone() });
         true
     }
+}
+
+/// How many bytes are read for another broker that wants so many.
+fn bytes_of(wanted: u64, cx: &Context<'_>) -> usize {
+    let most = if cx.keeps(Rule::AnswerBytes) { cx.config.pull_bytes } else { usize::MAX };
+    usize::try_from(wanted).unwrap_or(usize::MAX).min(most)
 }

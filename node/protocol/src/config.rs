@@ -18,7 +18,8 @@ pub struct Config {
     /// Bytes of batches that one session may have on their way to their acks. A batch over it is refused with `OVERLOADED`;
     /// a publisher alone on the connection may always have one batch on its way.
     pub publish_window_bytes: usize,
-    /// Bytes of batches on their way to the journal, of all sessions. A batch over it is refused with `OVERLOADED`.
+    /// Bytes of batches on their way to the journal, of all sessions; for what clients publish, together with batches that wait for
+    /// copies. A batch over it is refused with `OVERLOADED`.
     pub write_queue_bytes_max: usize,
     /// Bytes of batches handed to one subscription and not yet taken by its transport. At the bound the subscription is
     /// read from the store instead, at its own speed; nothing is lost. It is less when `delivery_queue_bytes_max` is nearly
@@ -47,9 +48,11 @@ pub struct Config {
     pub replica_window_bytes: usize,
     /// The room of a batch that a broker did not answer for is given back after so long, milliseconds.
     pub outstanding_ms: i64,
-    /// Bytes of batches told over one link and not taken in by the other broker. What comes above is left out; heads tell the
-    /// other that it is missing.
+    /// Bytes of batches told over one link and not taken in by the other broker. What comes above is told from the log, when that
+    /// has taken in half of it.
     pub link_window_bytes: usize,
+    /// Links that had no room and for which the log is read at once, a page of up to `pull_bytes` for each. Others wait their turn.
+    pub link_reads_max: usize,
     /// Links that other brokers have here. One more is refused with `LIMIT_REACHED`.
     pub followers_max: usize,
     /// Brokers that are told every batch of one partition here, at least 1. One more is told to ask one of those: so there is a
@@ -158,6 +161,7 @@ impl Default for Config {
             replica_window_bytes: 4 << 20,
             outstanding_ms: 5_000,
             link_window_bytes: 4 << 20,
+            link_reads_max: 32,
             followers_max: 10_000,
             // 10,000 brokers are three relays deep below three owners.
             relay_degree: 16,

@@ -115,6 +115,6 @@ impl Context<'_> {
 
     /// Whether what others have of a partition fills up history here.
     pub(crate) fn fills_up(&self, at: StreamPartition) -> bool {
-        !self.ready && self.network.is_mine(at) && self.network.is_new(at)
+        !self.ready && self.network.is_mine(at) && self.network.is_new(at) && self.keeps(Rule::NewIsHistory)
     }
 }

@@ -209,9 +209,9 @@ impl Copies {
         let now = cx.now.up_ms;
         let mut late = Vec::new();
         for (id, pending) in &mut self.pending {
-            if now - pending.since >= cx.config.copies_wait_ms {
+            if now - pending.since >= cx.config.copies_wait_ms && cx.keeps(Rule::CopiesWait) {
                 late.push(*id);
-            } else if now - pending.sent_at >= cx.config.copies_resend_ms {
+            } else if now - pending.sent_at >= cx.config.copies_resend_ms && cx.keeps(Rule::CopiesAgain) {
                 pending.sent_at = now;
                 let durable = pending.waiters.iter().any(|waiter| waiter.ack.level == AckLevel::Durable);
                 // What a broker had no room for then, it may have now.
@@ -273,7 +273,9 @@ pub(crate) fn send(
             cx.reach(broker);
             continue;
         };
-        if peer.is_on_its_way(key, durable, cx.now.up_ms, cx.config) {
+        if peer.is_on_its_way(key, durable, cx.now.up_ms, cx.config)
+            && cx.config.keeps(Rule::CopiesOnTheirWay)
+        {
             continue;
         }
         // One that is behind gets it by repair, when it can.

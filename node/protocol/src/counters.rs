@@ -33,8 +33,8 @@ pub struct Counters {
     pub copies_sent: u64,
     /// Batches sent over links.
     pub batches_fed: u64,
-    /// Batches that links had no room for; repair brings them.
-    pub batches_unfed: u64,
+    /// Times that a link had no room for a batch and was told that and what followed from the log.
+    pub links_behind: u64,
     /// Batches that came by repair.
     pub batches_repaired: u64,
     /// Batches that came by repair and fill up history.

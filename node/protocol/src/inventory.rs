@@ -231,7 +231,8 @@ impl Inventory {
         let mut again = Vec::new();
         for (peer, comparison) in &mut self.with {
             let answered = comparison.asks.is_empty() && comparison.reads == 0;
-            if !comparison.over && answered && repair.is_settled(*peer) {
+            let got = repair.is_settled(*peer) || !cx.keeps(Rule::ComparedIsGot);
+            if !comparison.over && answered && got {
                 comparison.over = true;
                 let other = look_at(*peer, comparison.epoch, cx);
                 let with_knowing = comparison.other.is_some_and(|first| first.knows);

@@ -6,16 +6,19 @@
 //! of different owners: what withholds on one way is not on the others, and of three owners two can hide nothing.
 
 mod began;
+mod behind;
 mod followed;
 mod followers;
 mod owed;
 
 pub(crate) use began::handle_heads;
+pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
 pub(crate) use owed::{Missed, forgive, handle_feed, handle_new};
 
 use crate::{LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule};
 use began::Began;
+use behind::Reads;
 use followed::Followed;
 use followers::Followers;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
@@ -38,6 +41,7 @@ const BEFORE_MS: u64 = 2_000;
 pub(crate) struct Links {
     following: BTreeMap<StreamPartition, Following>,
     followers: Followers,
+    reads: Reads,
     followed: Followed,
     /// Links that began with a broker's last word; the next one says where series stand then.
     answered: BTreeMap<Address, BTreeSet<StreamPartition>>,
@@ -530,7 +534,7 @@ pub(crate) fn handle_followed(
         }
         let Some(link) = &mut way.link else { return false };
         // IMPORTANT: what comes from here does not come here: of a ring of brokers each believes to be told.
-        if path.contains(&me) || path.len() >= PeerMessage::PATH_MAX {
+        if (path.contains(&me) || path.len() >= PeerMessage::PATH_MAX) && cx.keeps(Rule::Rings) {
             leave(at, following, peer, cx);
             return false;
         }
@@ -568,7 +572,8 @@ pub(crate) fn handle_not_followed(
         let search = &mut way.search;
         search.redirects += 1;
         // It is full, and names those that it tells.
-        if refusal.code != Code::LimitReached || instead.is_empty() || search.redirects > REDIRECTS_MAX {
+        let too_many = search.redirects > REDIRECTS_MAX && cx.keeps(Rule::Redirects);
+        if refusal.code != Code::LimitReached || instead.is_empty() || too_many {
             *search = Search { next_round_at: now + ROUND_MS, ..Search::default() };
             return leave(at, following, peer, cx);
         }
@@ -620,7 +625,8 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
         let mut kept = Vec::new();
         links.following.retain(|at, following| {
             let over = cx.network.is_mine(*at) && cx.ready;
-            let idle = following.idle_since.is_some_and(|since| now - since >= cx.config.link_linger_ms);
+            let idle = following.idle_since.is_some_and(|since| now - since >= cx.config.link_linger_ms)
+                && cx.keeps(Rule::IdleLinks);
             if over || idle {
                 for link in following.links() {
                     cx.tell(link.peer, PeerMessage::Unfollow { at: *at });
@@ -635,7 +641,7 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
                 let moved = direct && !cx.network.is_keeper(link.peer, *at);
                 let silent = now - heard >= cx.config.silence_ms
                     || (!link.stands && now - link.asked_at >= cx.config.silence_ms);
-                moved || (silent && cx.keeps(Rule::SilentLinks))
+                (moved && cx.keeps(Rule::LeavesFormer)) || (silent && cx.keeps(Rule::SilentLinks))
             };
             let silent: BTreeSet<Address> = following.links().filter(silent).map(|link| link.peer).collect();
             for peer in silent {

@@ -109,6 +109,7 @@ impl Network {
                         // IMPORTANT: those before them too, if they are not released yet: they may be the only ones to have all.
                         let mut before = was.brokers.to_vec();
                         let older = was.before.iter().flat_map(|older| older.iter());
+                        let older = older.filter(|_| config.keeps(Rule::OlderOwners));
                         before.extend(older.filter(|broker| !was.brokers.contains(broker)));
                         before.retain(|broker| assignment.members.contains_key(broker));
                         Some(before.into())

@@ -257,7 +257,8 @@ impl Node {
             let keepers: Vec<_> = owners.iter().chain(before).copied().collect();
             let has_all = stored && (keepers.is_empty() || has_all(&keepers, &owners, since));
             whole &= has_all;
-            ready &= has_all || now.up_ms - since >= self.config.ready_after_ms;
+            let waited = now.up_ms - since >= self.config.ready_after_ms;
+            ready &= has_all || (waited && self.config.keeps(Rule::ReadyAfter));
         }
         self.whole |= whole;
         self.ready |= ready;
@@ -326,7 +327,7 @@ impl Parts<'_> {
                 for stored in ingest.handle_stored(writes, cx) {
                     if !stored.past || !cx.keeps(Rule::PastIsNoNews) {
                         delivery.deliver(&stored, cx);
-                        links::feed(&stored, cx);
+                        links::feed(&stored, self.log, cx);
                     }
                     if !cx.network.is_alone() {
                         let series = SeriesKey::of(stored.batch.header());
@@ -351,7 +352,7 @@ impl Parts<'_> {
                 }
             }
             InEvent::PageRead { read, result } => {
-                if !answers.handle_page(read, &result, cx) {
+                if !answers.handle_page(read, &result, cx) && !links::handle_page(read, &result, cx) {
                     delivery.handle_page(read, result, cx);
                 }
             }
@@ -464,11 +465,11 @@ impl Parts<'_> {
                 links::handle_not_followed(peer, at, &refusal, instead, cx);
             }
             PeerMessage::Unfollow { at } => links::handle_unfollow(peer, at, cx),
-            PeerMessage::Feed { batch } => {
+            PeerMessage::Feed { batch: PeerBatch::Proven(batch) } => {
                 let (at, bytes) = (batch.header().stream_partition, batch.bytes().len() as u64);
                 // Before it is placed: the journal's own bound holds from here on.
                 cx.tell(peer, PeerMessage::Fed { at, bytes });
-                if links::is_fed_by(peer, at, cx) {
+                if links::is_fed_by(peer, at, cx) || !cx.keeps(Rule::AskedFeeds) {
                     ingest.handle_offer(Offer { source: Source::Feed { peer }, batch }, cx);
                 } else {
                     // It may not have heard that nobody reads here any more.
@@ -482,6 +483,7 @@ impl Parts<'_> {
                     let at = series.stream_partition;
                     (cx.network.is_kept(at) && cx.network.is_keeper(peer, at))
                         || links::is_fed_by(peer, at, cx)
+                        || !cx.keeps(Rule::AskedHeads)
                 };
                 let heads: Vec<_> = heads.into_iter().filter(|(series, _)| wanted(series)).collect();
                 repair.claim(heads, peer, false, ingest, cx);
@@ -515,7 +517,7 @@ impl Parts<'_> {
                 answers.handle_read(peer, read, (at, cursor, filter), bytes_max, cx);
             }
             // Not proven: the shell does not hand these in.
-            PeerMessage::Pulled { .. } | PeerMessage::Proof { .. } => {}
+            PeerMessage::Feed { .. } | PeerMessage::Pulled { .. } | PeerMessage::Proof { .. } => {}
             PeerMessage::Resolved { read, result } => self.delivery.handle_resolved(peer, read, result, cx),
             PeerMessage::PageOf { read, result } => self.delivery.handle_page_of(peer, read, result, cx),
         }

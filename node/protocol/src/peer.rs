@@ -36,8 +36,8 @@ pub enum PeerMessage {
     NotFollowed { at: StreamPartition, refusal: Refusal, instead: Vec<mainstem_model::Address> },
     /// Tell me no more.
     Unfollow { at: StreamPartition },
-    /// The next batch to arrive at the sender. It may leave out some; heads tell.
-    Feed { batch: Arc<VerifiedBatch> },
+    /// The next batch that arrived at the sender. It may leave out some; heads tell.
+    Feed { batch: PeerBatch },
     /// So many bytes of a link's batches were taken in: there is room for others.
     Fed { at: StreamPartition, bytes: u64 },
     /// How far series have come that have changed since the last of these. Empty: the sender lives.
@@ -88,6 +88,14 @@ impl PeerBatch {
         match self {
             Self::Stored(bytes) => bytes,
             Self::Proven(batch) => batch.bytes(),
+        }
+    }
+
+    /// Where it belongs; `None` if what lies in the store is no batch.
+    pub fn stream_partition(&self) -> Option<StreamPartition> {
+        match self {
+            Self::Stored(bytes) => Batch::peek_header(bytes).ok().map(|header| header.stream_partition),
+            Self::Proven(batch) => Some(batch.header().stream_partition),
         }
     }
 

@@ -5,7 +5,7 @@ use mainstem_model::{Address, SeriesKey};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Points at which a broker is dropped. They go down by [`SCORE_FADE`] a second.
-const SCORE_MAX: u32 = 100;
+pub(crate) const SCORE_MAX: u32 = 100;
 const SCORE_FADE: u32 = 2;
 /// How long a broker is dropped for, times how often it was.
 const DROP_MS: u64 = 10_000;
@@ -233,13 +233,14 @@ impl Peers {
         &mut self,
         peer: Address,
         misdeed: Misdeed,
+        drops: bool,
         counters: &mut Counters,
         out: &mut Vec<OutEvent>,
     ) {
         *counters.misdeeds.entry(misdeed).or_default() += 1;
         let Some(known) = self.known.get_mut(&peer) else { return };
         known.score += misdeed.points();
-        if known.score < SCORE_MAX {
+        if known.score < SCORE_MAX || !drops {
             return;
         }
         known.score = 0;
@@ -362,7 +363,7 @@ impl Context<'_> {
     }
 
     pub(crate) fn blame(&mut self, peer: Address, misdeed: Misdeed) {
-        self.peers.blame(peer, misdeed, self.counters, self.out);
+        self.peers.blame(peer, misdeed, self.keeps(Rule::Drops), self.counters, self.out);
     }
 }
 

@@ -204,7 +204,10 @@ impl Ingest {
             return Err(Refusal::new(Code::NotAssigned, why));
         }
         let bytes = batch.bytes().len();
-        if !self.has_room(0, bytes, cx) {
+        // IMPORTANT: what waits for copies takes room from clients alone. If it did from copies as well, brokers that have many of each
+        // would refuse each other's, and wait for each other.
+        let waits = if let Source::Client { .. } = offer.source { cx.copies.bytes() } else { 0 };
+        if !self.has_room(waits, bytes, cx) {
             return Err(Refusal::new(Code::Overloaded, "the journal is behind; try again in a moment"));
         }
         let Source::Client { session, ack, .. } = offer.source else { return Ok(()) };
@@ -223,8 +226,9 @@ impl Ingest {
 
     /// Whether a batch of so many bytes has room on its way to the journal, after others of so many. What is alone there has.
     pub(crate) fn has_room(&self, after: usize, bytes: usize, cx: &Context<'_>) -> bool {
-        let queued = self.queue_bytes + cx.copies.bytes() + after;
-        queued == 0 || queued + bytes <= cx.config.write_queue_bytes_max
+        let queued = self.queue_bytes + after;
+        let fits = queued + bytes <= cx.config.write_queue_bytes_max;
+        queued == 0 || fits || !cx.keeps(Rule::WriteQueue)
     }
 
     /// The head of a series was read; its waiting batches can be placed.
@@ -328,6 +332,8 @@ impl Ingest {
     /// The batch is the next of its series, or the first that is known here.
     fn take_next(&mut self, offer: Offer, cx: &mut Context<'_>) {
         let checked = match offer.source {
+            Source::Client { .. } | Source::Store { .. } if !cx.keeps(Rule::ClockWindow) => Ok(()),
+            Source::Feed { .. } | Source::Repair { .. } if !cx.keeps(Rule::Future) => Ok(()),
             Source::Client { .. } | Source::Store { .. } => check_time(&offer.batch, cx.config, cx.now),
             // Others took it in when it was new.
             Source::Feed { .. } | Source::Repair { .. } => {

@@ -1,5 +1,6 @@
 //! What other brokers have and this one lacks: noticed by heads, brought by pulls, and what came too early until then.
 
+mod behind;
 mod parked;
 mod past;
 mod recent;
@@ -7,11 +8,11 @@ mod recent;
 use crate::{
     Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
     context::Context,
-    links::Missed,
     offer::{Offer, Source},
     publish::Ingest,
     rule::Rule,
 };
+use behind::{Behind, Lack};
 use bytes::Bytes;
 use mainstem_model::{Address, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use parked::Parked;
@@ -54,43 +55,6 @@ pub(crate) struct Claim {
     pub(crate) compared: bool,
 }
 
-/// A series of which others have more.
-#[derive(Debug, Default)]
-struct Behind {
-    /// Sequence up to which others have it, this one excluded.
-    until: u64,
-    /// What lies before what is here.
-    past: Option<Past>,
-    /// The other's last batch is another one than ours: it is got, to have the proof.
-    conflict: Option<u64>,
-    /// Nobody has what comes next any more: it goes on here.
-    leap: Option<u64>,
-    /// Who says to have it, or is to keep it.
-    sources: BTreeSet<Address>,
-    /// Those of them that say so.
-    claimers: BTreeSet<Address>,
-    /// Those of them that turned out not to.
-    failed: BTreeSet<Address>,
-    /// Those that have only what comes after this sequence; what lies before has gone by age.
-    trimmed: BTreeMap<Address, u64>,
-    since: i64,
-    /// What came of it of late was asked for.
-    aged: bool,
-    /// Somebody waits.
-    urgent: bool,
-    pull: Option<u64>,
-    /// Brokers whose comparison is not over before the series has come so far.
-    compared: BTreeMap<Address, u64>,
-}
-
-/// What is lacking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lack {
-    Forward { until: u64 },
-    Past(Past),
-    Conflict { until: u64 },
-}
-
 #[derive(Debug)]
 struct Pull {
     series: SeriesKey,
@@ -128,21 +92,6 @@ impl Pull {
             got: false,
             beyond: false,
             heard_at,
-        }
-    }
-}
-
-impl Behind {
-    fn missed(&self) -> Missed {
-        Missed { since: self.since, compared: !self.compared.is_empty() }
-    }
-
-    /// What comes first: filling up, as what is here has its place already.
-    fn lack(&self) -> Lack {
-        match (self.past, self.conflict) {
-            (Some(past), _) => Lack::Past(past),
-            (None, Some(until)) => Lack::Conflict { until },
-            (None, None) => Lack::Forward { until: self.until },
         }
     }
 }
@@ -352,8 +301,7 @@ impl Repair {
     /// Asks for the next part of what a series lacks, if it is time and there is room.
     fn start(&mut self, series: SeriesKey, ingest: &mut Ingest, cx: &mut Context<'_>) {
         let Some(behind) = self.behind.get_mut(&series) else { return };
-        let young = cx.now.up_ms - behind.since < cx.config.repair_grace_ms;
-        if behind.pull.is_some() || (young && !behind.urgent && behind.compared.is_empty()) {
+        if behind.pull.is_some() || behind.waits(cx) {
             return;
         }
         if self.pulls.len() >= cx.config.pulls_max && cx.keeps(Rule::Pulls) {
@@ -376,7 +324,13 @@ impl Repair {
         let unknown = own == SeriesHead::START;
         // What came before this broker asked for the partition is of no interest.
         let kept = kept && cx.keeps(Rule::KeepersBySequence);
-        let stale = !kept && own.timestamp < cx.now.unix_ms.saturating_sub(cx.config.link_resume_ms);
+        // IMPORTANT: what came since it asked is gone on with, however old: an answer by age would begin with that again and again.
+        let reach = i64::try_from(cx.links.reach_back(at, cx.now.up_ms)).unwrap_or(i64::MAX);
+        let oldest = cx
+            .now
+            .unix_ms
+            .saturating_sub(cx.config.link_resume_ms.max(reach * i64::from(cx.keeps(Rule::GoesOnFromOwn))));
+        let stale = !kept && own.timestamp < oldest;
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(past) => (SeriesFrom::Sequence(past.from()), past.until, None, true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
@@ -478,7 +432,9 @@ impl Repair {
         if pull.by_age {
             let recent = mem::take(&mut pull.stretch);
             match pull.begun.take() {
-                Some(begun) if result.is_ok() => self.begin(series, begun.after(peer, recent), ingest, cx),
+                Some(begun) if result.is_ok() => {
+                    self.begin(series, begun.after(peer, recent, cx), ingest, cx)
+                }
                 Some(begun) => self.ask_another(series, begun, ingest, cx),
                 None => self.take_recent(series, peer, recent, result, ingest, cx),
             }

@@ -17,6 +17,12 @@ pub enum Rule {
     RightsOfPages,
     /// Who has lost its right had it: what was taken in then is repaired.
     FormerRights,
+    /// What others took in is not of a time to come.
+    Future,
+    /// What is published is of this time.
+    ClockWindow,
+    /// Who reads has the right.
+    RightsOfReaders,
 
     // ------------------------------------------------ series
     /// A batch that lacks those before it waits for them.
@@ -47,10 +53,16 @@ pub enum Rule {
     AckFsync,
     /// A publisher hears that what came before its batch is gone.
     GapsTold,
+    /// A publisher is told when too few brokers have said in time that they have a batch.
+    CopiesWait,
     /// A broker that is not to keep a batch keeps nothing of it.
     PassesOn,
     /// A copy is refused where it is not assigned.
     CopiesAssigned,
+    /// A copy that is on its way is not.
+    CopiesOnTheirWay,
+    /// A copy that is not answered for is sent again.
+    CopiesAgain,
 
     // ------------------------------------------------ repair
     /// Brokers tell each other how far series have come, as they change.
@@ -59,6 +71,10 @@ pub enum Rule {
     ParkedPlaced,
     /// Brokers compare what they keep.
     Comparing,
+    /// Owners are told of what is theirs to keep and lies where it is not.
+    Strays,
+    /// A comparison is over when what it has shown is here.
+    ComparedIsGot,
     /// Who answers a pull with nothing is passed over.
     PullElsewhere,
     /// Who fills up history is not ready before it is stored.
@@ -67,6 +83,8 @@ pub enum Rule {
     BegunByReady,
     /// Who keeps a partition gets what it lacks from where it stands, and not by age.
     KeepersBySequence,
+    /// So does who follows it, of what has come since.
+    GoesOnFromOwn,
     /// What was lacking where a reader was is looked for elsewhere.
     SeamAgain,
     /// That all of a series is history is believed of one that has said to have it.
@@ -79,6 +97,8 @@ pub enum Rule {
     FormerLogs,
     /// Where a series begins of late is asked of two.
     BegunByTwo,
+    /// A series begins with the first part of what another has before it.
+    BegunEarlier,
     /// A pull that is not answered is given up.
     LatePulls,
     /// A pull brings what was asked for.
@@ -87,6 +107,8 @@ pub enum Rule {
     FillsUp,
     /// What a broker fills up is history, and no news.
     PastIsNoNews,
+    /// What others have of a partition that is new here is history, and no news.
+    NewIsHistory,
     /// It is filled up from its end to its beginning, so that what is broken off leaves no hole behind.
     FillsBackwards,
     /// What fills up is asked for again when the journal has room.
@@ -97,8 +119,12 @@ pub enum Rule {
     SaysWhenReady,
     /// The owners before go on until those after are ready.
     HandsOver,
+    /// The owners before those before go on too, until the last are ready.
+    OlderOwners,
     /// Readers are served what a broker has all of.
     ServesWhenReady,
+    /// A broker that finds nobody to compare with serves what it has after a while.
+    ReadyAfter,
 
     // ------------------------------------------------ links
     /// Other links tell heads, so that what the first leaves out is seen.
@@ -109,14 +135,30 @@ pub enum Rule {
     Withheld,
     /// What is new when a link begins is for it to tell.
     OwedFromTheStart,
+    /// A link that had no room for a batch is told it when it has.
+    LinkGoesOn,
     /// A link that says nothing is left.
     SilentLinks,
+    /// A partition that nobody reads is followed no longer.
+    IdleLinks,
+    /// Who sends on and on is left.
+    Redirects,
+    /// No ring of relays comes about.
+    Rings,
+    /// Who does not keep a partition any more, nor follows it, is left.
+    LeavesFormer,
     /// A link asks for what has changed since nothing was missed for certain.
     AsksBack,
+    /// A batch that was not asked for is not taken in.
+    AskedFeeds,
+    /// Nor is what others say of series that are of no concern here.
+    AskedHeads,
 
     // ------------------------------------------------ readers of the past
     /// A reader of what came before goes to a broker that has it.
     SentAway,
+    /// A cursor is read where it was given.
+    ForeignCursors,
     /// A read elsewhere that is not answered is given up.
     LateReads,
     /// Where two logs meet, what was had is not told again.
@@ -131,22 +173,39 @@ pub enum Rule {
     LinkWindow,
     /// What waits for those before it has a bound.
     ParkedBytes,
+    /// What is on its way to readers has a bound.
+    DeliveryQueue,
+    /// What is on its way to the journal has a bound.
+    WriteQueue,
+    /// What waits for those before it does not wait for ever.
+    ParkedWait,
     /// Links that others have here have a bound.
     Followers,
+    /// So has an answer.
+    AnswerBytes,
+    /// What the store does at once for another broker has a bound.
+    Answers,
+    /// Those that are told all batches of a partition have a bound.
+    RelayDegree,
     /// Pulls have a bound.
     Pulls,
+    /// Who does wrong again and again is dropped.
+    Drops,
 }
 
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 86] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
         Self::RightsOfRepairs,
         Self::RightsOfPages,
         Self::FormerRights,
+        Self::Future,
+        Self::ClockWindow,
+        Self::RightsOfReaders,
         Self::Gaps,
         Self::Duplicates,
         Self::Forks,
@@ -160,44 +219,69 @@ impl Rule {
         Self::AckKeepers,
         Self::AckFsync,
         Self::GapsTold,
+        Self::CopiesWait,
         Self::PassesOn,
         Self::CopiesAssigned,
+        Self::CopiesOnTheirWay,
+        Self::CopiesAgain,
         Self::TellsChanges,
         Self::ParkedPlaced,
         Self::Comparing,
+        Self::Strays,
+        Self::ComparedIsGot,
         Self::PullElsewhere,
         Self::FilledIsStored,
         Self::BegunByReady,
         Self::KeepersBySequence,
+        Self::GoesOnFromOwn,
         Self::SeamAgain,
         Self::AgedByClaim,
         Self::SeamAnywhere,
         Self::ReadyInEpoch,
         Self::FormerLogs,
         Self::BegunByTwo,
+        Self::BegunEarlier,
         Self::LatePulls,
         Self::PulledWasAsked,
         Self::FillsUp,
         Self::PastIsNoNews,
+        Self::NewIsHistory,
         Self::FillsBackwards,
         Self::FillsWithRoom,
         Self::SaysWhenReady,
         Self::HandsOver,
+        Self::OlderOwners,
         Self::ServesWhenReady,
+        Self::ReadyAfter,
         Self::SecondLink,
         Self::FurtherLinks,
         Self::Withheld,
         Self::OwedFromTheStart,
+        Self::LinkGoesOn,
         Self::SilentLinks,
+        Self::IdleLinks,
+        Self::Redirects,
+        Self::Rings,
+        Self::LeavesFormer,
         Self::AsksBack,
+        Self::AskedHeads,
+        Self::AskedFeeds,
         Self::SentAway,
+        Self::ForeignCursors,
         Self::LateReads,
         Self::Seam,
         Self::ClockSet,
         Self::CopyWindow,
         Self::LinkWindow,
         Self::ParkedBytes,
+        Self::DeliveryQueue,
+        Self::WriteQueue,
+        Self::ParkedWait,
         Self::Followers,
+        Self::AnswerBytes,
+        Self::Answers,
+        Self::RelayDegree,
         Self::Pulls,
+        Self::Drops,
     ];
 }

@@ -1,6 +1,7 @@
 //! Telling subscribers: from the store until they have caught up, live while they keep up, from the store again when not.
 
 mod away;
+mod rights;
 mod room;
 mod start;
 
@@ -9,10 +10,7 @@ use crate::{
     publish::StoredBatch, rule::Rule, session::limit,
 };
 use away::{Away, AwayReads, Seam, Seen};
-use mainstem_model::{
-    Code, Cursor, Partition, ReadFilter, ReadStart, Refusal, Right, StreamId, StreamPartition,
-    limits::PARTITIONS_MAX,
-};
+use mainstem_model::{Code, Cursor, ReadFilter, ReadStart, Refusal, Right, StreamPartition};
 use room::{Place, Room};
 use start::check_start;
 use std::{
@@ -146,7 +144,10 @@ impl Delivery {
         let Subscribe { at, start, filter, live } = subscribe;
         let identity = cx.sessions.identity(session);
         let checked = check_start(start, &filter, live, cx.config.last_events_max)
-            .and_then(|()| cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()))
+            .and_then(|()| match cx.keeps(Rule::RightsOfReaders) {
+                true => cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()).map(|_| ()),
+                false => Ok(()),
+            })
             .and_then(|()| self.check_count(cx))
             .and_then(|()| match cx.sessions.find(session) {
                 Some(session) => session.next_subscription(cx.config),
@@ -211,7 +212,8 @@ impl Delivery {
         }
         subscription.reading = Some(Reading::Start);
         // A cursor of another broker means nothing here, whoever keeps the partition.
-        let foreign = matches!(start, ReadStart::Cursor(cursor) if cursor.log() != self.log);
+        let foreign = matches!(start, ReadStart::Cursor(cursor) if cursor.log() != self.log)
+            && cx.keeps(Rule::ForeignCursors);
         let stays = (mine && !foreign) || !cx.keeps(Rule::SentAway);
         subscription.away = if stays { None } else { Away::of(start, self.log) };
         if subscription.away.is_some() {
@@ -600,37 +602,6 @@ impl Delivery {
             self.expiries.iter().take_while(|(until, _)| *until < now_s).map(|(_, key)| *key).collect();
         for key in over {
             self.recheck(key, cx);
-        }
-    }
-
-    /// The rights of a stream have changed: looks at who reads it.
-    pub(crate) fn handle_rights(&mut self, stream: StreamId, cx: &mut Context<'_>) {
-        let at = |number| Partition::try_from(number).map(|partition| stream.partition(partition));
-        let (Ok(first), Ok(last)) = (at(0), at(PARTITIONS_MAX - 1)) else { return };
-        let keys: Vec<_> = self
-            .by_partition
-            .range(first..=last)
-            .flat_map(|(_, readers)| readers.keys.iter().copied())
-            .collect();
-        for key in keys {
-            self.recheck(key, cx);
-        }
-    }
-
-    /// Ends a subscription whose holder may no longer read; else notes until when it may.
-    fn recheck(&mut self, key: Key, cx: &mut Context<'_>) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        let identity = cx.sessions.identity(key.0);
-        let at = subscription.at;
-        if let Err(refusal) = cx.registry.check(at, identity, Right::Subscribe, cx.now.unix_s()) {
-            self.end(key, None, Some(refusal), cx);
-            return self.use_room(key.0, cx);
-        }
-        let until = cx.registry.subscribe_until(at.stream, identity);
-        let before = mem::replace(&mut subscription.until, until);
-        if before != until {
-            self.expiries.remove(&(before, key));
-            self.expiries.insert((until, key));
         }
     }
 

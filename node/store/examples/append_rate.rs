@@ -1,7 +1,8 @@
 //! How fast the log takes batches in, and what that costs: `append_rate [MB/s, 0 = as fast as it goes] [seconds] [partitions]`.
 //!
 //! Batches of 300 events and 64 KiB, signed beforehand, go through the [`Writer`] as in a node: every tenth asks for
-//! `durable`. At last a lone batch at a time is written, for the latency of an idle node.
+//! `durable`. At last a lone batch at a time is written, for the latency of an idle node. `MAINSTEM_BENCH_STORE` names the module of a
+//! storage plugin that is to keep the log instead of the store on disk.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to run and read")]
 
@@ -9,8 +10,12 @@ use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{
     Batch, Network, NewEvent, Partition, SeriesId, SeriesWriter, Signer, StreamId, VerifiedBatch, Verifier,
 };
-use mainstem_store::{Append, Completion, Config, DiskLog, EventLog, Write, Writer, WriterConfig};
+use mainstem_plugin_host::{Capability, Compiler, Grants, Host};
+use mainstem_store::{
+    Append, Completion, Config, DiskLog, EventLog, RecordConfig, RecordLog, Write, Writer, WriterConfig,
+};
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -62,7 +67,7 @@ fn main() {
     let batches = batches(count, u16::try_from(partitions).unwrap());
     let lone = batches.len() - 500;
 
-    let log = Arc::new(DiskLog::open(&folder, &config, 1).unwrap());
+    let log = open(&folder, &config);
     let (told, reports) = mpsc::sync_channel(1 << 20);
     let told = move |done| drop(told.send((Instant::now(), done)));
     let writer = Writer::spawn(log.clone(), WriterConfig::default(), told).unwrap();
@@ -123,10 +128,22 @@ fn main() {
     drop(fs::remove_dir_all(&folder));
 }
 
+fn open(folder: &Path, config: &Config) -> Arc<dyn EventLog> {
+    let Some(module) = env::var_os("MAINSTEM_BENCH_STORE") else {
+        return Arc::new(DiskLog::open(folder, config, 1).unwrap());
+    };
+    let host = Host::new(Default::default(), None, Compiler::InProcess).unwrap();
+    let mut grants = Grants { files: Some(folder.join("files")), ..Grants::default() };
+    grants.capabilities.insert(Capability::Blob);
+    let plugin = host.load(&fs::read(module).unwrap(), grants).unwrap();
+    let storage = plugin.storage(&BTreeMap::new()).unwrap();
+    Arc::new(RecordLog::open(storage, &RecordConfig::default(), 1, folder).unwrap())
+}
+
 /// Opens what was written, and reads and checks it.
 fn idle(folder: &Path, config: &Config) {
     let begun = Instant::now();
-    let log = DiskLog::open(folder, config, 1).unwrap();
+    let log = open(folder, config);
     let opened = begun.elapsed().as_secs_f64();
     println!("opened again in {opened:.2} s; {:.0} MB resident then", status("RssAnon") / 1e3);
     let (begun, read) = (Instant::now(), log.verify(&mut |_| {}).unwrap());

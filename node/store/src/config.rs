@@ -1,12 +1,15 @@
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// Bounds of the store.
+/// Where a node keeps its log, and bounds of that.
 ///
-/// What it holds in memory is at most `cache_bytes`, and for every table its newest rows: `memtable_bytes` for batches and
+/// The bounds from `cache_bytes` on are those of the built-in store, scheme `disk`. What it holds in memory is at most `cache_bytes`, and for every table its newest rows: `memtable_bytes` for batches and
 /// `index_memtable_bytes` for each of three indexes; twice that for a moment while they are written out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// `disk`, the built-in store, or the scheme of a storage plugin that is installed. What one keeps another does not see.
+    pub scheme: String,
     /// Bytes of blocks kept in memory for reading, for all tables together. Small by default: history is read in long runs,
     /// and the page cache of the operating system holds it too.
     pub cache_bytes: u64,
@@ -30,11 +33,21 @@ pub struct Config {
     /// Batches of one series read, from the newest back, to find the first that came since some time. What lies further back
     /// is not found: the answer begins at the oldest that was.
     pub since_rows_max: usize,
+    /// Bounds of a log that a storage plugin keeps.
+    pub records: RecordConfig,
+    /// What is set when a storage plugin starts. `disk` has none.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// The scheme of the built-in store.
+    pub const DISK: &str = "disk";
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            scheme: Self::DISK.into(),
             cache_bytes: 16 << 20,
             // At 70 MB/s a file every half second. fjall halts appends for 100 ms when four of these wait to be written.
             memtable_bytes: 32 << 20,
@@ -52,7 +65,25 @@ impl Default for Config {
             start_rows_max: 100_000,
             // Full ones are 64 MiB: a second of reading at most, and minutes of a busy publisher.
             since_rows_max: 1_024,
+            records: RecordConfig::default(),
+            parameters: BTreeMap::new(),
         }
+    }
+}
+
+/// Bounds of a [`RecordLog`](crate::RecordLog).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordConfig {
+    /// Rows of the index in memory: one of about 0.5 KB for each batch that is kept, and one of 0.2 KB for each series that ever was. At
+    /// the bound the log takes no more writes, as on a full disk; a store that has more is not opened.
+    pub index_rows_max: usize,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        // Half a gigabyte at the most; a batch a second for twelve days.
+        Self { index_rows_max: 1 << 20 }
     }
 }
 

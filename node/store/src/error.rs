@@ -1,3 +1,4 @@
+use mainstem_model::RecordFault;
 use std::{io, path::PathBuf};
 
 /// What went wrong in the store, and what its caller may do about it.
@@ -32,6 +33,18 @@ pub enum StoreError {
     /// The operating system refused a read; nothing is said about the data.
     #[error("the store could not be read: {0}")]
     Read(io::Error),
+    /// What keeps the records of a log did not do what was asked; nothing is said about the data.
+    #[error("the store of records failed: {0}")]
+    Records(#[from] RecordFault),
+    /// The index of a log over records has no more room.
+    #[error(
+        "the store has as many rows as store.records.index_rows_max allows, {rows_max}: raise that, or let streams be kept for \
+         fewer days"
+    )]
+    Full {
+        /// The bound.
+        rows_max: usize,
+    },
     /// The cursor is of another store, or points past the end.
     #[error("the cursor belongs to another store or points past its end; resend by time instead")]
     ForeignCursor,

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod configuration;
 mod generated;
 mod manifest;
 mod message;
@@ -48,6 +49,22 @@ pub mod limits {
     pub const CHECKED_MAX: u32 = 1_024;
     /// Bytes of one request for random bytes.
     pub const RANDOM_BYTES_MAX: u32 = 1_024;
+    /// Bytes of the input of a call of a contract.
+    pub const CHAIN_INPUT_BYTES_MAX: u32 = 32_768;
+    /// Gas of a call of a contract. The same at every node, as what a contract answers may depend on it.
+    pub const CHAIN_GAS: u64 = 5_000_000;
+    /// Headers of a request to a server.
+    pub const HTTP_HEADERS_MAX: u32 = 64;
+    /// Bytes of all of them, names and values.
+    pub const HTTP_HEADER_BYTES_MAX: u32 = 16_384;
+    /// Bytes of its URL.
+    pub const HTTP_URL_BYTES_MAX: u32 = 8_192;
+    /// Bytes of a name of a file that a plugin keeps.
+    pub const BLOB_NAME_BYTES_MAX: usize = 128;
+    /// Bytes of one read of a file that a plugin keeps.
+    pub const BLOB_READ_BYTES_MAX: u32 = 1 << 20;
+    /// Names of one list of files that a plugin keeps.
+    pub const BLOB_NAMES_MAX: u32 = 1_024;
     /// Bytes of a text for people that are kept: a failure's sentence, a line of the log.
     pub const TEXT_BYTES_MAX: usize = 1_024;
 }

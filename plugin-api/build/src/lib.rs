@@ -23,8 +23,10 @@
 //! # }
 //! ```
 
+mod configure;
 mod section;
 mod toml;
 
+pub use configure::{ConfigureError, configure};
 pub use section::{AttachError, attach, find};
 pub use toml::{TomlError, parse};

@@ -1,7 +1,7 @@
 //! A plugin in a plain test: the same requests and replies as in a node, byte for byte, without WebAssembly.
 //!
-//! [`Harness`] asks, [`Node`] answers what the plugin asks back: its clock and randomness are the test's, its cryptography is
-//! native. What it does not show are the limits of a node: fuel, time and memory.
+//! [`Harness`] asks, [`Node`] answers what the plugin asks back: its clock, randomness, contracts and servers are the
+//! test's, its cryptography is native. What it does not show are the limits of a node: fuel, time and memory.
 //!
 //! ```
 //! use mainstem_plugin_sdk::{Batch, Failure, Host, Operator, Parameters, RowValues, Rows, harness::Harness};
@@ -34,14 +34,16 @@
 //! # }
 //! ```
 
+mod files;
 mod node;
 mod primitives;
 mod wire;
 
-pub use node::{Capability, Node};
+pub use files::Files;
+pub use node::{Capability, Contracts, Node, Servers};
 pub use primitives::check;
 
-use crate::{Failure, Host, Instance, Opened, Origin, Plain, Rows, Sealed, Verdict};
+use crate::{Failure, Host, Instance, Opened, Origin, Plain, Query, Record, Records, Rows, Sealed, Verdict};
 
 /// An instance of a plugin and the node that calls it.
 #[derive(Debug, Default)]
@@ -135,7 +137,47 @@ impl<P: Instance> Harness<P> {
         wire::unwrapped(&self.call(&wire::unwrap(private_key, wrapped)))
     }
 
-    /// Starts an operator with these parameters: all that the manifest names.
+    /// Gives records to be kept.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), Failure> {
+        wire::done(&self.call(&wire::append(records)))
+    }
+
+    /// Asks for what was appended and trimmed to outlive the power.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        wire::done(&self.call(&wire::sync()))
+    }
+
+    /// Asks for records.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn query(&mut self, query: &Query) -> Result<Records, Failure> {
+        wire::records(&self.call(&wire::query(query)))
+    }
+
+    /// Asks for the records of these places.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn fetch(&mut self, places: &[u64]) -> Result<Records, Failure> {
+        wire::records(&self.call(&wire::fetch(places)))
+    }
+
+    /// Lets records go.
+    ///
+    /// # Errors
+    /// What the plugin answers with `failed`.
+    pub fn trim(&mut self, places: &[u64]) -> Result<(), Failure> {
+        wire::done(&self.call(&wire::trim(places)))
+    }
+
+    /// Starts an operator, or a storage, which has no operator's name, with these parameters: all that the manifest names.
     ///
     /// # Errors
     /// What the plugin answers with `failed`.

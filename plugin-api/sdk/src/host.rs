@@ -1,7 +1,7 @@
-use crate::{Failure, LogLevel, Scheme};
+use crate::{Failure, Files, LogLevel, Scheme};
 use mainstem_plugin_abi::{
     limits::{CHECKED_MAX, HASHED_MAX, TEXT_BYTES_MAX},
-    plugin_capnp::{host_reply, host_request},
+    plugin_capnp::{host_reply, host_request, http_header},
 };
 use std::fmt;
 
@@ -27,6 +27,52 @@ pub struct Check<'a> {
     pub message: &'a [u8],
     /// As the scheme says.
     pub signature: &'a [u8],
+}
+
+/// A request to a server.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRequest<'a> {
+    /// GET, HEAD, PUT, POST or DELETE.
+    pub method: &'a str,
+    /// http or https, of a host and port that was granted; up to 8,192 bytes.
+    pub url: &'a str,
+    /// Up to 64 of them, with 16,384 bytes together. `Host` and the length are the node's to say.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Empty for GET and HEAD.
+    pub body: &'a [u8],
+    /// Bytes of the response's body at most; a longer one is answered with `limit`. The node has a bound of its own beside it.
+    pub body_bytes_max: u32,
+}
+
+/// What a server answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// 200 and others. Redirects are not followed.
+    pub status: u16,
+    /// Names in lower case, in their order.
+    pub headers: Vec<(String, String)>,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
+impl HttpResponse {
+    /// The first value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What a contract answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContractAnswer {
+    /// Its output, or what it reverted with. Empty if there is no contract.
+    pub output: Vec<u8>,
+    /// It refused.
+    pub reverted: bool,
+    /// The block that it was read at.
+    pub block_number: u64,
+    /// The time of that block, ms since 1970.
+    pub block_timestamp: i64,
 }
 
 impl fmt::Debug for Host<'_> {
@@ -141,6 +187,76 @@ impl<'a> Host<'a> {
         })
     }
 
+    /// Calls a contract without changing anything, with up to 32,768 bytes of input, at the last block before the second of `at` (ms since
+    /// 1970). The answer is the same at every node. Capability: `chain`.
+    ///
+    /// # Errors
+    /// What the node answers. None of its failures says what the contract would answer; `unavailable` is for what may be known
+    /// later. That the contract refuses is none.
+    pub fn call_contract(&self, to: &[u8; 20], input: &[u8], at: i64) -> Result<ContractAnswer, Failure> {
+        let fill = |request: host_request::Builder<'_>| {
+            let mut call = request.init_chain();
+            call.set_to(to);
+            call.set_input(input);
+            call.set_at(at);
+        };
+        self.call(16 + input.len() / 8, fill, |reply| match reply.which() {
+            Ok(host_reply::Chain(answer)) => {
+                let answer = answer?;
+                Ok(ContractAnswer {
+                    output: answer.get_output()?.to_vec(),
+                    reverted: answer.get_reverted(),
+                    block_number: answer.get_block_number(),
+                    block_timestamp: answer.get_block_timestamp(),
+                })
+            }
+            other => Err(unexpected(other.is_ok())),
+        })
+    }
+
+    /// Asks a server. Capability: `http`.
+    ///
+    /// # Errors
+    /// What the node answers. After `unavailable` what was asked for may have been done all the same. A status of 400 and up is none.
+    pub fn http(&self, request: &HttpRequest<'_>) -> Result<HttpResponse, Failure> {
+        let headers = request.headers.iter().map(|(name, value)| 4 + (name.len() + value.len()) / 8);
+        let words = 24 + (request.url.len() + request.body.len()) / 8 + headers.sum::<usize>();
+        let fill = |to: host_request::Builder<'_>| {
+            let mut http = to.init_http();
+            http.set_method(request.method);
+            http.set_url(request.url);
+            http.set_body(request.body);
+            http.set_body_bytes_max(request.body_bytes_max);
+            let mut list = http.init_headers(request.headers.len() as u32);
+            for (index, (name, value)) in request.headers.iter().enumerate() {
+                let mut header = list.reborrow().get(index as u32);
+                header.set_name(*name);
+                header.set_value(*value);
+            }
+        };
+        self.call(words, fill, |reply| match reply.which() {
+            Ok(host_reply::Response(response)) => {
+                let response = response?;
+                let text =
+                    |text: capnp::text::Reader<'_>| String::from_utf8_lossy(text.as_bytes()).into_owned();
+                let header = |header: http_header::Reader<'_>| {
+                    Ok((text(header.get_name()?), text(header.get_value()?)))
+                };
+                Ok(HttpResponse {
+                    status: response.get_status(),
+                    headers: response.get_headers()?.iter().map(header).collect::<Result<_, Failure>>()?,
+                    body: response.get_body()?.to_vec(),
+                })
+            }
+            other => Err(unexpected(other.is_ok())),
+        })
+    }
+
+    /// Files of the plugin's own folder. Capability: `blob`.
+    pub const fn files(&self) -> Files<'a> {
+        Files(*self)
+    }
+
     fn hash(
         &self,
         items: &[&[u8]],
@@ -169,7 +285,7 @@ impl<'a> Host<'a> {
         Ok(digests)
     }
 
-    fn call<T>(
+    pub(crate) fn call<T>(
         &self,
         words: usize,
         fill: impl FnOnce(host_request::Builder<'_>),
@@ -194,7 +310,7 @@ fn read<T>(
     take(reply)
 }
 
-fn unexpected(known: bool) -> Failure {
+pub(crate) fn unexpected(known: bool) -> Failure {
     let what = if known { "that belongs to another call" } else { "that is new to this plugin" };
     Failure::internal(format!("the node gave a reply {what}; ask for its version"))
 }

@@ -4,7 +4,7 @@
 //! is not the node's side, and knows no WebAssembly engine.
 //!
 //! A plugin is a `cdylib` with one line that names its type: [`signature!`] with a type that is [`Signature`], [`encryption!`] with one
-//! that is [`Encryption`], or [`operators!`] with types that are [`Operator`].
+//! that is [`Encryption`], [`storage!`] with one that is [`Storage`], or [`operators!`] with types that are [`Operator`].
 //!
 //! ```
 //! use mainstem_plugin_sdk::{Failure, Host, Signature, Signed, Verdict};
@@ -27,6 +27,8 @@
 //! With the feature `harness` the same plugin runs in a plain test: see [`harness`].
 
 mod batch;
+mod blob;
+mod configuration;
 mod encryption;
 #[doc(hidden)]
 pub mod exports;
@@ -41,11 +43,14 @@ mod parameters;
 mod rows;
 mod signature;
 mod state;
+mod storage;
 
 pub use batch::{Batch, Column, Datas, Event, Number, Texts, Values};
+pub use blob::Files;
+pub use configuration::Configuration;
 pub use encryption::{Encryption, EncryptionModule, Opened, Plain, Sealed};
 pub use failure::Failure;
-pub use host::{Check, Host, HostCalls};
+pub use host::{Check, ContractAnswer, Host, HostCalls, HttpRequest, HttpResponse};
 pub use instance::Instance;
 pub use mainstem_plugin_abi::plugin_capnp::{
     FailureCode, LogLevel, OpenFault, SignatureScheme as Scheme, Verdict,
@@ -55,3 +60,4 @@ pub use parameters::Parameters;
 pub use rows::{RowContent, RowValues, Rows};
 pub use signature::{Origin, Signature, SignatureModule, Signed};
 pub use state::{StateReader, StateWriter};
+pub use storage::{KeptRecord, Query, Record, Records, Storage, StorageModule};

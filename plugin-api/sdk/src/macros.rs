@@ -22,6 +22,18 @@ macro_rules! encryption {
     };
 }
 
+/// Makes a module a plugin for storage: its exports, and `Plugin`, its [`Instance`](crate::Instance) for tests.
+///
+/// Takes a type that is [`Storage`](crate::Storage). Once in a crate, at its top.
+#[macro_export]
+macro_rules! storage {
+    ($storage:ty) => {
+        /// An instance of this plugin.
+        pub type Plugin = $crate::StorageModule<$storage>;
+        $crate::__exports!(Plugin);
+    };
+}
+
 /// Makes a module a plugin of operators: its exports, and `Plugin`, its [`Instance`](crate::Instance) for tests.
 ///
 /// Takes types that are [`Operator`](crate::Operator), each with a name of its own. Once in a crate, at its top.

@@ -2,7 +2,7 @@ use crate::Failure;
 use mainstem_plugin_abi::plugin_capnp::value;
 use std::{fmt::Display, str::FromStr};
 
-/// The values with which an operator starts: each that the manifest names, once.
+/// The values with which an operator or a storage starts: each that the manifest names, once.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 

@@ -4,9 +4,9 @@
 
 use mainstem_plugin_abi::plugin_capnp::{reply, request};
 use mainstem_plugin_sdk::{
-    Batch, Failure, FailureCode, Host, LogLevel, Operator, Parameters, RowContent, RowValues, Rows,
-    Signature, Signed, Verdict,
-    harness::{Harness, Item},
+    Batch, Failure, FailureCode, Host, KeptRecord, LogLevel, Operator, Parameters, Query, Record, Records,
+    RowContent, RowValues, Rows, Signature, Signed, Storage, Verdict,
+    harness::{Harness, Item, Node},
 };
 
 mod lazy {
@@ -82,6 +82,73 @@ mod two {
     }
 
     mainstem_plugin_sdk::operators!(Pass, Odd);
+}
+
+mod kept {
+    use super::*;
+
+    /// Keeps each record in a file of its own.
+    pub(crate) struct Each;
+
+    impl Storage for Each {
+        fn start(host: &Host<'_>, parameters: &Parameters<'_>) -> Result<Self, Failure> {
+            host.files().put("started", parameters.text("with")?.as_bytes())?;
+            Ok(Self)
+        }
+
+        fn append(&mut self, host: &Host<'_>, records: &[Record<'_>]) -> Result<(), Failure> {
+            for record in records {
+                let size = host.files().append(&format!("{:020}", record.place), record.value)?;
+                assert_eq!(size, record.value.len() as u64);
+            }
+            Ok(())
+        }
+
+        fn sync(&mut self, host: &Host<'_>) -> Result<(), Failure> {
+            host.files().list()?.iter().try_for_each(|(name, _)| host.files().sync(name))
+        }
+
+        fn query(&mut self, host: &Host<'_>, query: &Query) -> Result<Records, Failure> {
+            let mut found = Records { next: query.until, ..Records::default() };
+            for (name, size) in host.files().list()? {
+                let Ok(place) = name.parse() else { continue };
+                if !(query.from..query.until).contains(&place) {
+                    continue;
+                }
+                if !query.has_room(found.records.len(), 0, 0) {
+                    found.next = place;
+                    break;
+                }
+                let value =
+                    host.files().read(&name, 0, usize::try_from(size).unwrap().min(query.prefix_bytes))?;
+                found.records.push(KeptRecord { place, timestamp: 0, value });
+            }
+            Ok(found)
+        }
+
+        fn fetch(&mut self, host: &Host<'_>, places: &[u64]) -> Result<Records, Failure> {
+            let (mut found, files) = (Records::default(), host.files());
+            for place in places {
+                let name = format!("{place:020}");
+                match files.size(&name)? {
+                    0 => found.damaged.push(*place),
+                    size => {
+                        let value = files.read(&name, 0, size as usize + 1)?;
+                        found.records.push(KeptRecord { place: *place, timestamp: 0, value });
+                    }
+                }
+            }
+            Ok(found)
+        }
+
+        fn trim(&mut self, host: &Host<'_>, places: &[u64]) -> Result<(), Failure> {
+            let [first, rest @ ..] = places else { return Ok(()) };
+            host.files().cut(&format!("{first:020}"), 1)?;
+            rest.iter().try_for_each(|place| host.files().delete(&format!("{place:020}")))
+        }
+    }
+
+    mainstem_plugin_sdk::storage!(Each);
 }
 
 fn code(reply: &[u8]) -> FailureCode {
@@ -230,4 +297,54 @@ fn the_node_is_asked_and_its_answers_are_read() {
     assert_eq!(*harness.node.log.borrow(), [(LogLevel::Info, "3 digests at 9".to_owned())]);
     harness.node.granted.clear();
     assert_eq!(harness.on_watermark(9).unwrap_err().code, FailureCode::Denied);
+}
+
+fn storage(node: Node) -> Harness<kept::Plugin> {
+    let mut harness = Harness::<kept::Plugin>::new(node);
+    harness.start("", &[("with", "this")]).unwrap();
+    harness
+}
+
+const ALL: Query = Query { from: 0, until: 10, records_max: 2, bytes_max: 100, prefix_bytes: 3 };
+
+#[test]
+fn records_come_and_go_as_they_are_and_files_are_those_of_the_node() {
+    let mut harness = storage(Node::default());
+    assert_eq!(harness.node.files.now.borrow()["started"], b"this");
+    let long = vec![7; 3 << 20];
+    let record = |place, value| Record { place, timestamp: -5, value };
+    harness.append(&[record(1, b"one"), record(2, b"two2"), record(5, &long)]).unwrap();
+    let found = harness.query(&ALL).unwrap();
+    let places: Vec<_> = found.records.iter().map(|record| (record.place, &record.value[..])).collect();
+    assert_eq!((places, found.next), (vec![(1, &b"one"[..]), (2, b"two")], 5));
+    let found = harness.fetch(&[5, 9]).unwrap();
+    // It is read in more than one request.
+    assert!(found.records[0].value == long && found.damaged == [9], "{:?}", found.damaged);
+    harness.sync().unwrap();
+    harness.append(&[record(7, b"lost")]).unwrap();
+    harness.trim(&[1, 2]).unwrap();
+    assert_eq!(harness.fetch(&[1, 2]).unwrap().damaged, [2]);
+    let files = harness.node.files.without_power();
+    let mut harness = storage(Node { files, ..Node::default() });
+    let found = harness.fetch(&[1, 2, 7]).unwrap();
+    let values: Vec<_> = found.records.into_iter().map(|record| record.value).collect();
+    assert_eq!((values, found.damaged), (vec![b"one".to_vec(), b"two2".to_vec()], vec![7]));
+}
+
+#[test]
+fn a_storage_is_started_once_before_anything_else_and_takes_places_that_rise() {
+    let mut harness = Harness::<kept::Plugin>::default();
+    for early in [harness.sync(), harness.append(&[]), harness.trim(&[])] {
+        assert_eq!(early.unwrap_err().code, FailureCode::Invalid);
+    }
+    assert_eq!(harness.query(&ALL).unwrap_err().code, FailureCode::Invalid);
+    assert_eq!(harness.start("", &[]).unwrap_err().code, FailureCode::Invalid);
+    let mut harness = storage(Node::default());
+    assert_eq!(harness.start("", &[("with", "")]).unwrap_err().code, FailureCode::Invalid);
+    let record = |place| Record { place, timestamp: 0, value: b"" };
+    assert_eq!(harness.append(&[record(3), record(3)]).unwrap_err().code, FailureCode::Invalid);
+    assert_eq!(harness.snapshot().unwrap_err().code, FailureCode::Unsupported);
+    let node = Node { granted: Vec::new(), ..Node::default() };
+    let denied = Harness::<kept::Plugin>::new(node).start("", &[("with", "")]).unwrap_err();
+    assert_eq!(denied.code, FailureCode::Denied);
 }

@@ -90,8 +90,8 @@ const fn bound(what: &'static str, count: usize, max: usize) -> Result<(), Unsen
 /// The batches behind the head.
 fn batches(message: &PeerMessage) -> impl Iterator<Item = &Bytes> + Clone {
     let (first, second, page): (Option<&Bytes>, Option<&Bytes>, &[_]) = match message {
-        PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => (Some(batch.bytes()), None, &[]),
-        PeerMessage::Pulled { batch, .. } => (Some(batch.bytes()), None, &[]),
+        PeerMessage::Store { batch, .. } => (Some(batch.bytes()), None, &[]),
+        PeerMessage::Feed { batch } | PeerMessage::Pulled { batch, .. } => (Some(batch.bytes()), None, &[]),
         PeerMessage::Proof { first, second } => (Some(first.bytes()), Some(second.bytes()), &[]),
         PeerMessage::PageOf { result: Ok(page), .. } => (None, None, &page.batches),
         PeerMessage::Hello { .. }

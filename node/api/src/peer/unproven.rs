@@ -96,7 +96,8 @@ impl Unproven {
             }
             Kind::Feed { batch } => {
                 let proof = prove(verifier, batch.clone());
-                PeerMessage::Feed { batch: proof.map_err(|error| refused(error, &batch, fed))? }
+                let batch = PeerBatch::Proven(proof.map_err(|error| refused(error, &batch, fed))?);
+                PeerMessage::Feed { batch }
             }
             Kind::Pulled { pull, batch } => {
                 PeerMessage::Pulled { pull, batch: PeerBatch::Proven(one(batch)?) }

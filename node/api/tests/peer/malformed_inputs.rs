@@ -267,7 +267,7 @@ fn a_signature_type_that_is_not_known_here_is_nobodys_fault_and_is_answered() {
                 assert_eq!(*series, SeriesKey::of(batch.header()));
             }
             (PeerMessage::Feed { batch }, Some(PeerMessage::Fed { at, bytes })) => {
-                assert_eq!((*at, *bytes), (batch.header().stream_partition, batch.bytes().len() as u64));
+                assert_eq!((Some(*at), *bytes), (batch.stream_partition(), batch.bytes().len() as u64));
             }
             (PeerMessage::Pulled { .. } | PeerMessage::Proof { .. }, None) => {}
             (message, answer) => panic!("{message:?} is answered {answer:?}"),

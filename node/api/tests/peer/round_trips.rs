@@ -39,10 +39,10 @@ fn batches_stay_in_the_frames_memory() {
         let frame = frame(&message);
         let within = |bytes: &[u8]| frame.as_ptr_range().contains(&bytes.as_ptr());
         match taken(frame.clone()).unwrap().unwrap() {
-            PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => {
+            PeerMessage::Store { batch, .. } => assert!(within(batch.bytes())),
+            PeerMessage::Feed { batch } | PeerMessage::Pulled { batch, .. } => {
                 assert!(within(batch.bytes()));
             }
-            PeerMessage::Pulled { batch, .. } => assert!(within(batch.bytes())),
             PeerMessage::Proof { first, second } => {
                 assert!(within(first.bytes()) && within(second.bytes()));
             }

@@ -99,7 +99,7 @@ pub(crate) fn messages() -> Vec<PeerMessage> {
             instead: (0..16).map(|n| Address([n; 20])).collect(),
         },
         PeerMessage::Unfollow { at: at(4) },
-        PeerMessage::Feed { batch: batch.clone() },
+        PeerMessage::Feed { batch: PeerBatch::Proven(batch.clone()) },
         PeerMessage::Fed { at: at(5), bytes: u64::MAX },
         PeerMessage::Heads { heads: Vec::new() },
         PeerMessage::Heads { heads: (0..3).map(head).collect() },

@@ -48,6 +48,8 @@ pub enum Fault {
     BlocksMax(u64),
     /// Logs say something else than was logged.
     ForgedLogs,
+    /// Calls of contracts answer with one byte.
+    ForgedCalls,
     /// Another chain id.
     OtherChain,
     /// The head, and all that is asked about later blocks, is so many blocks behind.
@@ -211,12 +213,19 @@ async fn answer(
             }
             reply(answer)
         }
+        Some(Fault::ForgedCalls) if method == "eth_call" => reply(json!({ "result": "0x01" })),
         Some(Fault::OtherChain) if method == "eth_chainId" => reply(json!({ "result": "0x1" })),
         Some(Fault::Lag(blocks)) => reply(lag(chain, method, &request["params"], blocks)),
         Some(fault @ (Fault::Fork | Fault::ForkWithLogs)) => {
             reply(fork(chain, method, &request["params"], fault))
         }
-        Some(Fault::TooManyLogs | Fault::OtherChain | Fault::BlocksMax(_) | Fault::ForgedLogs) => honest(),
+        Some(
+            Fault::TooManyLogs
+            | Fault::OtherChain
+            | Fault::BlocksMax(_)
+            | Fault::ForgedLogs
+            | Fault::ForgedCalls,
+        ) => honest(),
     };
     respond(stream, 200, &body).await
 }
@@ -248,6 +257,9 @@ fn lag(chain: &SharedDevChain, method: &str, params: &Value, blocks: u64) -> Val
     match method {
         "eth_blockNumber" => json!({ "result": format!("{head:#x}") }),
         "eth_call" if params[1] == "latest" => ask(chain, method, &json!([params[0], format!("{head:#x}")])),
+        "eth_getBlockByNumber" if params[0] == "finalized" => {
+            ask(chain, method, &json!([format!("{head:#x}"), false]))
+        }
         "eth_getBlockByNumber" if number(&params[0]) > head => json!({ "result": null }),
         "eth_getLogs" => {
             let mut answer = ask(chain, method, params);

@@ -1,5 +1,5 @@
 use super::{Globals, failure::Failure, http, output::Output, profile::Profile};
-use crate::plugins::Plugins;
+use crate::plugins::{ChainReads, Plugins};
 use anyhow::Context as _;
 use mainstem_chain::{Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig};
 use mainstem_client::{Broker, ChainConfig, Client, ClientConfig, Identity, PublishConfig, StreamKeys};
@@ -161,7 +161,9 @@ impl Context {
             (None, _) => Identity::None,
         };
         let folder = self.plugins_dir.clone();
-        let load = move || Plugins::load(&mainstem_plugin_host::Config::default(), &folder);
+        let bounds = mainstem_plugin_host::Config::default();
+        let chain = self.rpc_config().map(Rpc::new).transpose()?.map(|rpc| ChainReads::new(rpc, &bounds));
+        let load = move || Plugins::load(&bounds, &folder, chain, None);
         let plugins = tokio::task::spawn_blocking(load).await??;
         config.schemes = plugins.schemes().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
         config.encryption.schemes = plugins.encryption().map(|scheme| Arc::new(scheme) as Arc<_>).collect();

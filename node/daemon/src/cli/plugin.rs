@@ -6,7 +6,7 @@ mod report;
 use super::{Globals, context::Context, failure::Failure, http, table::Table};
 use crate::plugins::{self, Answers, Entry, Shelf, ShelfError};
 use clap::Subcommand;
-use mainstem_plugin_host::{Capability, Config, Grants, LoadError, inspect};
+use mainstem_plugin_host::{Capability, Claim, Config, Grants, HttpHost, LoadError, inspect};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +28,9 @@ pub(crate) enum PluginCommand {
     /// Build the plugin of a folder: its module, with the manifest of its plugin.toml in it
     #[command(after_help = "Example:\n  cd my-signatures && mainstem plugin build")]
     Build(make::BuildArgs),
+    /// Fill a file into a plugin that has a place for it, such as the roots that x509 trusts; that makes another plugin, with an id of its own
+    #[command(after_help = "Example:\n  mainstem plugin configure x509.wasm roots.pem --out x509-ours.wasm")]
+    Configure(make::ConfigureArgs),
     /// Load a module as a node would, and try whether it keeps to the ABI
     #[command(after_help = "Example:\n  mainstem plugin check my-signatures.wasm")]
     Check {
@@ -45,7 +48,8 @@ pub(crate) enum PluginCommand {
     },
     /// Put a plugin into the data folder; the node calls it from its next start on
     #[command(
-        after_help = "Examples:\n  mainstem plugin install my-signatures.wasm\n  mainstem plugin install my-probe.wasm --grant clock,log\n\n\
+        after_help = "Examples:\n  mainstem plugin install my-signatures.wasm\n  mainstem plugin install my-probe.wasm --grant clock,log\n  \
+                      mainstem plugin install my-storage.wasm --grant http --http-host s3.example.com,http://127.0.0.1:9000\n\n\
                       What a plugin asks for beside crypto has to be granted, or left out, by name."
     )]
     Install {
@@ -60,6 +64,10 @@ pub(crate) enum PluginCommand {
         /// It may speak for Ethereum addresses, and so for every wallet
         #[arg(long)]
         speaks_for_ethereum: bool,
+        /// Servers that it may reach with http, with commas between: a host with or without a port, https unless it begins with http://.
+        /// A name that leads to private addresses ends in =private
+        #[arg(long, value_delimiter = ',', value_name = "HOST")]
+        http_host: Vec<HttpHost>,
     },
     /// List the plugins of the data folder, and how they do in the running node
     #[command(after_help = "Example:\n  mainstem plugin list")]
@@ -89,17 +97,19 @@ pub(crate) async fn run(command: PluginCommand, globals: &Globals) -> anyhow::Re
     match command {
         PluginCommand::New(args) => make::new(&args, out)?,
         PluginCommand::Build(args) => make::build(&args, out)?,
+        PluginCommand::Configure(args) => make::configure(&args, out)?,
         PluginCommand::Check { module, grant } => return check(&module, grant, globals).await,
         PluginCommand::Inspect { module } => {
             let (bytes, _) = read(&module, globals)?;
             let (id, manifest) = inspect(&bytes).map_err(refused)?;
             out.result(&report::object(id, &manifest), &report::text(id, &manifest))?;
         }
-        PluginCommand::Install { module, grant, without, speaks_for_ethereum } => {
+        PluginCommand::Install { module, grant, without, speaks_for_ethereum, http_host } => {
             let answers = Answers {
                 grant: grant.into_iter().collect(),
                 without: without.into_iter().collect(),
                 speaks_for_ethereum,
+                http_hosts: http_host.into_iter().collect(),
             };
             install(&module, &answers, globals).await?;
         }
@@ -126,7 +136,10 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
     grants.capabilities.extend(grant);
     let folder = globals.plugins_dir()?;
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let host = plugins::host(&Config::default(), &folder)?;
+        // Its files are gone when it was checked.
+        let files = tempfile::tempdir()?;
+        grants.files = Some(files.path().join(plugins::FILES));
+        let host = plugins::host(&Config::default(), &folder, None)?;
         let plugin = host.load(&bytes, grants).map_err(refused)?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))
     });
@@ -158,19 +171,24 @@ async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow:
     let folder = globals.plugins_dir()?;
     let (tried, cache) = (bytes.clone(), folder.clone());
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        plugins::host(&Config::default(), &cache)?.load(&tried, Grants::default()).map_err(refused)?;
+        plugins::host(&Config::default(), &cache, None)?.load(&tried, Grants::default()).map_err(refused)?;
         Ok(())
     });
     load.await??;
     let entry =
         Shelf::open(&folder).and_then(|mut shelf| shelf.install(&bytes, answers)).map_err(unshelved)?;
-    let granted = if entry.capabilities.is_empty() {
-        "nothing".to_owned()
-    } else {
-        entry.capabilities.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    let granted = match entry.capabilities.is_empty() {
+        true => "nothing".to_owned(),
+        false => granted(&entry, ", "),
+    };
+    let next = match inspect(&bytes).map_err(refused)?.1.claim {
+        Claim::Storage(claim) => {
+            format!("\nnext     scheme = {:?} in [store] of the node's configuration", claim.scheme)
+        }
+        Claim::Signature(_) | Claim::Encryption(_) | Claim::Operators(_) => String::new(),
     };
     let text = format!(
-        "{} {} is installed and on from the next start on of a node whose plugins lie in {}\nid       {}\ngranted  {granted}",
+        "{} {} is installed and on from the next start on of a node whose plugins lie in {}\nid       {}\ngranted  {granted}{next}",
         entry.name,
         entry.version,
         folder.display(),
@@ -197,7 +215,7 @@ async fn list(globals: &Globals) -> anyhow::Result<()> {
             entry.version.clone(),
             entry.id.to_string().chars().take(12).collect(),
             if entry.enabled { "yes" } else { "no" }.to_owned(),
-            entry.capabilities.iter().map(String::as_str).collect::<Vec<_>>().join(","),
+            granted(entry, ","),
             state,
             number("calls"),
             number("faults"),
@@ -247,6 +265,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::io(format!("cannot read {}: {error}", path.display())))
 }
 
+/// What a plugin was granted, and whom it reaches.
+fn granted(entry: &Entry, between: &str) -> String {
+    let hosts = entry.http_hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let shown = |name: &String| match name == Capability::Http.name() {
+        true => format!("{name} ({hosts})"),
+        false => name.clone(),
+    };
+    entry.capabilities.iter().map(shown).collect::<Vec<_>>().join(between)
+}
+
 fn told(entry: &Entry) -> Value {
     json!({
         "id": entry.id.to_string(),
@@ -255,6 +283,7 @@ fn told(entry: &Entry) -> Value {
         "enabled": entry.enabled,
         "capabilities": entry.capabilities,
         "speaksForEthereum": entry.speaks_for_ethereum,
+        "httpHosts": entry.http_hosts,
     })
 }
 
@@ -280,9 +309,11 @@ fn unshelved(error: ShelfError) -> Failure {
         ShelfError::Module(_) | ShelfError::Changed { .. } => {
             Failure::new(super::failure::DATA, "INVALID_PLUGIN", error.to_string())
         }
-        ShelfError::NotGranted { .. } | ShelfError::SpeaksForEthereum(_) | ShelfError::Claimed { .. } => {
-            Failure::permission(error.to_string())
-        }
+        ShelfError::NotGranted { .. }
+        | ShelfError::SpeaksForEthereum(_)
+        | ShelfError::NoHosts(_)
+        | ShelfError::HostsUnasked(_)
+        | ShelfError::Claimed { .. } => Failure::permission(error.to_string()),
         ShelfError::Unknown(_) | ShelfError::Ambiguous { .. } => Failure::usage(error.to_string()),
     }
 }

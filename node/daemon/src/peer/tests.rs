@@ -180,7 +180,7 @@ async fn what_no_honest_broker_sends_is_reported_in_its_turn_and_what_follows_st
     second.send(&first, Lane::Live, hello.clone());
     let elsewhere = batches(Network { chain_id: 1, ..NETWORK }, 2);
     for batch in elsewhere {
-        second.peers.tell(first.address, &PeerMessage::Feed { batch });
+        second.peers.tell(first.address, &PeerMessage::Feed { batch: PeerBatch::Proven(batch) });
     }
     second.send(&first, Lane::Live, hello.clone());
     let faulty = |event: InEvent| match event {

@@ -1,4 +1,4 @@
-use mainstem_plugin_host::{Capability, Claim, Grants, LoadError, Manifest, PluginId, inspect};
+use mainstem_plugin_host::{Capability, Claim, Grants, HttpHost, LoadError, Manifest, PluginId, inspect};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -43,6 +43,9 @@ pub(crate) struct Entry {
     /// It may speak for Ethereum addresses, and so for every wallet.
     #[serde(default)]
     pub(crate) speaks_for_ethereum: bool,
+    /// The servers that it reaches, with `http`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) http_hosts: BTreeSet<HttpHost>,
 }
 
 /// Why plugins cannot be installed, found or changed.
@@ -117,6 +120,14 @@ pub(crate) enum ShelfError {
          that, add --speaks-for-ethereum"
     )]
     SpeaksForEthereum(String),
+    /// It asks for `http`, and nobody says of whom.
+    #[error(
+        "plugin {0} asks for http, and no server is named that it may reach: name each with --http-host, or leave http out with --without http"
+    )]
+    NoHosts(String),
+    /// Servers are named, and it has no `http`.
+    #[error("plugin {0} has no http, so it reaches no server: leave --http-host out, or grant http")]
+    HostsUnasked(String),
 }
 
 /// What somebody who installs a plugin says of its wishes.
@@ -128,15 +139,19 @@ pub(crate) struct Answers {
     pub(crate) without: BTreeSet<Capability>,
     /// It may speak for Ethereum addresses.
     pub(crate) speaks_for_ethereum: bool,
+    /// The servers that it may reach.
+    pub(crate) http_hosts: BTreeSet<HttpHost>,
 }
 
 impl Entry {
-    /// What the host is to give it.
-    pub(crate) fn grants(&self) -> Grants {
+    /// What the host is to give it. `files` is where plugins have folders of their own, if there is such.
+    pub(crate) fn grants(&self, files: Option<&Path>) -> Grants {
         let granted = |capability: &Capability| self.capabilities.contains(capability.name());
         Grants {
             capabilities: Capability::ALL.into_iter().filter(granted).collect(),
             origin_ethereum: self.speaks_for_ethereum,
+            http_hosts: self.http_hosts.clone(),
+            files: files.map(|files| files.join(self.id.to_string())),
         }
     }
 }
@@ -323,6 +338,13 @@ fn granted(id: PluginId, manifest: &Manifest, answers: &Answers) -> Result<Entry
     if speaks && !answers.speaks_for_ethereum {
         return Err(ShelfError::SpeaksForEthereum(name));
     }
+    let has_http = given.contains(&Capability::Http);
+    if has_http && answers.http_hosts.is_empty() {
+        return Err(ShelfError::NoHosts(name));
+    }
+    if !has_http && !answers.http_hosts.is_empty() {
+        return Err(ShelfError::HostsUnasked(name));
+    }
     Ok(Entry {
         id,
         name,
@@ -330,6 +352,7 @@ fn granted(id: PluginId, manifest: &Manifest, answers: &Answers) -> Result<Entry
         enabled: true,
         capabilities: given.into_iter().map(|it| it.name().to_owned()).collect(),
         speaks_for_ethereum: speaks,
+        http_hosts: answers.http_hosts.clone(),
     })
 }
 
@@ -361,5 +384,50 @@ mod text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PluginId, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A storage plugin that asks for `http`.
+    fn module() -> Vec<u8> {
+        let manifest = mainstem_plugin_build::parse(
+            r#"
+            name = "far"
+            version = "0.1.0"
+            description = "Keeps records far away"
+            abi = "1.1"
+            capabilities = ["http"]
+
+            [storage]
+            scheme = "far"
+            "#,
+        );
+        mainstem_plugin_build::attach(b"\0asm\x01\0\0\0", &manifest.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn servers_are_granted_by_name_and_are_in_the_list_that_the_next_start_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::open(folder.path()).unwrap();
+        let hosts = |hosts: &[&str]| hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let grant = BTreeSet::from([Capability::Http]);
+        let none = Answers { grant: grant.clone(), ..Answers::default() };
+        assert!(matches!(shelf.install(&module(), &none), Err(ShelfError::NoHosts(_))));
+        let without =
+            Answers { without: grant.clone(), http_hosts: hosts(&["a.example"]), ..Answers::default() };
+        assert!(matches!(shelf.install(&module(), &without), Err(ShelfError::HostsUnasked(_))));
+        let both = ["a.example", "http://b.lan:9000=private"];
+        shelf.install(&module(), &Answers { grant, http_hosts: hosts(&both), ..Answers::default() }).unwrap();
+        let read = Shelf::open(folder.path()).unwrap();
+        assert_eq!(read.entries()[0].grants(None).http_hosts, hosts(&both));
+
+        let list = folder.path().join(LIST);
+        let text = fs::read_to_string(&list).unwrap();
+        fs::write(&list, text.replace("a.example", "a example")).unwrap();
+        let error = Shelf::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("names no server"), "{error}");
     }
 }

@@ -1,8 +1,12 @@
-use crate::process::{Node, OWNER, now_ms, public_stream};
+use crate::{
+    process::{Node, OWNER, now_ms, public_stream},
+    storage,
+};
 use mainstem_client::{Client, PublishConfig, ResendOptions, ResendRange};
 use mainstem_model::{AckLevel, NewEvent, StreamPartition};
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,12 +17,24 @@ use std::{
 /// L6 and G1 of the threat list, check C4 of the first issue: `ROUNDS=200` runs them all.
 #[tokio::test(flavor = "multi_thread")]
 async fn l6_events_acked_durable_outlive_kill_9_at_any_moment_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    kill_again_and_again(folder.path(), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_acked_durable_by_a_storage_plugin_outlive_kill_9_at_any_moment_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = storage::segments(folder.path());
+    kill_again_and_again(folder.path(), Some(&config)).await;
+}
+
+#[expect(clippy::print_stdout, reason = "a long run says how far it is, and how to go there again")]
+async fn kill_again_and_again(folder: &Path, config: Option<&Path>) {
     let rounds: u64 = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("SEED={seed} ROUNDS={rounds}");
-    let folder = tempfile::tempdir().unwrap();
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut node = Node::start_on(folder.path(), port);
+    let mut node = Node::start_configured(folder, port, config, &[]);
     let batching = PublishConfig { ack: AckLevel::Durable.into(), ..PublishConfig::default() };
     let at = public_stream(&node.client(OWNER).await).await;
     let mut random = seed;
@@ -64,7 +80,7 @@ async fn l6_events_acked_durable_outlive_kill_9_at_any_moment_once_and_in_order(
         next = kept + 1_000_000;
 
         let begun = Instant::now();
-        node = Node::start_on(folder.path(), port);
+        node = Node::start_configured(folder, port, config, &[]);
         let client = node.client_with(OWNER, batching.clone()).await;
         let probe = client.publisher(at).unwrap();
         probe.publish(NewEvent::binary(now_ms(), vec![0].into())).await.unwrap().await.unwrap();

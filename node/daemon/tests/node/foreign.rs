@@ -89,13 +89,13 @@ fn flips(hex_text: &str) -> impl Iterator<Item = String> {
 }
 
 /// One kept connection.
-struct Http {
+pub(crate) struct Http {
     stream: BufReader<TcpStream>,
     host: String,
 }
 
 impl Http {
-    fn open(node: &Node) -> Self {
+    pub(crate) fn open(node: &Node) -> Self {
         let url = node.http();
         let host = url.strip_prefix("http://").unwrap().to_owned();
         let stream = TcpStream::connect(&host).unwrap();
@@ -103,7 +103,7 @@ impl Http {
         Self { stream: BufReader::new(stream), host }
     }
 
-    fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

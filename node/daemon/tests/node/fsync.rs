@@ -1,6 +1,9 @@
 //! A disk that takes writes and then cannot make them durable.
 
-use crate::process::{Node, OWNER, now_ms, public_stream};
+use crate::{
+    process::{Node, OWNER, now_ms, public_stream},
+    storage,
+};
 use mainstem_client::{Client, PublishConfig, ResendOptions, ResendRange};
 use mainstem_model::{AckLevel, NewEvent, StreamPartition};
 use std::{fs, path::Path, process::Command, time::Duration};
@@ -13,15 +16,28 @@ const NO_ACK: Duration = Duration::from_secs(3);
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_first_failed_fsync_nothing_is_acked_and_what_was_acked_durable_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let (shim, failing) = (folder.path().join("fsync_fails.so"), folder.path().join("fsync fails now"));
+    fail_an_fsync(folder.path(), None).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_first_failed_fsync_of_a_storage_plugins_files_nothing_is_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = storage::segments(&folder.path().join("data"));
+    fail_an_fsync(folder.path(), Some(&config)).await;
+}
+
+#[cfg(target_os = "linux")]
+async fn fail_an_fsync(folder: &Path, config: Option<&Path>) {
+    let (shim, failing) = (folder.join("fsync_fails.so"), folder.join("fsync fails now"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/fsync_fails.c");
     let built =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).arg("-ldl").status();
     assert!(built.unwrap().success(), "the C compiler, which Rust links with, builds the shim");
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let data = folder.path().join("data");
+    let data = folder.join("data");
     let shimmed = [("LD_PRELOAD", shim.as_path()), ("FAIL_FSYNC_WHEN", failing.as_path())];
-    let mut node = Node::start_with(&data, port, &shimmed);
+    let mut node = Node::start_configured(&data, port, config, &shimmed);
     let client = durable_client(&node).await;
     let at = public_stream(&client).await;
     let publisher = client.publisher(at).unwrap();
@@ -43,7 +59,7 @@ async fn after_the_first_failed_fsync_nothing_is_acked_and_what_was_acked_durabl
     drop((publisher, stored, client, other));
     fs::remove_file(&failing).unwrap();
 
-    node = Node::start_on(&data, port);
+    node = Node::start_configured(&data, port, config, &[]);
     let client = durable_client(&node).await;
     let numbers = history(&client, at).await;
     assert_eq!(numbers[..100], (0..100).collect::<Vec<_>>(), "what was acked is there");

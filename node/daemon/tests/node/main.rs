@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test that cannot go on panics")]
 
+mod contracts;
 mod crash;
 mod delivery;
 mod encryption;
@@ -11,3 +12,4 @@ mod network;
 mod plugins;
 mod process;
 mod rights;
+mod storage;

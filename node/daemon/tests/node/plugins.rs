@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The module of a plugin of this repository.
-fn module(name: &str) -> PathBuf {
+pub(crate) fn module(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
     let path = target.join("plugins").join(format!("{name}.wasm"));
@@ -28,14 +28,14 @@ pub(crate) fn plugin(name: &str) -> Plugin {
 }
 
 /// `mainstem plugin …`; what it prints.
-fn plugin_command(folder: &Path, args: &[&str]) -> String {
+pub(crate) fn plugin_command(folder: &Path, args: &[&str]) -> String {
     let mut command = Node::program();
     let output = command.arg("--data-dir").arg(folder).arg("plugin").args(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
+pub(crate) async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
     let schemes = plugin.and_then(|plugin| SignaturePlugin::new(plugin.clone()));
     let schemes = schemes.into_iter().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
     Client::connect(ClientConfig { identity, schemes, ..node.config(READER) }).await.unwrap()
@@ -59,7 +59,7 @@ impl SchemeSigner for Impostor {
     }
 }
 
-async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
+pub(crate) async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
     let right = mainstem_client::PermissionAssignment {
         user: Some(origin.account()),
         permissions: vec![mainstem_model::Right::Publish],
@@ -158,12 +158,9 @@ async fn without_its_plugin_a_node_refuses_the_type_by_its_number_and_with_it_ag
 #[test]
 fn a_plugin_takes_the_place_of_one_of_its_name_and_not_of_one_with_its_claim() {
     let folder = tempfile::tempdir().unwrap();
-    let mut manifest = mainstem_plugin_build::parse(
-        "name = 'ed25519'\nversion = '0.2.0'\ndescription = ''\nabi = '1.0'\ncapabilities = ['crypto']\n\
-         [signature]\ntype = 17\norigin_types = [17]\nsigns = true",
-    )
-    .unwrap();
     let module = fs::read(module("ed25519")).unwrap();
+    let (_, mut manifest) = mainstem_plugin_host::inspect(&module).unwrap();
+    manifest.version = "0.2.0".into();
     let write = |manifest: &_| {
         let path = folder.path().join("plugin.wasm");
         fs::write(&path, mainstem_plugin_build::attach(&module, manifest).unwrap()).unwrap();

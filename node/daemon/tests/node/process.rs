@@ -32,8 +32,21 @@ impl Node {
 
     /// With variables in its environment.
     pub(crate) fn start_with(folder: &Path, quic_port: u16, variables: &[(&str, &Path)]) -> Self {
+        Self::start_configured(folder, quic_port, None, variables)
+    }
+
+    /// As [`Node::start_with`], with a configuration.
+    pub(crate) fn start_configured(
+        folder: &Path,
+        quic_port: u16,
+        config: Option<&Path>,
+        variables: &[(&str, &Path)],
+    ) -> Self {
         let mut command = Self::command(folder, quic_port);
         command.envs(variables.iter().copied());
+        if let Some(config) = config {
+            command.arg("--config").arg(config);
+        }
         Self::started(command, folder)
     }
 

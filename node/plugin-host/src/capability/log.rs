@@ -22,7 +22,8 @@ impl Rate {
         Self { lines_max, minute: Mutex::new((Instant::now(), 0)) }
     }
 
-    fn take(&self, now: Instant) -> bool {
+    /// Whether there may be one more line.
+    pub(super) fn take(&self, now: Instant) -> bool {
         let mut minute = self.minute.lock();
         if now.saturating_duration_since(minute.0) >= MINUTE {
             *minute = (now, 0);

@@ -1,7 +1,6 @@
-use super::{Finding, Noise, finding};
+use super::{Finding, Noise, finding, samples};
 use crate::{CallError, Column, Emitted, Event, Operator, Plugin, Rows, Values};
 use mainstem_plugin_abi::{ColumnType, OperatorClaim, Port};
-use std::collections::BTreeMap;
 
 /// Rows of a batch.
 const ROWS: usize = 200;
@@ -10,12 +9,7 @@ const START_MS: i64 = 1_700_000_000_000;
 
 pub(super) fn findings(plugin: &Plugin, claim: &OperatorClaim) -> Vec<Finding> {
     let about = |what: &str| format!("{}: {what}", claim.name);
-    let defaults: BTreeMap<_, _> = claim
-        .parameters
-        .iter()
-        .filter(|parameter| parameter.default.is_empty())
-        .map(|parameter| (parameter.name.clone(), sample(parameter.parameter_type).to_owned()))
-        .collect();
+    let defaults = samples(&claim.parameters);
     let start = || plugin.operator(&claim.name, &defaults).map_err(|error| error.to_string());
     let mut findings = vec![finding(about("it starts"), start().map(drop))];
     if findings[0].fault.is_some() {
@@ -93,14 +87,4 @@ fn rows(port: &Port, count: usize, start_ms: i64, seed: u64) -> Rows {
         Values::Columns(port.columns.iter().map(|column| some(column.column_type)).collect())
     };
     Rows { timestamps, values }
-}
-
-/// A value for a parameter without a default.
-const fn sample(of: ColumnType) -> &'static str {
-    match of {
-        ColumnType::Int64 => "1000",
-        ColumnType::Float64 => "0.5",
-        ColumnType::Text => "text",
-        ColumnType::Data => "00",
-    }
 }

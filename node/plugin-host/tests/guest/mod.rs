@@ -173,7 +173,7 @@ pub fn with_config(config: Config) -> Host {
 
 /// Everything.
 pub fn all() -> Grants {
-    Grants { capabilities: Capability::ALL.into(), origin_ethereum: true }
+    Grants { capabilities: Capability::ALL.into(), origin_ethereum: true, ..Grants::default() }
 }
 
 /// A reply.

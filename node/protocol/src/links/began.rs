@@ -67,7 +67,9 @@ impl Began {
         let series = told.entry(SeriesKey::of(header));
         let first = header.sequence;
         let series = series.or_insert(Told { from: first, next: first, is_current });
-        let last = mem::replace(&mut series.next, header.next_sequence());
+        // IMPORTANT: one that waited for others is placed again, when those behind it have come long ago.
+        let next = series.next.max(header.next_sequence());
+        let last = mem::replace(&mut series.next, next);
         if told.len() > most {
             *self = Self::Over;
         }

@@ -1,7 +1,11 @@
 //! Those that follow a partition here: each is told what comes, as far as it takes it in, and through whom it comes.
 
-use super::{BEFORE_MS, Links, with};
-use crate::{OutEvent, PeerMessage, context::Context, publish::StoredBatch, rule::Rule};
+use super::{
+    BEFORE_MS, Links,
+    behind::{Behind, read_on},
+    with,
+};
+use crate::{OutEvent, PeerBatch, PeerMessage, context::Context, publish::StoredBatch, rule::Rule};
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use std::collections::BTreeMap;
 
@@ -19,10 +23,12 @@ pub(super) struct Followers {
 
 /// A broker that follows a partition here.
 #[derive(Clone, Copy, Debug, Default)]
-struct Follower {
+pub(super) struct Follower {
     full: bool,
     /// Bytes told and not taken in yet.
-    on_its_way: usize,
+    pub(super) on_its_way: usize,
+    /// It was not told all.
+    pub(super) behind: Option<Behind>,
 }
 
 impl Followers {
@@ -36,6 +42,10 @@ impl Followers {
 
     pub(super) fn knows(&self, peer: Address) -> bool {
         self.by_partition.values().any(|followers| followers.contains_key(&peer))
+    }
+
+    pub(super) fn find(&mut self, peer: Address, at: StreamPartition) -> Option<&mut Follower> {
+        self.by_partition.get_mut(&at).and_then(|followers| followers.get_mut(&peer))
     }
 
     fn is_of_kind(&self, peer: Address, at: StreamPartition, full: bool) -> bool {
@@ -58,7 +68,7 @@ impl Followers {
 
     fn add(&mut self, peer: Address, at: StreamPartition, full: bool) {
         // What was on its way is not waited for.
-        let follower = Follower { full, on_its_way: 0 };
+        let follower = Follower { full, on_its_way: 0, behind: None };
         if self.by_partition.entry(at).or_default().insert(peer, follower).is_none() {
             self.len += 1;
         }
@@ -125,7 +135,7 @@ pub(crate) fn handle_follow(
             return not_assigned(peer, at, cx);
         };
         // IMPORTANT: what comes from a broker is not told to it: in a ring nobody is told anything.
-        if path.contains(&peer) {
+        if path.contains(&peer) && cx.keeps(Rule::Rings) {
             links.followers.remove(peer, at);
             let refusal = Refusal::new(Code::LimitReached, "it comes from you");
             return cx.tell(peer, PeerMessage::NotFollowed { at, refusal, instead: Vec::new() });
@@ -135,7 +145,8 @@ pub(crate) fn handle_follow(
         let is_full = links.followers.len() >= cx.config.followers_max
             && !links.followers.has(peer, at)
             && cx.keeps(Rule::Followers);
-        if !has_it && (is_full || links.followers.of_kind(at, full).count() >= most) {
+        let told = links.followers.of_kind(at, full).count();
+        if !has_it && (is_full || (told >= most && cx.keeps(Rule::RelayDegree))) {
             cx.counters.followers_redirected += 1;
             links.followers.remove(peer, at);
             // Who has followed before may lack something that those who have begun of late do not know of.
@@ -178,15 +189,15 @@ pub(crate) fn handle_unfollow(peer: Address, at: StreamPartition, cx: &mut Conte
 
 /// A link's batches were taken in.
 pub(crate) fn handle_fed(peer: Address, at: StreamPartition, bytes: u64, cx: &mut Context<'_>) {
-    let followers = cx.links.followers.by_partition.get_mut(&at);
-    if let Some(follower) = followers.and_then(|followers| followers.get_mut(&peer)) {
+    if let Some(follower) = cx.links.followers.find(peer, at) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         follower.on_its_way = follower.on_its_way.saturating_sub(bytes);
+        read_on(peer, at, cx);
     }
 }
 
-/// Tells a batch that has reached the journal to those who follow its partition, as far as they take it in.
-pub(crate) fn feed(stored: &StoredBatch, cx: &mut Context<'_>) {
+/// Tells a batch that has reached the journal of this store to those who follow its partition, as far as they take it in.
+pub(crate) fn feed(stored: &StoredBatch, log: u64, cx: &mut Context<'_>) {
     if stored.past || cx.links.followers.len == 0 {
         return;
     }
@@ -196,15 +207,27 @@ pub(crate) fn feed(stored: &StoredBatch, cx: &mut Context<'_>) {
         if !follower.full {
             continue;
         }
-        // Heads tell it what it missed.
-        let full = follower.on_its_way > 0 && follower.on_its_way + bytes > cx.config.link_window_bytes;
-        if full && cx.config.keeps(Rule::LinkWindow) {
-            cx.counters.batches_unfed += 1;
-            continue;
+        let full = follower.on_its_way > 0
+            && follower.on_its_way + bytes > cx.config.link_window_bytes
+            && cx.config.keeps(Rule::LinkWindow);
+        match &mut follower.behind {
+            Some(behind) if full || !behind.is_over(stored.position) => {
+                behind.leave_out(stored.position);
+                continue;
+            }
+            None if full => {
+                if cx.config.keeps(Rule::LinkGoesOn) {
+                    follower.behind = Some(Behind::new(log, stored.position));
+                    cx.counters.links_behind += 1;
+                }
+                continue;
+            }
+            Some(_) | None => {}
         }
+        follower.behind = None;
         follower.on_its_way += bytes;
         cx.counters.batches_fed += 1;
-        let message = PeerMessage::Feed { batch: stored.batch.clone() };
+        let message = PeerMessage::Feed { batch: PeerBatch::Proven(stored.batch.clone()) };
         cx.out.push(OutEvent::Tell { peer: *peer, message });
     }
 }

@@ -106,6 +106,9 @@ impl Repair {
 
     /// What has waited too long is refused.
     pub(super) fn end_parked(&mut self, ingest: &mut Ingest, cx: &mut Context<'_>) {
+        if !cx.keeps(Rule::ParkedWait) {
+            return;
+        }
         let before = cx.now.up_ms - cx.config.parked_ms;
         let old: Vec<SeriesKey> = self
             .parked

@@ -22,7 +22,7 @@ pub(super) struct Begun {
 
 impl Begun {
     /// With what another one has before that. If that does not reach so far, with that alone: the rest is got as what follows it.
-    pub(super) fn after(mut self, other: Address, before: Vec<Arc<VerifiedBatch>>) -> Self {
+    pub(super) fn after(mut self, other: Address, before: Vec<Arc<VerifiedBatch>>, cx: &Context<'_>) -> Self {
         let follows = |(a, b): (&Arc<VerifiedBatch>, &Arc<VerifiedBatch>)| {
             a.header().next_sequence() == b.header().sequence && a.id() == b.header().previous
         };
@@ -32,7 +32,7 @@ impl Begun {
         }
         if follows((last, first)) {
             self.recent.splice(..0, before);
-        } else if last.header().next_sequence() < first.header().sequence {
+        } else if last.header().next_sequence() < first.header().sequence && cx.keeps(Rule::BegunEarlier) {
             (self.recent, self.peer) = (before, other);
         }
         self

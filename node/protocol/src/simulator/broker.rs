@@ -23,17 +23,26 @@ pub(crate) struct Broker {
     pub(crate) heard: usize,
     pub(crate) assignment: Option<Arc<Assignment>>,
     pub(crate) hostile: Option<Box<dyn Hostile>>,
+    /// How often it had found others wanting when all had begun.
+    pub(crate) wrongs: u64,
+    /// Since when batches wait there for those before them.
+    pub(crate) parks_since: Option<i64>,
     /// With whom its process was told that it has sessions.
     pub(crate) peers: BTreeSet<Address>,
 }
 
 impl Broker {
-    pub(crate) fn new(number: usize, hostile: Option<Box<dyn Hostile>>) -> Self {
+    /// The address of broker `number`.
+    pub(crate) fn address(number: usize) -> Address {
         let mut address = [0x0B; 20];
         // Spread, as addresses are: by it shards are assigned.
         address[..8].copy_from_slice(&super::random::mix(number as u64 + 1).to_be_bytes());
+        Address(address)
+    }
+
+    pub(crate) fn new(number: usize, hostile: Option<Box<dyn Hostile>>) -> Self {
         Self {
-            address: Address(address),
+            address: Self::address(number),
             node: None,
             disk: Disk::new(number as u64 + 1),
             life: 0,
@@ -42,6 +51,8 @@ impl Broker {
             heard: 0,
             assignment: None,
             hostile,
+            wrongs: 0,
+            parks_since: None,
             peers: BTreeSet::new(),
         }
     }
@@ -64,6 +75,7 @@ impl Broker {
         self.life += 1;
         self.node = None;
         self.backlog = None;
+        self.parks_since = None;
         self.peers.clear();
     }
 }

@@ -89,7 +89,7 @@ impl Flood {
             self.recent.insert(place, (now.up_ms, batch.clone()));
         }
         for neighbour in self.neighbours.iter().filter(|it| Some(**it) != from) {
-            let message = PeerMessage::Feed { batch: batch.clone() };
+            let message = PeerMessage::Feed { batch: PeerBatch::Proven(batch.clone()) };
             out.push(OutEvent::Tell { peer: *neighbour, message });
         }
         for (session, position) in &mut self.readers {
@@ -127,7 +127,8 @@ impl Flood {
 
     fn hear(&mut self, peer: Address, message: PeerMessage, now: Now, out: &mut Vec<OutEvent>) {
         match message {
-            PeerMessage::Feed { batch } | PeerMessage::Pulled { batch: PeerBatch::Proven(batch), .. } => {
+            PeerMessage::Feed { batch: PeerBatch::Proven(batch) }
+            | PeerMessage::Pulled { batch: PeerBatch::Proven(batch), .. } => {
                 self.take(Some(peer), &batch, now, out);
             }
             PeerMessage::Follow { .. } => {

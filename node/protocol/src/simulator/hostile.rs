@@ -2,14 +2,16 @@
 
 mod boasting;
 mod hiding;
+mod misleading;
 mod planting;
 
-use crate::PeerMessage;
+use crate::{PeerBatch, PeerMessage};
 use boasting::Boasting;
 use hiding::Hiding;
 use mainstem_model::{
     Address, BatchId, HeadsDigest, HeadsSummary, SeriesHead, SeriesKey, StreamPartition, VerifiedBatch,
 };
+use misleading::Misleading;
 use planting::{Framing, Planting};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
@@ -57,11 +59,13 @@ pub enum HostileKind {
     Planting,
     /// Tells two honest batches as the proof of an equivocation.
     Framing,
+    /// Sends whoever wants to follow something on to its accomplices, or to itself.
+    Misleading,
 }
 
 impl HostileKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Silent,
         Self::Withholding,
         Self::Forging,
@@ -70,15 +74,18 @@ impl HostileKind {
         Self::Boasting,
         Self::Planting,
         Self::Framing,
+        Self::Misleading,
     ];
     /// Those that are drawn from for a swarm.
     pub(crate) const SWARM: [Self; 4] = [Self::Silent, Self::Withholding, Self::Forging, Self::Flooding];
 
-    /// One of this kind, in a stream of these partitions; `unlawful` are batches of one who may not publish.
+    /// One of this kind, in a stream of these partitions; `unlawful` are batches of one who may not publish, `liars` the hostile
+    /// brokers.
     pub(crate) fn make(
         self,
         places: &[StreamPartition],
         unlawful: &[Arc<VerifiedBatch>],
+        liars: &[Address],
     ) -> Box<dyn Hostile> {
         match self {
             Self::Silent => Box::new(Silent),
@@ -89,6 +96,7 @@ impl HostileKind {
             Self::Boasting => Box::new(Boasting::of(places)),
             Self::Planting => Box::new(Planting::of(unlawful)),
             Self::Framing => Box::new(Framing::default()),
+            Self::Misleading => Box::new(Misleading::among(liars)),
         }
     }
 }
@@ -142,7 +150,9 @@ impl Hostile for Forging {
         draw: &mut dyn FnMut(u64) -> u64,
         says: &mut Says,
     ) {
-        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } = &message {
+        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch: PeerBatch::Proven(batch) } =
+            &message
+        {
             if self.seen.len() == SEEN_MAX {
                 self.seen.pop_front();
             }
@@ -185,7 +195,7 @@ impl Hostile for Forging {
             says.push((
                 *peer,
                 match draw(4) {
-                    0 => PeerMessage::Feed { batch },
+                    0 => PeerMessage::Feed { batch: PeerBatch::Proven(batch) },
                     1 => PeerMessage::Store { durable: true, batch },
                     2 => {
                         PeerMessage::Held { series, next_sequence: u64::MAX, last: batch.id(), durable: true }

@@ -154,8 +154,8 @@ impl Meter {
     /// A message has come.
     pub(crate) fn came(&mut self, from: usize, to: usize, message: &PeerMessage) {
         let id = match message {
-            PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => Some(batch.id()),
-            PeerMessage::Pulled { batch, .. } => batch.id(),
+            PeerMessage::Store { batch, .. } => Some(batch.id()),
+            PeerMessage::Feed { batch } | PeerMessage::Pulled { batch, .. } => batch.id(),
             _ => None,
         };
         let Some(id) = id else { return };

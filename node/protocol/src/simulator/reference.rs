@@ -34,6 +34,8 @@ pub(crate) struct Sealed {
     /// Whose right to publish it was taken before it was first sent, or was never there.
     pub(crate) unlawful: bool,
     pub(crate) acked: Option<Ack>,
+    /// When an honest broker stored it first.
+    pub(crate) stored_at: Option<i64>,
     /// Honest brokers that ever stored it, synced it, and that hold it now.
     stored: u64,
     synced: u64,
@@ -55,6 +57,7 @@ impl Reference {
             sent_at: None,
             unlawful,
             acked: None,
+            stored_at: None,
             stored: 0,
             synced: 0,
             held: 0,
@@ -111,9 +114,10 @@ impl Reference {
         });
     }
 
-    pub(crate) fn note_stored(&mut self, id: BatchId, broker: usize) {
+    pub(crate) fn note_stored(&mut self, id: BatchId, broker: usize, now: i64) {
         let bit = bit(broker);
         self.change(id, |sealed| {
+            sealed.stored_at = sealed.stored_at.or(Some(now));
             sealed.stored |= bit;
             sealed.held |= bit;
         });
@@ -220,15 +224,15 @@ mod tests {
         assert!(!is_required(&reference), "it may go with the process");
         assert_eq!(reference.note_acked(id, AckLevel::Stored.into()), 0);
         assert!(!is_required(&reference), "only a hostile broker says that it has it");
-        reference.note_stored(id, 1);
-        reference.note_stored(id, 2);
+        reference.note_stored(id, 1, 0);
+        reference.note_stored(id, 2, 0);
         assert_eq!(reference.note_acked(id, AckLevel::Stored.into()), 2);
         assert_eq!(reference.note_acked(id, AckLevel::Durable.into()), 0, "no sync has returned");
         reference.note_lost(&batch, 1);
         assert!(is_required(&reference), "another has it");
         reference.note_wiped(2);
         assert!(!is_required(&reference), "nobody has it");
-        reference.note_stored(id, 3);
+        reference.note_stored(id, 3, 0);
         assert!(!is_required(&reference), "it came back by luck");
         reference.note_acked(id, AckLevel::Stored.into());
         assert!(is_required(&reference), "it was published again");

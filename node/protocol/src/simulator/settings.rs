@@ -42,6 +42,8 @@ pub struct Settings {
     pub ack: Option<Ack>,
     /// How many subscribe; the n-th at broker n when `subscribers_spread`, else anywhere.
     pub subscribers: usize,
+    /// They begin after so many milliseconds.
+    pub subscribers_after_ms: i64,
     /// One subscriber a broker, all live from now on: a world to measure delivery in.
     pub subscribers_spread: bool,
     /// Of so many reads and writes one takes up to 400 ms instead of up to 12. 0: none.
@@ -78,6 +80,24 @@ pub struct Settings {
     pub withheld_ms_max: Option<i64>,
     /// A proof that one owner keeps is to be kept by all after so long, milliseconds.
     pub proven_ms_max: Option<i64>,
+    /// Nothing happens, and nobody is hostile: when all have begun no broker finds another one wanting.
+    pub blameless: bool,
+    /// Who reads what is new is told nothing that some broker had for longer when it began, milliseconds.
+    pub old_news_ms_max: Option<i64>,
+    /// No ring of relays stands for longer, milliseconds.
+    pub ring_ms_max: Option<i64>,
+    /// A reader that is live is told a batch no later than this after it was sent, milliseconds.
+    pub told_ms_max: Option<i64>,
+    /// A publisher hears of a batch no later than this after it was sent, milliseconds.
+    pub answered_ms_max: Option<i64>,
+    /// Batches wait for those before them no longer than this, milliseconds.
+    pub parked_ms_max: Option<i64>,
+    /// Somebody publishes batches of another time than now; liars have some of them.
+    pub untimely: bool,
+    /// Epochs begin about every so many milliseconds.
+    pub epoch_every_ms: i64,
+    /// Disks are wiped about every so many milliseconds.
+    pub wipe_every_ms: i64,
     /// Nothing is lost, so that no publisher has to begin another series.
     pub lossless: bool,
     /// Publishers come back to the broker that they were at, if it is there.
@@ -154,6 +174,7 @@ impl Settings {
             warm_up_ms: 0,
             ack: None,
             subscribers: 10,
+            subscribers_after_ms: 0,
             subscribers_spread: false,
             slow_io_one_in: 20,
             news_ms_max: 3_000,
@@ -173,6 +194,15 @@ impl Settings {
             metering: false,
             withheld_ms_max: None,
             proven_ms_max: None,
+            blameless: false,
+            old_news_ms_max: None,
+            ring_ms_max: None,
+            told_ms_max: None,
+            answered_ms_max: None,
+            parked_ms_max: None,
+            untimely: false,
+            epoch_every_ms: FaultKind::Epoch.every_ms(),
+            wipe_every_ms: FaultKind::Wipe.every_ms(),
             lossless: false,
             publishers_stay: false,
             clocks_forward: false,

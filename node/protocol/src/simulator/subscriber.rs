@@ -110,6 +110,12 @@ impl Subscriber {
         self.ask.at == at && self.live_since.is_some_and(|since| sent_at > since)
     }
 
+    /// How long before this reader of what is new became live some broker had a batch, milliseconds.
+    pub(crate) fn old_news_ms(&self, sealed: &Sealed) -> Option<i64> {
+        let began_at = self.live_since.filter(|_| self.ask.start == ReadStart::Now)?;
+        Some(began_at - sealed.stored_at?)
+    }
+
     pub(crate) fn close(&mut self) -> Option<SessionId> {
         self.told_before.append(&mut self.told);
         if self.cursor.is_none() {

@@ -169,8 +169,8 @@ fn mark_in(event: &InEvent) -> (&'static str, u64) {
 
 fn of_message(message: &PeerMessage) -> u64 {
     match message {
-        PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => of_batch(batch),
-        PeerMessage::Pulled { batch, .. } => batch.id().map_or(0, short),
+        PeerMessage::Store { batch, .. } => of_batch(batch),
+        PeerMessage::Feed { batch } | PeerMessage::Pulled { batch, .. } => batch.id().map_or(0, short),
         PeerMessage::Held { last, .. } => short(*last),
         PeerMessage::Heads { heads } => {
             heads.iter().fold(0, |all: u64, (key, head)| all ^ of_series(key) ^ short(head.last))

@@ -13,9 +13,11 @@ use super::{
     parents::Parents,
     proofs::Proofs,
     publisher::{Publisher, seal},
+    questions::Questions,
     random::Random,
     reference::Reference,
     regions::REGIONS,
+    relays::Relays,
     settings::{Mesh, Settings},
     subscriber::Subscriber,
     trace::Trace,
@@ -94,6 +96,7 @@ enum Plan {
     SubscriberBack(usize),
     Unstall(usize),
     Stray(SessionId, usize),
+    Untimely(usize),
     Strike(FaultKind),
 }
 
@@ -136,12 +139,16 @@ pub struct World {
     /// Batches sent before are not measured.
     measured_from: i64,
     windows: Windows,
+    questions: Questions,
+    relays: Relays,
     parents: Parents,
     proofs: Proofs,
     /// Who may keep which partitions.
     places: BTreeSet<(usize, StreamPartition)>,
     /// When each subscriber got each batch first, if that is counted.
     came: BTreeMap<(usize, BatchId), i64>,
+    /// Batches that are not of now, which somebody publishes.
+    untimely: Vec<Arc<VerifiedBatch>>,
     violations: Vec<String>,
     out: Vec<OutEvent>,
 }
@@ -172,7 +179,17 @@ impl World {
         let places: Vec<_> = (0..settings.partitions).map(|number| partition(number.into())).collect();
         let unlawful = forged(&signer(FORGER), &places, &verifier, &mut reference);
         let regions: Vec<_> = (0..settings.brokers).map(|_| random.below(REGIONS as u64) as usize).collect();
-        let hostile = |n| settings.hostility(n).map(|kind| kind.make(&places, &unlawful));
+        let untimely = if settings.untimely {
+            untimely(&publishers, &places, &verifier, &mut reference)
+        } else {
+            Vec::new()
+        };
+        // What is from before now they may have had from somebody who took it in then.
+        let to_come = untimely.iter().filter(|batch| batch.header().timestamp_min > START_MS);
+        let forged: Vec<_> = unlawful.iter().chain(to_come).cloned().collect();
+        let honest = settings.brokers.saturating_sub(settings.hostile.len());
+        let liars: Vec<_> = (honest..settings.brokers).map(Broker::address).collect();
+        let hostile = |n| settings.hostility(n).map(|kind| kind.make(&places, &forged, &liars));
         let brokers: Vec<_> = (0..settings.brokers).map(|n| Broker::new(n, hostile(n))).collect();
         let by_address = brokers.iter().enumerate().map(|(n, broker)| (broker.address, n)).collect();
         let mut world = Self {
@@ -202,11 +219,14 @@ impl World {
             meter: Meter::default(),
             measured_from: 0,
             windows: Windows::default(),
+            questions: Questions::default(),
+            relays: Relays::default(),
             parents: Parents::default(),
             proofs: Proofs::default(),
             places: BTreeSet::new(),
             came: BTreeMap::new(),
             violations: Vec::new(),
+            untimely,
             out: Vec::new(),
         };
         world.begin();
@@ -236,8 +256,11 @@ impl World {
         }
         for n in 0..self.subscribers.len() {
             let late = if self.settings.subscribers_spread { 1_000 } else { 15_000 };
-            let later = self.random.span(0, late);
+            let later = self.settings.subscribers_after_ms + self.random.span(0, late);
             self.plan(later, Plan::SubscriberBack(n));
+        }
+        if !self.untimely.is_empty() {
+            self.plan(UNTIMELY_MS, Plan::Untimely(0));
         }
         for kind in self.settings.faults.kinds() {
             self.plan_strike(kind);
@@ -383,6 +406,7 @@ impl World {
                     self.handle(broker, InEvent::SessionClosed { session });
                 }
             }
+            Plan::Untimely(n) => self.publish_untimely(n),
             Plan::Strike(kind) => self.strike(kind),
         }
     }
@@ -499,6 +523,32 @@ fn forged(
             reference.seal(batch.clone(), true);
         }
         all.extend(batches);
+    }
+    all
+}
+
+/// Between two batches that are not of now, milliseconds.
+const UNTIMELY_MS: i64 = 1_000;
+
+/// Batches of those who may publish, each the first of its series, and each an hour off.
+fn untimely(
+    publishers: &[Publisher],
+    places: &[StreamPartition],
+    verifier: &Verifier,
+    reference: &mut Reference,
+) -> Vec<Arc<VerifiedBatch>> {
+    /// More than brokers let pass, and clocks are wrong by.
+    const OFF_MS: i64 = 60 * 60_000;
+    let signers = publishers.iter().map(Publisher::signer).cycle();
+    let mut all = Vec::new();
+    for (number, (at, signer)) in places.iter().cycle().zip(signers).take(4 * places.len()).enumerate() {
+        let series = SeriesId(0x0DD + number as u64);
+        let mut writer = SeriesWriter::new(CHAIN, *at, signer.clone(), series);
+        let time = START_MS + if (number / places.len()).is_multiple_of(2) { OFF_MS } else { -OFF_MS };
+        all.extend(seal(&mut writer, &[NewEvent::binary(time, vec![0xDD; 40].into())], verifier));
+    }
+    for batch in &all {
+        reference.seal(batch.clone(), true);
     }
     all
 }

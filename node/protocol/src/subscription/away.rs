@@ -271,7 +271,10 @@ impl Delivery {
         };
         let fits = |peer: &Address| {
             let hello = cx.peers.hello(*peer);
-            !away.failed.contains(peer) && hello.is_some_and(|hello| only.is_none_or(|log| hello.log == log))
+            !away.failed.contains(peer)
+                && hello.is_some_and(|hello| {
+                    only.is_none_or(|log| hello.log == log) || !cx.keeps(Rule::ForeignCursors)
+                })
         };
         let ready = |peer: &Address| cx.has_all(*peer, at);
         // A relay has what has come since it follows, and not what was before.
@@ -355,11 +358,11 @@ impl Delivery {
         }
         // The shell has proven them; that they are what was asked for, and of somebody who may publish, is said here.
         let key = self.reads.get(&ReadToken(read));
-        let at = key.and_then(|key| self.subscriptions.get(key)).map(|subscription| subscription.at);
+        let asked = key.and_then(|key| self.subscriptions.get(key));
         let sound = |page: &Page| {
             page.batches.iter().all(|past| {
                 Batch::peek_header(&past.bytes).is_ok_and(|header| {
-                    at.is_none_or(|at| header.stream_partition == at)
+                    asked.is_none_or(|of| header.stream_partition == of.at && of.filter.wants(&header))
                         && cx.check_past(header.stream_partition, Some(header.origin.account())).is_ok()
                 })
             })

@@ -1,7 +1,7 @@
 //! Room for batches on their way to subscribers: one bound for the node, one for each session, first come, first served.
 
 use super::Key;
-use crate::{Config, SessionId, SubscriptionId, context::Context};
+use crate::{Config, SessionId, SubscriptionId, context::Context, rule::Rule};
 use mainstem_model::{Code, Refusal, limits::BATCH_BYTES_MAX};
 use std::collections::BTreeMap;
 
@@ -41,8 +41,9 @@ impl Room {
         self.used
     }
 
-    const fn fits(&self, bytes: usize, config: &Config) -> bool {
-        self.used == 0 || self.used + bytes <= config.delivery_queue_bytes_max
+    fn fits(&self, bytes: usize, config: &Config) -> bool {
+        let fits = self.used + bytes <= config.delivery_queue_bytes_max;
+        self.used == 0 || fits || !config.keeps(Rule::DeliveryQueue)
     }
 
     /// How many bytes one subscription may hold now, besides one batch: its bound, or less as the room fills up. So readers

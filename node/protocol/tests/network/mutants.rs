@@ -4,13 +4,29 @@
 //! protocol changes, so do the seeds. `MUTANTS=search` looks from the first one on and prints the table; `RULE=Gaps` is for one,
 //! and `IN=Moving` looks for it elsewhere than where it is noted.
 
+mod worlds;
+
 use crate::seeds::run;
-use mainstem_model::{Ack, AckLevel};
+use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
+use In::{
+    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled,
+    Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Silences,
+    Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wiped, With,
+};
 use mainstem_protocol::{
     Config, Rule,
-    simulator::{FaultKind, Faults, HostileKind, Settings},
+    simulator::{HostileKind, Settings},
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{available_parallelism, scope},
+};
+use worlds::{In, WHERE, settings, span_s};
 
 /// Seeds that are tried before a rule counts as one that nobody misses, if `SEEDS` does not say more.
 const SEEDS_MAX: u64 = 60;
@@ -19,86 +35,13 @@ fn seeds_max() -> u64 {
     std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS_MAX)
 }
 
-/// In what a rule shows.
-#[derive(Clone, Copy, Debug)]
-enum In {
-    /// Anything may happen to seven brokers.
-    Swarm,
-    /// The same, and one of them is of this kind.
-    With(HostileKind),
-    /// One of this kind among six to whom nothing happens.
-    Only(HostileKind),
-    /// Two that hide everything among six to whom nothing happens.
-    Eclipsed,
-    /// Shards move all the time, brokers and clients come and go.
-    Moving,
-    /// The same, and history comes in small parts, over longer ways.
-    Filling,
-    /// The same, and the journal takes little at once.
-    Crammed,
-    /// The same for longer.
-    Wandering,
-    /// Publishers fork their series, and brokers are cut off from each other.
-    Forked,
-    /// Shards move, and some brokers hear of it late.
-    Late,
-    /// Disks are slow and are wiped, brokers are cut off from each other, and clients come and go.
-    Slow,
-    /// Anything may happen to seven brokers, for long.
-    Long,
-    /// Anything may happen, and each broker tells one other.
-    Chained,
-    /// Anything may happen, and brokers have little room.
-    Tight,
-    /// Three brokers to whom nothing happens have little room for copies.
-    Narrow,
-    /// Publishers say little, and of two batches for one place the second comes late.
-    Proving,
-    /// Publishers say little and fork their series, and brokers are cut off from each other.
-    Parted,
-    /// Clocks are put forward, clients come and go, and links do not linger.
-    Clocks,
-    /// Publishers stay where they are, one of four brokers says nothing, and the others lose power.
-    Torn,
-}
-
-use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
-use In::{
-    Chained, Clocks, Crammed, Eclipsed, Filling, Forked, Late, Long, Moving, Narrow, Only, Parted, Proving,
-    Slow, Swarm, Tight, Torn, Wandering, With,
-};
-
-/// Where rules may show.
-const WHERE: [In; 20] = [
-    Swarm,
-    Moving,
-    Late,
-    Filling,
-    Crammed,
-    Eclipsed,
-    Wandering,
-    Forked,
-    Slow,
-    Long,
-    Chained,
-    Tight,
-    Narrow,
-    Proving,
-    Parted,
-    Clocks,
-    Torn,
-    Only(Forging),
-    Only(Hiding),
-    Only(Withholding),
-];
-
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 58] = [
+const SEEDS: [(Rule, In, u64); 86] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
     (Rule::RightsOfRepairs, Only(Planting), 1),
-    (Rule::RightsOfPages, Only(Planting), 6),
+    (Rule::RightsOfPages, Only(Planting), 8),
     (Rule::FormerRights, Swarm, 56),
     (Rule::Gaps, Swarm, 2),
     (Rule::Duplicates, Swarm, 0),
@@ -119,21 +62,21 @@ const SEEDS: [(Rule, In, u64); 58] = [
     (Rule::ParkedPlaced, Narrow, 0),
     (Rule::Comparing, Swarm, 12),
     (Rule::PullElsewhere, Swarm, 8),
-    (Rule::BegunByReady, Long, 21),
+    (Rule::BegunByReady, Long, 26),
     (Rule::KeepersBySequence, Long, 204),
     (Rule::SeamAgain, Long, 24),
     (Rule::FilledIsStored, Slow, 76),
     (Rule::ReadyInEpoch, Late, 27),
-    (Rule::FormerLogs, Long, 1851),
+    (Rule::FormerLogs, Wiped, 5),
     (Rule::AgedByClaim, Long, 1518),
     (Rule::SeamAnywhere, Long, 1550),
     (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
-    (Rule::PulledWasAsked, With(Planting), 38),
+    (Rule::PulledWasAsked, With(Planting), 137),
     (Rule::FillsUp, Moving, 1),
     (Rule::PastIsNoNews, Moving, 0),
     (Rule::FillsBackwards, Filling, 23),
-    (Rule::FillsWithRoom, Crammed, 3),
+    (Rule::FillsWithRoom, Crammed, 12),
     (Rule::SaysWhenReady, Moving, 2),
     (Rule::HandsOver, Filling, 8),
     (Rule::ServesWhenReady, Swarm, 10),
@@ -152,119 +95,35 @@ const SEEDS: [(Rule, In, u64); 58] = [
     (Rule::ParkedBytes, Tight, 0),
     (Rule::Followers, Tight, 2),
     (Rule::Pulls, Tight, 1),
+    (Rule::GoesOnFromOwn, Silences, 16),
+    (Rule::LinkGoesOn, Busy, 0),
+    (Rule::NewIsHistory, News, 1),
+    (Rule::ComparedIsGot, Filling, 1),
+    (Rule::Strays, Single, 4),
+    (Rule::BegunEarlier, Parts, 15),
+    (Rule::OlderOwners, Hasty, 26),
+    (Rule::ReadyAfter, Only(Silent), 0),
+    (Rule::LeavesFormer, Outdated, 0),
+    (Rule::Rings, Ringed, 0),
+    (Rule::Redirects, Misled, 0),
+    (Rule::IdleLinks, Resting, 1),
+    (Rule::AskedFeeds, Only(Forging), 1),
+    (Rule::AskedHeads, Only(Forging), 1),
+    (Rule::ForeignCursors, Hasty, 26),
+    (Rule::RightsOfReaders, Swarm, 4),
+    (Rule::ClockWindow, Untimely(Forging), 0),
+    (Rule::Future, Untimely(Planting), 0),
+    (Rule::CopiesAgain, Resets, 0),
+    (Rule::CopiesOnTheirWay, Slow, 3),
+    (Rule::CopiesWait, Mute, 0),
+    (Rule::ParkedWait, Waiting, 0),
+    (Rule::WriteQueue, Hurried, 13),
+    (Rule::DeliveryQueue, Swarm, 0),
+    (Rule::RelayDegree, Chained, 0),
+    (Rule::Answers, Flooded, 0),
+    (Rule::AnswerBytes, Filling, 0),
+    (Rule::Drops, Only(Planting), 1),
 ];
-
-fn settings(of: In, seed: u64) -> Settings {
-    let swarm = Settings::swarm(seed);
-    match of {
-        Swarm | Long => swarm,
-        With(kind) => Settings { hostile: vec![kind], ..swarm },
-        Only(kind) => Settings { hostile: vec![kind], withheld_ms_max: Some(3_000), ..Settings::quiet(seed) },
-        Eclipsed => Settings {
-            hostile: vec![Hiding, Hiding],
-            // Two of three may say that they have it.
-            ack: Some(Ack { level: AckLevel::Stored, copies: 3 }),
-            withheld_ms_max: Some(4_000),
-            ..Settings::quiet(seed)
-        },
-        Chained => {
-            let node = Config { relay_degree: 1, relay_heads_degree: 1, ..swarm.node.clone() };
-            Settings { node, ..swarm }
-        }
-        Filling => {
-            let moving = settings(Moving, seed);
-            let node = Config { pull_bytes: 600, ..moving.node };
-            Settings { node, nearer: 1, publish_every_ms: 300, ..moving }
-        }
-        Late => {
-            use FaultKind::{ClientsMove, Epoch, Reset, Stall};
-            let faults = Faults::of(&[ClientsMove, Epoch, Reset, Stall]);
-            Settings { faults, news_ms_max: 12_000, subscribers: 40, ..settings(Filling, seed) }
-        }
-        Crammed => {
-            let filling = settings(Filling, seed);
-            let node = Config { pull_bytes: 4_000, write_queue_bytes_max: 2_000, ..filling.node };
-            Settings { node, ..filling }
-        }
-        Moving | Wandering => {
-            use FaultKind::{ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe};
-            let faults = Faults::of(&[ClientsMove, Epoch, Kill, PowerLoss, Reset, Stall, Wipe]);
-            Settings { faults, hostile: Vec::new(), ..swarm }
-        }
-        Slow => {
-            use FaultKind::{ClientsMove, Epoch, Partition, PowerLoss, Reset, SlowDisk, Wipe};
-            let faults = Faults::of(&[ClientsMove, Epoch, Partition, PowerLoss, Reset, SlowDisk, Wipe]);
-            Settings { faults, hostile: Vec::new(), slow_io_one_in: 3, subscribers: 40, ..swarm }
-        }
-        Forked => {
-            use FaultKind::{Equivocate, Kill, Partition, Reset, Stall};
-            let faults = Faults::of(&[Equivocate, Kill, Partition, Reset, Stall]);
-            Settings { faults, hostile: Vec::new(), ..swarm }
-        }
-        Tight => {
-            let node = Config {
-                replica_window_bytes: 2_000,
-                link_window_bytes: 2_000,
-                parked_bytes_max: 2_000,
-                followers_max: 4,
-                pulls_max: 2,
-                ..swarm.node.clone()
-            };
-            Settings { node, hostile: Vec::new(), ..swarm }
-        }
-        Narrow => {
-            let quiet = Settings::quiet(seed);
-            let node = Config { replica_window_bytes: 2_000, ..quiet.node };
-            Settings { node, brokers: 3, members: 3, lossless: true, publish_every_ms: 600, ..quiet }
-        }
-        Proving => Settings {
-            faults: Faults::of(&[FaultKind::Equivocate]),
-            fork_after_ms: 5_000,
-            publish_every_ms: 15_000,
-            proven_ms_max: Some(3_000),
-            ..Settings::quiet(seed)
-        },
-        Parted => {
-            use FaultKind::{Equivocate, Partition, Reset};
-            let faults = Faults::of(&[Equivocate, Partition, Reset]);
-            let ack = Some(AckLevel::Stored.into());
-            Settings { faults, publish_every_ms: 60_000, ack, ..Settings::quiet(seed) }
-        }
-        Clocks => {
-            let faults = Faults::of(&[FaultKind::ClientsMove, FaultKind::ClockStep]);
-            let quiet = Settings::quiet(seed);
-            let node = Config { link_linger_ms: 1_000, link_resume_ms: 60_000, ..quiet.node };
-            Settings { node, faults, clocks_forward: true, publish_every_ms: 3_000, subscribers: 20, ..quiet }
-        }
-        Torn => {
-            let quiet = Settings::quiet(seed);
-            Settings {
-                brokers: 4,
-                members: 4,
-                partitions: 8,
-                publishers: 12,
-                publishers_stay: true,
-                subscribers: 0,
-                ack: Some(AckLevel::Stored.into()),
-                hostile: vec![Silent],
-                faults: Faults::of(&[FaultKind::Kill, FaultKind::PowerLoss]),
-                // A publisher that hears nothing for longer comes again.
-                node: Config { copies_wait_ms: 5_000, ..quiet.node.clone() },
-                ..quiet
-            }
-        }
-    }
-}
-
-/// Seconds that a world runs before it settles.
-const fn span_s(of: In) -> u64 {
-    match of {
-        Moving | Late | Filling | Crammed | Forked | Slow | Proving | Clocks | Torn => 80,
-        Wandering => 240,
-        Long => 300,
-        Swarm | With(_) | Only(_) | Eclipsed | Chained | Tight | Narrow | Parted => 20,
-    }
-}
 
 /// What a seed shows without a rule.
 fn missed(rule: Option<Rule>, of: In, seed: u64) -> Option<String> {
@@ -291,39 +150,52 @@ fn count(rule: Rule, of: In) -> [usize; 2] {
     [violated(Some(rule)), violated(None)]
 }
 
+/// Looks for a rule. Gives what there is to print, and whether it is missed.
+fn look_for(rule: Rule, of: In, seed: u64, searches: bool) -> (Option<String>, bool) {
+    let known = if searches { None } else { misses(rule, of, seed).map(|what| (seed, what)) };
+    let found = known.or_else(|| search(rule, of));
+    // One that few seeds show.
+    match found.or_else(|| Some((seed, misses(rule, of, seed)?))) {
+        Some((found, what)) if found != seed || searches => {
+            let mut line = format!("    (Rule::{rule:?}, {of:?}, {found}), // {what}");
+            if searches {
+                let [without, with] = count(rule, of);
+                let seeds = seeds_max();
+                line += &format!("\n        // of {seeds} seeds {without} without it, {with} with it");
+            }
+            (Some(line), true)
+        }
+        Some(_) => (None, true),
+        None => (Some(format!("    (Rule::{rule:?}, {of:?}) is not missed")), false),
+    }
+}
+
 #[test]
 fn a_network_without_one_of_its_rules_goes_wrong() {
     let searches = std::env::var("MUTANTS").is_ok_and(|how| how == "search");
     let only = std::env::var("RULE").ok();
-    let mut unseen = Vec::new();
     let elsewhere = std::env::var("IN").ok();
     let place = |of: In| {
         let of_name = |name: &String| WHERE.into_iter().find(|of| format!("{of:?}") == *name);
         elsewhere.as_ref().and_then(of_name).unwrap_or(of)
     };
-    for (rule, of, seed) in SEEDS {
-        let of = place(of);
-        if only.as_ref().is_some_and(|only| *only != format!("{rule:?}")) {
-            continue;
-        }
-        let known = if searches { None } else { misses(rule, of, seed).map(|what| (seed, what)) };
-        let found = known.or_else(|| search(rule, of));
-        // One that few seeds show.
-        match found.or_else(|| Some((seed, misses(rule, of, seed)?))) {
-            Some((found, what)) if found != seed || searches => {
-                println!("    (Rule::{rule:?}, {of:?}, {found}), // {what}");
-                if searches {
-                    let [without, with] = count(rule, of);
-                    println!("        // of {} seeds {without} without it, {with} with it", seeds_max());
-                }
+    let is_asked = |rule: Rule| only.as_ref().is_none_or(|only| *only == format!("{rule:?}"));
+    let (next, unseen) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let look = || {
+        while let Some((rule, of, seed)) = SEEDS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !is_asked(*rule) {
+                continue;
             }
-            Some(_) => {}
-            None => {
-                println!("    (Rule::{rule:?}, {of:?}) is not missed");
-                unseen.push(rule);
+            let (line, is_missed) = look_for(*rule, place(*of), *seed, searches);
+            line.iter().for_each(|line| println!("{line}"));
+            if !is_missed {
+                unseen.lock().unwrap().push(*rule);
             }
         }
-    }
+    };
+    let at_once = available_parallelism().map_or(1, NonZero::get);
+    scope(|scope| (0..at_once).for_each(|_| drop(scope.spawn(look))));
+    let unseen = unseen.into_inner().unwrap();
     assert!(unseen.is_empty(), "nobody misses {unseen:?} in {} seeds", seeds_max());
 }
 

@@ -1,5 +1,5 @@
-//! One suite for both logs: the store on disk and the one in memory must tell the same. And what only a disk can do to one:
-//! restarts, kills, flipped bits, no more room.
+//! One suite for all logs: the store on disk, the one in memory and those over records, of storage plugins too, must tell the same. And
+//! what only a disk can do to one: restarts, kills, flipped bits, no more room. The plugins are those that `tools/plugins.sh` builds.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,38 +13,79 @@ mod crash;
 mod damage;
 mod filling;
 mod full_disk;
+mod plugins;
 mod reading;
+mod records;
 mod restart;
 mod series;
 mod writing;
 
-use mainstem_store::{Config, DiskLog, EventLog, MemoryLog};
+use mainstem_model::RecordStore;
+use mainstem_store::{Config, DiskLog, EventLog, MemoryLog, RecordConfig, RecordLog};
 use proptest::{
     strategy::Strategy,
     test_runner::{TestCaseResult, TestRunner},
 };
+use records::Tape;
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
-/// A log under test, and the folder that it lives in.
+/// A log under test, and what outlives it.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) log: Arc<dyn EventLog>,
-    folder: Option<Folder>,
+    home: Home,
+}
+
+enum Home {
+    Nothing,
+    Folder(Folder),
+    Records(Arc<dyn RecordStore>),
+    Segments(TempDir),
 }
 
 impl Subject {
     pub(crate) fn memory() -> Self {
-        Self { name: "memory", log: Arc::new(MemoryLog::new(7)), folder: None }
+        Self { name: "memory", log: Arc::new(MemoryLog::new(7)), home: Home::Nothing }
     }
 
-    pub(crate) fn close(self) -> Folder {
-        drop(self.log);
-        self.folder.unwrap()
+    pub(crate) fn disk() -> Self {
+        Folder(tempfile::tempdir().unwrap()).open()
+    }
+
+    /// A log over the plugin `segments` whose files are in `folder`.
+    pub(crate) fn segments(folder: TempDir) -> Self {
+        let Self { name, log, .. } = Self::over("segments", Arc::new(plugins::segments(folder.path())));
+        Self { name, log, home: Home::Segments(folder) }
+    }
+
+    pub(crate) fn over(name: &'static str, records: Arc<dyn RecordStore>) -> Self {
+        let log = RecordLog::open(Arc::clone(&records), &RecordConfig::default(), 7, "records").unwrap();
+        Self { name, log: Arc::new(log), home: Home::Records(records) }
+    }
+
+    /// Whether anything outlives the log.
+    pub(crate) const fn has_home(&self) -> bool {
+        !matches!(self.home, Home::Nothing)
     }
 
     pub(crate) fn reopen(self) -> Self {
-        self.close().open()
+        let Self { name, log, home } = self;
+        match home {
+            Home::Nothing => Self { name, log, home },
+            Home::Folder(folder) => {
+                drop(log);
+                folder.open()
+            }
+            Home::Records(records) => {
+                drop(log);
+                Self::over(name, records)
+            }
+            Home::Segments(folder) => {
+                drop(log);
+                Self::segments(folder)
+            }
+        }
     }
 }
 
@@ -64,7 +105,7 @@ impl Folder {
 
     pub(crate) fn open(self) -> Subject {
         let log = DiskLog::open(self.path(), &tiny(), 7).unwrap();
-        Subject { name: "disk", log: Arc::new(log), folder: Some(self) }
+        Subject { name: "disk", log: Arc::new(log), home: Home::Folder(self) }
     }
 }
 
@@ -73,9 +114,15 @@ pub(crate) fn tiny() -> Config {
     Config { memtable_bytes: 64 << 10, index_memtable_bytes: 8 << 10, ..Config::default() }
 }
 
-/// Both logs, new: their positions begin at 0.
+/// All logs, new: their positions begin at 0.
 pub(crate) fn subjects() -> Vec<Subject> {
-    vec![Subject::memory(), Folder(tempfile::tempdir().unwrap()).open()]
+    vec![
+        Subject::memory(),
+        Subject::disk(),
+        Subject::over("records", Arc::new(Tape::default())),
+        Subject::over("memory plugin", Arc::new(plugins::memory())),
+        Subject::segments(tempfile::tempdir().unwrap()),
+    ]
 }
 
 /// Runs a property; a failure prints the case, shrunk, and `PROPTEST_RNG_SEED` replays a run.

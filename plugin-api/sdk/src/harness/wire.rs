@@ -1,8 +1,9 @@
 use super::Item;
 use crate::{
-    Batch, Column, Failure, OpenFault, Opened, Origin, Plain, RowContent, RowValues, Rows, Sealed, Verdict,
+    Batch, Column, Failure, KeptRecord, OpenFault, Opened, Origin, Plain, Query, Record, Records, RowContent,
+    RowValues, Rows, Sealed, Verdict,
 };
-use mainstem_plugin_abi::plugin_capnp::{opened, port_batch, reply, request};
+use mainstem_plugin_abi::plugin_capnp::{self, opened, port_batch, record, reply, request};
 
 fn request(words: usize, fill: impl FnOnce(request::Builder<'_>)) -> Vec<u8> {
     mainstem_plugin_abi::write::<request::Owned>(words, fill)
@@ -100,6 +101,49 @@ pub(super) fn start(operator: &str, parameters: &[(&str, &str)]) -> Vec<u8> {
     })
 }
 
+pub(super) fn append(records: &[Record<'_>]) -> Vec<u8> {
+    let words = records.iter().map(|record| 8 + record.value.len() / 8).sum::<usize>();
+    request(16 + words, |request| {
+        let mut to = request.init_append(records.len() as u32);
+        for (index, record) in records.iter().enumerate() {
+            let mut to = to.reborrow().get(index as u32);
+            to.set_place(record.place);
+            to.set_timestamp(record.timestamp);
+            to.set_value(record.value);
+        }
+    })
+}
+
+pub(super) fn sync() -> Vec<u8> {
+    request(8, |mut request| request.set_sync(()))
+}
+
+pub(super) fn query(query: &Query) -> Vec<u8> {
+    let in_32_bits = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    request(16, |request| {
+        let mut to = request.init_query();
+        to.set_from(query.from);
+        to.set_until(query.until);
+        to.set_records_max(in_32_bits(query.records_max));
+        to.set_bytes_max(in_32_bits(query.bytes_max));
+        to.set_prefix_bytes(in_32_bits(query.prefix_bytes));
+    })
+}
+
+pub(super) fn fetch(places: &[u64]) -> Vec<u8> {
+    request(16 + places.len(), |request| {
+        let mut to = request.init_fetch(places.len() as u32);
+        places.iter().enumerate().for_each(|(index, place)| to.set(index as u32, *place));
+    })
+}
+
+pub(super) fn trim(places: &[u64]) -> Vec<u8> {
+    request(16 + places.len(), |request| {
+        let mut to = request.init_trim(places.len() as u32);
+        places.iter().enumerate().for_each(|(index, place)| to.set(index as u32, *place));
+    })
+}
+
 pub(super) fn on_batch(rows: &Rows) -> Vec<u8> {
     request(8 + rows.words(), |request| rows.write(request.init_on_batch()))
 }
@@ -172,6 +216,22 @@ pub(super) fn unwrapped(reply: &[u8]) -> Result<Vec<u8>, Failure> {
     read(reply, |reply| {
         let reply::Unwrapped(key) = reply else { return None };
         Some(key.map(<[u8]>::to_vec))
+    })
+}
+
+pub(super) fn records(reply: &[u8]) -> Result<Records, Failure> {
+    read(reply, |reply| {
+        let reply::Records(found) = reply else { return None };
+        let records = |found: plugin_capnp::records::Reader<'_>| {
+            let record = |record: record::Reader<'_>| {
+                let (place, timestamp) = (record.get_place(), record.get_timestamp());
+                Ok(KeptRecord { place, timestamp, value: record.get_value()?.to_vec() })
+            };
+            let records = found.get_records()?.iter().map(record).collect::<Result<_, capnp::Error>>()?;
+            let damaged = found.get_damaged()?.iter().collect();
+            Ok(Records { records, next: found.get_next(), damaged })
+        };
+        Some(found.and_then(records))
     })
 }
 

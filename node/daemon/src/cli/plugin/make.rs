@@ -25,6 +25,8 @@ enum Kind {
     Signature,
     /// It seals and opens contents by a type of its own
     Encryption,
+    /// It keeps the log of a node
+    Storage,
     /// It takes rows and gives rows
     Operator,
 }
@@ -66,6 +68,17 @@ pub(crate) struct BuildArgs {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ConfigureArgs {
+    /// The module
+    module: PathBuf,
+    /// What is filled in
+    configuration: PathBuf,
+    /// Where the configured plugin goes
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Files of a template, by their path in the folder.
 type Template = &'static [(&'static str, &'static str)];
 
@@ -79,6 +92,8 @@ const RUST_SIGNATURE: Template =
     template!("rust-signature": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const RUST_ENCRYPTION: Template =
     template!("rust-encryption": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
+const RUST_STORAGE: Template =
+    template!("rust-storage": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const RUST_OPERATOR: Template =
     template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml", "plugin.c");
@@ -87,9 +102,10 @@ pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
     let template = match (args.kind, args.lang) {
         (Kind::Signature, Language::Rust) => RUST_SIGNATURE,
         (Kind::Encryption, Language::Rust) => RUST_ENCRYPTION,
+        (Kind::Storage, Language::Rust) => RUST_STORAGE,
         (Kind::Operator, Language::Rust) => RUST_OPERATOR,
         (Kind::Signature, Language::C) => C_SIGNATURE,
-        (Kind::Encryption | Kind::Operator, Language::C) => {
+        (Kind::Encryption | Kind::Storage | Kind::Operator, Language::C) => {
             let message = "in C there is a template for signatures alone: take --lang rust, or begin from plugin-api/ABI.md";
             return Err(Failure::usage(message).into());
         }
@@ -135,6 +151,20 @@ fn sdk(named: Option<&Path>) -> Result<String, Failure> {
         ))
     };
     Ok(found.ok_or_else(missing)?.display().to_string())
+}
+
+pub(super) fn configure(args: &ConfigureArgs, out: Output) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| Failure::io(format!("cannot read {}: {error}", path.display())))
+    };
+    let configured = mainstem_plugin_build::configure(&read(&args.module)?, &read(&args.configuration)?)
+        .map_err(|error| Failure::data(format!("cannot configure {}: {error}", args.module.display())))?;
+    let (id, manifest) = inspect(&configured).map_err(|error| Failure::data(error.to_string()))?;
+    fs::write(&args.out, &configured)
+        .map_err(|error| Failure::io(format!("cannot write {}: {error}", args.out.display())))?;
+    let object = json!({"name": manifest.name, "id": id.to_string(), "path": args.out.display().to_string()});
+    let text = format!("{} {} in {}\nid  {id}", manifest.name, manifest.version, args.out.display());
+    Ok(out.result(&object, &text)?)
 }
 
 pub(super) fn build(args: &BuildArgs, out: Output) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
 use super::{Hostile, Says};
-use crate::PeerMessage;
+use crate::{PeerBatch, PeerMessage};
 use mainstem_model::{Address, SeriesKey, StreamPartition, VerifiedBatch};
 
 /// Between two askings for everything that it hears nothing of, in ticks.
@@ -38,7 +38,9 @@ impl Hostile for Boasting {
     fn hear(&mut self, peer: Address, message: &PeerMessage, peers: &[Address], says: &mut Says) {
         match message {
             PeerMessage::Store { batch, .. } => says.push((peer, held(batch))),
-            PeerMessage::Feed { batch } => says.extend(peers.iter().map(|peer| (*peer, held(batch)))),
+            PeerMessage::Feed { batch: PeerBatch::Proven(batch) } => {
+                says.extend(peers.iter().map(|peer| (*peer, held(batch))))
+            }
             _ => {}
         }
     }

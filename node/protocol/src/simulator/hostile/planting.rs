@@ -71,7 +71,9 @@ impl Hostile for Planting {
     }
 
     fn hear(&mut self, _: Address, message: &PeerMessage, _: &[Address], _: &mut Says) {
-        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } = message {
+        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch: PeerBatch::Proven(batch) } =
+            message
+        {
             if self.seen.len() == SEEN_MAX {
                 self.seen.pop_front();
             }
@@ -108,7 +110,9 @@ impl Hostile for Framing {
     }
 
     fn hear(&mut self, _: Address, message: &PeerMessage, _: &[Address], _: &mut Says) {
-        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } = message {
+        if let PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch: PeerBatch::Proven(batch) } =
+            message
+        {
             let [last, before] = self.last.entry(SeriesKey::of(batch.header())).or_default();
             if last.as_ref().is_none_or(|last| last.id() != batch.id()) {
                 *before = last.replace(batch.clone());

@@ -1,9 +1,17 @@
 //! What must be so in the end, and what is told when it is not.
 
 use super::{Mesh, World};
-use crate::Now;
+use crate::{Now, peers::SCORE_MAX, simulator::subscriber::Subscriber};
 use mainstem_model::{SeriesKey, StreamPartition};
 use std::{collections::BTreeSet, fmt::Write};
+
+/// Until a broker sees that a batch has waited for too long for those before it, milliseconds.
+const PARKED_MS: i64 = 1_000;
+/// Until then brokers find each other, and get by repair what came before that, milliseconds.
+const BEGUN_MS: i64 = 5_000;
+/// Until a broker sees that nobody reads, besides the time that it lingers, milliseconds: it may be paused, and hears late of readers that
+/// were cut off.
+const IDLE_MS: i64 = 15_000;
 
 impl World {
     /// Compares the world with the reference. To be called when it has settled.
@@ -86,7 +94,10 @@ impl World {
             let unlawful =
                 self.reference.all().iter().find(|it| it.unlawful && broker.disk.log.holds(&it.batch));
             if let Some(sealed) = unlawful {
-                return Err(format!("broker {n} keeps {:?} of one who may not publish", sealed.batch.id()));
+                return Err(format!(
+                    "broker {n} keeps {:?} of one who may not publish, or of another time",
+                    sealed.batch.id()
+                ));
             }
         }
         Ok(())
@@ -132,10 +143,14 @@ impl World {
         for (n, broker) in self.brokers.iter().enumerate() {
             let Some(node) = &broker.node else { return Err(format!("broker {n} is not there")) };
             let counters = node.counters();
+            // Liars go on: what they have just sent may wait for a moment.
+            let parked_ms = broker.parks_since.map_or(0, |since| self.now - since);
+            let stays =
+                self.settings.hostile.is_empty() || parked_ms > self.settings.node.parked_ms + PARKED_MS;
             let gauges = [
                 counters.write_queue_bytes,
                 counters.delivery_queue_bytes,
-                counters.parked_bytes,
+                if stays { counters.parked_bytes } else { 0 },
                 counters.copies_waiting,
             ];
             if broker.is_honest() && gauges != [0; 4] {
@@ -166,6 +181,36 @@ impl World {
         ];
         if let Some((what, has, _)) = bounds.iter().find(|(_, has, max)| has > max) {
             return self.violate(format!("broker {n} has {has} {what}"));
+        }
+        let wrongs = counters.misdeeds.values().sum::<u64>();
+        if self.now < BEGUN_MS {
+            self.brokers[n].wrongs = wrongs;
+        } else if self.settings.blameless && wrongs > self.brokers[n].wrongs {
+            let which: Vec<_> = counters.misdeeds.keys().map(|misdeed| misdeed.as_str()).collect();
+            return self.violate(format!("broker {n} has found an honest one wanting: {which:?}"));
+        }
+        let blamed = status.peers.iter().find(|peer| peer.score >= SCORE_MAX);
+        if let Some(peer) = blamed {
+            let (who, score) = (peer.address, peer.score);
+            return self.violate(format!("broker {n} stays with {who}, which has {score} points"));
+        }
+        let parks = &mut self.brokers[n].parks_since;
+        *parks = parks.or(Some(self.now)).filter(|_| counters.parked_bytes > 0);
+        let parked_ms = parks.map_or(0, |since| self.now - since);
+        if self.settings.parked_ms_max.is_some_and(|max| parked_ms > max) {
+            return self
+                .violate(format!("at broker {n} batches wait for those before them for {parked_ms} ms"));
+        }
+        let ring_ms = self.relays.look(&status, self.now);
+        if self.settings.ring_ms_max.is_some_and(|max| ring_ms > max) {
+            return self.violate(format!("broker {n} is in a ring of relays for {ring_ms} ms"));
+        }
+        let read =
+            |reader: &Subscriber, at| reader.broker == n && reader.at() == at && reader.session.is_some();
+        let is_read = |at| self.subscribers.iter().any(|reader| read(reader, at));
+        let idle_ms = self.relays.look_for_readers(&status, is_read, self.now);
+        if idle_ms > self.settings.node.link_linger_ms + IDLE_MS {
+            return self.violate(format!("broker {n} follows for {idle_ms} ms what nobody reads there"));
         }
         let withheld_ms = self.parents.look(n, &status, self.now);
         if self.settings.withheld_ms_max.is_some_and(|max| withheld_ms > max) {

@@ -1,6 +1,6 @@
 //! Publishers and subscribers come, go, and hear answers.
 
-use super::{Client, Plan, START_MS, World};
+use super::{Client, Plan, START_MS, UNTIMELY_MS, World};
 use crate::{
     InEvent, ServerMessage, SessionId, SubscriptionId,
     simulator::{
@@ -73,6 +73,12 @@ impl World {
         let later = self.random.span(every / 4, every * 7 / 4);
         self.plan(later, Plan::Publish(n));
         let publisher = &mut self.publishers[n];
+        if let (Some(max), Some(since)) = (self.settings.answered_ms_max, publisher.waits_since())
+            && self.now - since.min(self.now) > max
+        {
+            let ms = self.now - since;
+            return self.violate(format!("publisher {n} hears nothing of a batch for {ms} ms"));
+        }
         if publisher.waits_since().is_some_and(|since| since < self.now - ACK_WAIT_MS) {
             self.publisher_away(n, 100);
             return;
@@ -112,6 +118,19 @@ impl World {
             self.handle(broker, publish);
         }
         self.plan(later + 3_000, Plan::Stray(session, broker));
+    }
+
+    /// Somebody publishes a batch that is not of now, at any broker.
+    pub(super) fn publish_untimely(&mut self, n: usize) {
+        self.plan(UNTIMELY_MS, Plan::Untimely(n + 1));
+        let serving = self.serving();
+        let Some(broker) = self.random.pick(&serving).filter(|_| !self.settling) else { return };
+        let Some(batch) = self.untimely.get(n % self.untimely.len().max(1)).cloned() else { return };
+        let session = self.open(broker, Client::Stray, None);
+        self.last_request += 1;
+        let (request, ack) = (self.last_request, AckLevel::Stored.into());
+        self.handle(broker, InEvent::Publish { session, request, ack, batch });
+        self.plan(3_000, Plan::Stray(session, broker));
     }
 
     fn is_barred(&self, n: usize) -> bool {
@@ -303,6 +322,23 @@ impl World {
             let delay = self.now - sealed.sent_at.unwrap_or(self.now);
             self.meter.delivered(subscriber.broker, sealed.batch.id(), delay);
             self.came.entry((n, sealed.batch.id())).or_insert(self.now);
+        }
+        let old_ms = subscriber.old_news_ms(sealed);
+        if let (Some(max), Some(old_ms)) = (self.settings.old_news_ms_max, old_ms)
+            && old_ms > max
+        {
+            let (broker, id) = (subscriber.broker, sealed.batch.id());
+            self.violate(format!(
+                "subscriber {n} at broker {broker} is told {id:?}, which is {old_ms} ms old"
+            ));
+            return;
+        }
+        if let (Some(max), Some(sent_at)) = (self.settings.told_ms_max, sealed.sent_at)
+            && subscriber.wants_live(subscriber.at(), sent_at)
+            && self.now - sent_at > max
+        {
+            let (ms, id) = (self.now - sent_at, sealed.batch.id());
+            return self.violate(format!("subscriber {n} is told {id:?} after {ms} ms"));
         }
         let home = self.brokers[subscriber.broker].disk.log.number;
         match subscriber.take(sealed, cursor, home, &self.reference) {

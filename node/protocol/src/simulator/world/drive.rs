@@ -5,8 +5,11 @@ use crate::{
     InEvent, Now, OutEvent,
     simulator::{machine::Seat, sabotage::Sabotage},
 };
-use mainstem_model::{SeriesKey, limits::BATCH_BYTES_MAX};
+use mainstem_model::SeriesKey;
 use std::mem;
+
+/// Batches that may have found room for the journal at once, before the heads of their series were read: as many as windows let through.
+const ADMITTED: usize = 100;
 
 impl World {
     /// A broker's process begins.
@@ -23,6 +26,7 @@ impl World {
         };
         let machine = (self.make)(&seat);
         self.windows.forget(n);
+        self.questions.forget(n);
         self.parents.forget(n);
         let broker = &mut self.brokers[n];
         broker.start(machine);
@@ -61,14 +65,15 @@ impl World {
             _ => {}
         }
         self.trace.take_in(self.now, n, &event);
-        self.windows.take_in(n, &event);
+        self.windows.take_in(n, &event, self.now, &self.settings.node);
+        let asker = self.questions.take_in(n, &event);
         let mut out = mem::take(&mut self.out);
         let now = Now { unix_ms: START_MS + self.now + broker.clock_offset, up_ms: self.now };
         node.handle(event, now, &mut out);
         let ([deliveries, writes], config) = (node.queued(), &self.settings.node);
         let over = if deliveries > config.delivery_queue_bytes_max {
             Some(("deliveries", deliveries))
-        } else if writes > config.write_queue_bytes_max + BATCH_BYTES_MAX {
+        } else if writes > config.write_queue_bytes_max + ADMITTED * self.reference.greatest() {
             Some(("writes", writes))
         } else {
             None
@@ -78,6 +83,10 @@ impl World {
         }
         for output in out.drain(..) {
             self.trace.give_out(self.now, n, &output);
+            let over = asker.and_then(|peer| self.questions.read(n, peer, &output, &self.settings.node));
+            if let Some(what) = over {
+                self.violate(what);
+            }
             self.perform(n, output);
         }
         self.out = out;
@@ -170,7 +179,7 @@ impl World {
         }
         if self.brokers[n].is_honest() {
             for batch in &written.batches {
-                self.reference.note_stored(batch.id(), n);
+                self.reference.note_stored(batch.id(), n, self.now);
             }
         }
         if !written.stored.is_empty() {

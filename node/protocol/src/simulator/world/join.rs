@@ -146,9 +146,9 @@ impl World {
                 .any(|(_, said)| matches!(said, PeerMessage::Feed { batch: said } if said.id() == batch.id()))
             && let Some(follower) = self.by_address.get(&peer)
         {
-            let (at, parent) = (batch.header().stream_partition, self.brokers[n].address);
+            let parent = self.brokers[n].address;
             // Where no honest broker has it, nobody can tell.
-            if !self.carriers(at).is_empty() {
+            if let Some(at) = batch.stream_partition().filter(|at| !self.carriers(*at).is_empty()) {
                 self.parents.withhold(*follower, at, parent, self.now);
             }
         }
@@ -191,6 +191,10 @@ impl World {
         let peer = self.brokers[from].address;
         self.overhear(to, peer, &message);
         let message = match message {
+            PeerMessage::Feed { batch } => {
+                let Some(batch) = self.prove(&batch) else { return };
+                PeerMessage::Feed { batch }
+            }
             PeerMessage::Pulled { pull, batch } => {
                 let Some(batch) = self.prove(&batch) else { return };
                 PeerMessage::Pulled { pull, batch }
@@ -260,8 +264,8 @@ impl World {
 /// The batch that a message brings.
 fn message_batch(message: &PeerMessage) -> Option<BatchId> {
     match message {
-        PeerMessage::Store { batch, .. } | PeerMessage::Feed { batch } => Some(batch.id()),
-        PeerMessage::Pulled { batch, .. } => batch.id(),
+        PeerMessage::Store { batch, .. } => Some(batch.id()),
+        PeerMessage::Feed { batch } | PeerMessage::Pulled { batch, .. } => batch.id(),
         _ => None,
     }
 }

@@ -11,8 +11,12 @@ const CLOCK_MS_MAX: i64 = 3 * 60_000;
 impl World {
     pub(super) fn plan_strike(&mut self, kind: FaultKind) {
         let churn = (self.settings.churn_percent_per_minute * self.settings.brokers) as i64;
-        let every =
-            if churn > 0 && kind == FaultKind::Kill { (6_000_000 / churn).max(1) } else { kind.every_ms() };
+        let every = match kind {
+            FaultKind::Kill if churn > 0 => (6_000_000 / churn).max(1),
+            FaultKind::Epoch => self.settings.epoch_every_ms,
+            FaultKind::Wipe => self.settings.wipe_every_ms,
+            kind => kind.every_ms(),
+        };
         let later = self.random.span(every / 4, every * 7 / 4 + 1);
         self.plan(later, Plan::Strike(kind));
     }
@@ -81,6 +85,7 @@ impl World {
 
     fn stop(&mut self, n: usize, silently: bool, lasts: i64) {
         self.brokers[n].stop();
+        self.relays.forget(self.brokers[n].address);
         self.leave(n, silently);
         self.lose_clients(n);
         self.plan(lasts, Plan::Restart(n));
