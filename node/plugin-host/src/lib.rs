@@ -40,6 +40,8 @@ mod http_host;
 mod id;
 mod instance;
 mod native;
+#[cfg(test)]
+mod next_minor;
 mod operator;
 mod plugin;
 mod pool;
