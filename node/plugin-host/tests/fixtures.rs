@@ -118,10 +118,16 @@ impl World {
     fn misread(&self, end: &End) -> Option<String> {
         let End { how, sentence } = end;
         let short = sentence.len() < 2_000 && !sentence.chars().any(char::is_control);
-        let named = how.starts_with("load.") || sentence.starts_with("plugin guest ");
-        let reason = sentence.split_once(": ").map_or(0, |(_, reason)| reason.len());
-        let told =
-            how.starts_with("ok") || sentence.len() > 20 && named && (reason > 0 || how.starts_with("load."));
+        let reason = if how.starts_with("load.") {
+            sentence.len() > 20
+        } else if how.starts_with("failed.") {
+            // A plugin may give no more than the code.
+            sentence.starts_with("plugin guest answers ")
+        } else {
+            let told = sentence.split_once(": ").is_some_and(|(_, reason)| !reason.is_empty());
+            sentence.starts_with("plugin guest ") && told
+        };
+        let told = how.starts_with("ok") || reason;
         (!short || !told).then(|| format!("its end is not told: {sentence:?}"))
     }
 

@@ -25,13 +25,14 @@ impl Fixture<'_> {
 
     /// Its calls in their order.
     pub fn calls(&self) -> Vec<String> {
-        let default: &[&str] = match self.kind() {
-            "signature" => &["verify:1"],
-            "operator" => &["start", "on_batch"],
-            other => panic!("{}: a fixture of kind {other} says what is called", self.file()),
-        };
-        let mut calls =
-            self.texts("calls").unwrap_or_else(|| default.iter().map(|&call| call.to_owned()).collect());
+        let mut calls = self.texts("calls").unwrap_or_else(|| {
+            let default: &[&str] = match self.kind() {
+                "signature" => &["verify:1"],
+                "operator" => &["start", "on_batch"],
+                other => panic!("{}: a fixture of kind {other} says what is called", self.file()),
+            };
+            default.iter().map(|&call| call.to_owned()).collect()
+        });
         let last = calls.last().unwrap().clone();
         let repeat = self.0.get("repeat").and_then(Value::as_integer).unwrap_or(1);
         calls.extend((1..repeat).map(|_| last.clone()));
