@@ -110,6 +110,7 @@ def plugin(target, kind, text, front=b""):
 
 COLUMNS = "columns = [(int64 = [1, 2]), (float64 = [0.5, 1.5]), (text = [\"a\", \"b\"]), (data = [0x\"01\", 0x\"0203\"])]"
 EVENTS = "events = [(contentType = 1, content = 0x\"0102\"), (contentType = 2, content = 0x\"03\")]"
+RECORD = '(place = %d, timestamp = 1700000000000, value = "a record")'
 PLUGIN_REPLIES = [
     (0, 2, "(verdicts = [valid, untrusted])"),
     (0, 1, '(failed = (code = unavailable, message = "later"))'),
@@ -120,6 +121,19 @@ PLUGIN_REPLIES = [
     (4, 0, f"(state = 0x\"{'5a' * 24}\")"),
     (5, 0, "(emitted = [])"),
     (5, 0, f"(emitted = [(port = 0, timestamps = [1, 2], {EVENTS}), (port = 1, timestamps = [3, 4], {COLUMNS})])"),
+    (6, 2, f"(sealed = [0x\"{'5a' * 40}\", 0x\"{'5b' * 41}\"])"),
+    (7, 4, '(opened = [(content = "plain"), (fault = forged), (fault = malformed), (content = "")])'),
+    (8, 2, f"(wrapped = [0x\"{'5a' * 93}\", 0x\"{'5b' * 93}\"])"),
+    (9, 1, f"(unwrapped = 0x\"{'5a' * 32}\")"),
+    (10, 0, "(done = void)"),
+    (10, 0, '(failed = (code = limit, message = "the disk is full"))'),
+    # Of places 16 to 56: at most 11, and the whole of their values.
+    (11, 40, f"(records = (records = [{RECORD % 16}, {RECORD % 20}], next = 56, damaged = [18, 30]))"),
+    (11, 40, f"(records = (records = [{RECORD % 17}], next = 18))"),
+    (11, 41, "(records = (records = [(place = 16, value = \"12345678\")], next = 57))"),
+    (11, 40, "(records = (next = 56))"),
+    # Of the places 0, 3, 6, 9, 12.
+    (12, 5, f"(records = (records = [{RECORD % 0}, {RECORD % 9}], damaged = [3]))"),
 ]
 for call, count, text in PLUGIN_REPLIES:
     plugin("plugin_reply", "Reply", text, bytes([call, count, 0, 0]))
@@ -131,24 +145,43 @@ PLUGIN_REQUESTS = [
     *(f"(check = (scheme = {scheme}, items = [({CHECK})]))" for scheme in SCHEMES),
     "(now = void)",
     "(random = 32)",
-    '(log = (level = info, message = "a line"))',
-    '(blob = (name = "a", size = void))',
+    '(log = (level = info, text = "a line"))',
+    *(
+        f'(blob = (name = "a-file.1", {does}))'
+        for does in (
+            "size = void",
+            'append = "bytes"',
+            "read = (offset = 1, length = 9)",
+            'put = "bytes"',
+            "sync = void",
+            "cut = 3",
+            "delete = void",
+            "list = 9",
+        )
+    ),
+    '(blob = (name = "../out", append = "bytes"))',
+    '(http = (method = "PUT", url = "http://127.0.0.1:9/a?b", headers = [(name = "x-a", value = "b")], body = "c", bodyBytesMax = 9))',
+    f"(chain = (to = 0x\"{'5a' * 20}\", input = 0x\"01020304\", at = 1700000000000))",
 ]
 for text in PLUGIN_REQUESTS:
     plugin("plugin_request", "HostRequest", text, b"\xff")
 FRONT = 'name = "seed", version = "1.2.3", description = "A seed", abi = (major = 1, minor = 0)'
-BACK = "capabilities = [crypto, log], limits = (memoryBytes = 1, fuel = 2, deadlineMs = 3)"
+SECTION = b"mainstem.manifest"
+BACK = "limits = (memoryBytes = 1, fuel = 2, deadlineMs = 3)"
 PORTS = 'inputs = [(name = "in", columns = [(name = "a", type = float64)])], outputs = [(name = "out")]'
 PARAMETER = 'parameters = [(name = "p", description = "A number", type = int64, default = "1")]'
 CLAIMS = [
     'claim = (signature = (signatureType = 200, originTypes = 0x"c801", signs = true))',
     f'claim = (operators = [(name = "one", description = "One", {PORTS}, {PARAMETER})])',
+    "claim = (encryption = (encryptionType = 200, keyBytes = 32, wraps = true))",
+    f'claim = (storage = (scheme = "files", {PARAMETER}))',
 ]
-for claim in CLAIMS:
-    text = f"({FRONT}, {claim}, {BACK})"
+CAPABILITIES = ["crypto, log", "crypto, random, log", "crypto", "blob, clock, http"]
+for claim, capabilities in zip(CLAIMS, CAPABILITIES):
+    text = f"({FRONT}, {claim}, capabilities = [{capabilities}], {BACK})"
     plugin("plugin_manifest", "Manifest", text)
     schema = HERE.parent / "schema/plugin.capnp"
     message = subprocess.run(["capnp", "encode", schema, "Manifest"], input=text.encode(), capture_output=True, check=True)
-    section = b"\x11mainstem.manifest".replace(b"\x11", bytes([len(b"mainstem.manifest")])) + message.stdout[8:]
+    section = bytes([len(SECTION)]) + SECTION + message.stdout[8:]
     length = bytes([len(section) & 127 | 128, len(section) >> 7])
     seed("plugin_manifest", b"\0asm\1\0\0\0" + b"\0" + length + section)
