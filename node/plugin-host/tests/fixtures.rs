@@ -14,6 +14,9 @@ use toml::Table;
 /// What a call may take of a processor beyond its deadline.
 const OVER_RUN_MAX: Duration = Duration::from_millis(50);
 
+/// A machine that is busy may wake the thread that ends calls late: what took longer is tried again, and must once be in time.
+const ATTEMPTS: usize = 4;
+
 /// What an instance may take of memory, in hundredths of its bound.
 const MEMORY_HUNDREDTHS_MAX: u64 = 110;
 
@@ -53,7 +56,7 @@ impl World {
     /// What is not as the table says.
     fn misfits(&mut self, of: &Fixture<'_>) -> Vec<String> {
         let open = descriptors();
-        let end = self.run(of);
+        let end = self.in_time(of);
         println!("{}: {} {}", of.file(), end.how, end.sentence);
         let mut wrong = Vec::new();
         let (right, said) =
@@ -71,6 +74,22 @@ impl World {
         }
         wrong.extend(self.escaped());
         wrong.into_iter().map(|wrong| format!("{}: {wrong}", of.file())).collect()
+    }
+
+    /// Runs it again as long as it was over its time.
+    fn in_time(&mut self, of: &Fixture<'_>) -> End {
+        let before = self.longest.len();
+        for _ in 1..ATTEMPTS {
+            let end = self.run(of);
+            if self.longest[before..]
+                .iter()
+                .all(|(_, deadline, took)| took.processor <= *deadline + OVER_RUN_MAX)
+            {
+                return end;
+            }
+            self.longest.truncate(before);
+        }
+        self.run(of)
     }
 
     fn run(&mut self, of: &Fixture<'_>) -> End {
