@@ -1,5 +1,5 @@
 # What a person runs. CI runs `make test` and nothing else.
-.PHONY: run test bench scale fuzz-http fmt lint help
+.PHONY: run test bench scale fuzz-http fuzz-plugins fmt lint help
 
 help: ## Show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ scale: ## A table and a picture of 1,000 and 10,000 brokers in virtual time (BRO
 
 fuzz-http: ## Schemathesis against a node of its own (CASES, SEED)
 	@tools/fuzz-http.sh
+
+fuzz-plugins: ## What a node reads of plugins, by a fuzzer (RUNS, KEEP=1, SANITIZER)
+	@tools/fuzz-plugins.sh
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -99,3 +99,89 @@ for frame, body in PEER_FRAMES:
     schema = HERE.parent / "schema/peer.capnp"
     head = subprocess.run(["capnp", "encode", schema, "PeerFrame"], input=frame.encode(), capture_output=True, check=True)
     seed("peer_frame", len(head.stdout).to_bytes(4, "little") + head.stdout + body)
+
+
+def plugin(target, kind, text, front=b""):
+    schema = HERE.parent / "schema/plugin.capnp"
+    message = subprocess.run(["capnp", "encode", schema, kind], input=text.encode(), capture_output=True, check=True)
+    # Behind the table of segments, as there is one only.
+    seed(target, front + message.stdout[8:])
+
+
+COLUMNS = "columns = [(int64 = [1, 2]), (float64 = [0.5, 1.5]), (text = [\"a\", \"b\"]), (data = [0x\"01\", 0x\"0203\"])]"
+EVENTS = "events = [(contentType = 1, content = 0x\"0102\"), (contentType = 2, content = 0x\"03\")]"
+RECORD = '(place = %d, timestamp = 1700000000000, value = "a record")'
+PLUGIN_REPLIES = [
+    (0, 2, "(verdicts = [valid, untrusted])"),
+    (0, 1, '(failed = (code = unavailable, message = "later"))'),
+    (1, 1, f"(signatures = [0x\"{'5a' * 65}\"])"),
+    (2, 1, f"(origin = (type = 200, value = 0x\"{'5a' * 32}\"))"),
+    (2, 1, f"(origin = (type = 1, value = 0x\"{'5a' * 20}\"))"),
+    (3, 0, "(done = void)"),
+    (4, 0, f"(state = 0x\"{'5a' * 24}\")"),
+    (5, 0, "(emitted = [])"),
+    (5, 0, f"(emitted = [(port = 0, timestamps = [1, 2], {EVENTS}), (port = 1, timestamps = [3, 4], {COLUMNS})])"),
+    (6, 2, f"(sealed = [0x\"{'5a' * 40}\", 0x\"{'5b' * 41}\"])"),
+    (7, 4, '(opened = [(content = "plain"), (fault = forged), (fault = malformed), (content = "")])'),
+    (8, 2, f"(wrapped = [0x\"{'5a' * 93}\", 0x\"{'5b' * 93}\"])"),
+    (9, 1, f"(unwrapped = 0x\"{'5a' * 32}\")"),
+    (10, 0, "(done = void)"),
+    (10, 0, '(failed = (code = limit, message = "the disk is full"))'),
+    # Of places 16 to 56: at most 11, and the whole of their values.
+    (11, 40, f"(records = (records = [{RECORD % 16}, {RECORD % 20}], next = 56, damaged = [18, 30]))"),
+    (11, 40, f"(records = (records = [{RECORD % 17}], next = 18))"),
+    (11, 41, "(records = (records = [(place = 16, value = \"12345678\")], next = 57))"),
+    (11, 40, "(records = (next = 56))"),
+    # Of the places 0, 3, 6, 9, 12.
+    (12, 5, f"(records = (records = [{RECORD % 0}, {RECORD % 9}], damaged = [3]))"),
+]
+for call, count, text in PLUGIN_REPLIES:
+    plugin("plugin_reply", "Reply", text, bytes([call, count, 0, 0]))
+CHECK = f"key = 0x\"{'02' * 33}\", message = 0x\"{'5a' * 32}\", signature = 0x\"{'5a' * 64}\""
+SCHEMES = ["ecdsaSecp256k1", "ecdsaP256Sha256", "ecdsaP256Sha256Der", "ed25519", "rsaPkcs1Sha256", "rsaPssSha256", "ethereumAddress"]
+PLUGIN_REQUESTS = [
+    '(sha256 = ["a", "bc"])',
+    '(keccak256 = ["", "bc"])',
+    *(f"(check = (scheme = {scheme}, items = [({CHECK})]))" for scheme in SCHEMES),
+    "(now = void)",
+    "(random = 32)",
+    '(log = (level = info, text = "a line"))',
+    *(
+        f'(blob = (name = "a-file.1", {does}))'
+        for does in (
+            "size = void",
+            'append = "bytes"',
+            "read = (offset = 1, length = 9)",
+            'put = "bytes"',
+            "sync = void",
+            "cut = 3",
+            "delete = void",
+            "list = 9",
+        )
+    ),
+    '(blob = (name = "../out", append = "bytes"))',
+    '(http = (method = "PUT", url = "http://127.0.0.1:9/a?b", headers = [(name = "x-a", value = "b")], body = "c", bodyBytesMax = 9))',
+    f"(chain = (to = 0x\"{'5a' * 20}\", input = 0x\"01020304\", at = 1700000000000))",
+]
+for text in PLUGIN_REQUESTS:
+    plugin("plugin_request", "HostRequest", text, b"\xff")
+FRONT = 'name = "seed", version = "1.2.3", description = "A seed", abi = (major = 1, minor = 0)'
+SECTION = b"mainstem.manifest"
+BACK = "limits = (memoryBytes = 1, fuel = 2, deadlineMs = 3)"
+PORTS = 'inputs = [(name = "in", columns = [(name = "a", type = float64)])], outputs = [(name = "out")]'
+PARAMETER = 'parameters = [(name = "p", description = "A number", type = int64, default = "1")]'
+CLAIMS = [
+    'claim = (signature = (signatureType = 200, originTypes = 0x"c801", signs = true))',
+    f'claim = (operators = [(name = "one", description = "One", {PORTS}, {PARAMETER})])',
+    "claim = (encryption = (encryptionType = 200, keyBytes = 32, wraps = true))",
+    f'claim = (storage = (scheme = "files", {PARAMETER}))',
+]
+CAPABILITIES = ["crypto, log", "crypto, random, log", "crypto", "blob, clock, http"]
+for claim, capabilities in zip(CLAIMS, CAPABILITIES):
+    text = f"({FRONT}, {claim}, capabilities = [{capabilities}], {BACK})"
+    plugin("plugin_manifest", "Manifest", text)
+    schema = HERE.parent / "schema/plugin.capnp"
+    message = subprocess.run(["capnp", "encode", schema, "Manifest"], input=text.encode(), capture_output=True, check=True)
+    section = bytes([len(SECTION)]) + SECTION + message.stdout[8:]
+    length = bytes([len(section) & 127 | 128, len(section) >> 7])
+    seed("plugin_manifest", b"\0asm\1\0\0\0" + b"\0" + length + section)

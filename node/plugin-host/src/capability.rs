@@ -23,6 +23,9 @@ use wasmtime::Trap;
 /// Fuel of a host call, whatever it asks for.
 pub(crate) const CALL_FUEL: u64 = 500;
 
+/// Fuel of a microsecond that the node waits for a disk or a server: it is no time of the plugin's own, and comes to an end too.
+const WAIT_FUEL_PER_US: u64 = 4;
+
 /// What plugins reach through the host, beside what it can do by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
@@ -209,13 +212,16 @@ impl Meter {
         if Instant::now() > self.until { Err(Trap::Interrupt) } else { Ok(()) }
     }
 
-    /// Does what waits for a disk, or another server. That is nothing the plugin can help, so the call has as much more time.
+    /// Does what waits for a disk, or another server. That is nothing the plugin can help, so the call has as much more time. It costs
+    /// fuel instead: who has the node wait again and again has none left at some time, and ends as one that never ends.
     pub(crate) fn wait<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let done = work();
         let waited = begun.elapsed();
         self.waited += waited;
         self.until += waited;
+        let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.fuel = self.fuel.saturating_sub(us.saturating_mul(WAIT_FUEL_PER_US));
         done
     }
 

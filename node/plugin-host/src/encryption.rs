@@ -36,18 +36,7 @@ impl Plugin {
                 to.set_content(item.content);
             }
         };
-        self.call(words, fill, items.len(), |reply| {
-            let reply::Sealed(sealed) = reply else { return Err("it has nothing sealed".into()) };
-            let broken = |error| format!("what it sealed cannot be read: {error}");
-            let sealed = sealed.map_err(broken)?;
-            check_count("sealed contents", sealed.len(), items.len())?;
-            let read = |(sealed, item): (capnp::Result<&[u8]>, &Plain<'_>)| {
-                let (sealed, content) = (sealed.map_err(broken)?, item.content.len());
-                let max = content + limits::SEAL_BYTES_MAX;
-                check_length("what it sealed", sealed.len(), max).map(|()| sealed.to_vec())
-            };
-            sealed.iter().zip(items).map(read).collect()
-        })
+        self.call(words, fill, items.len(), |reply| read_sealed(items, reply))
     }
 
     /// Opens what was sealed with one key, in one call; as many answers as items, in their order.
@@ -69,12 +58,7 @@ impl Plugin {
                 to.set_sealed(item.sealed);
             }
         };
-        self.call(words, fill, items.len(), |reply| {
-            let reply::Opened(opened) = reply else { return Err("it has nothing opened".into()) };
-            let opened = opened.map_err(|error| format!("what it opened cannot be read: {error}"))?;
-            check_count("opened contents", opened.len(), items.len())?;
-            opened.iter().map(read_opened).collect()
-        })
+        self.call(words, fill, items.len(), |reply| read_opened(items.len(), reply))
     }
 
     /// Wraps a content key for each recipient, in one call; 32 random bytes for each.
@@ -98,18 +82,7 @@ impl Plugin {
                 list.set(index, recipient);
             }
         };
-        self.call(words, fill, recipients.len(), |reply| {
-            let reply::Wrapped(wrapped) = reply else { return Err("it has nothing wrapped".into()) };
-            let broken = |error| format!("what it wrapped cannot be read: {error}");
-            let wrapped = wrapped.map_err(broken)?;
-            check_count("wrapped keys", wrapped.len(), recipients.len())?;
-            let read = |wrapped: capnp::Result<&[u8]>| {
-                let wrapped = wrapped.map_err(broken)?;
-                let max = limits::WRAPPED_KEY_BYTES_MAX;
-                check_length("a wrapped key", wrapped.len(), max).map(|()| wrapped.to_vec())
-            };
-            wrapped.iter().map(read).collect()
-        })
+        self.call(words, fill, recipients.len(), |reply| read_wrapped(recipients.len(), reply))
     }
 
     /// The content key that was wrapped for the holder of a private key.
@@ -124,14 +97,7 @@ impl Plugin {
             unwrap.set_private_key(private_key);
             unwrap.set_wrapped(wrapped);
         };
-        self.call(words, fill, 1, |reply| {
-            let reply::Unwrapped(key) = reply else { return Err("it has no key".into()) };
-            let key = key.map_err(|error| format!("its key cannot be read: {error}"))?;
-            if key.len() != key_bytes {
-                return Err(format!("its key has {} bytes; its manifest says {key_bytes}", key.len()));
-            }
-            Ok(Zeroizing::new(key.to_vec()))
-        })
+        self.call(words, fill, 1, |reply| read_unwrapped(key_bytes, reply))
     }
 
     fn encryption_claim(&self) -> Result<&EncryptionClaim, CallError> {
@@ -157,7 +123,59 @@ impl Plugin {
     }
 }
 
-fn read_opened(opened: opened::Reader<'_>) -> Result<Opened, String> {
+/// The reply to `seal` with these items.
+pub(crate) fn read_sealed(
+    items: &[Plain<'_>],
+    reply: reply::WhichReader<'_>,
+) -> Result<Vec<Vec<u8>>, String> {
+    let reply::Sealed(sealed) = reply else { return Err("it has nothing sealed".into()) };
+    let broken = |error| format!("what it sealed cannot be read: {error}");
+    let sealed = sealed.map_err(broken)?;
+    check_count("sealed contents", sealed.len(), items.len())?;
+    let read = |(sealed, item): (capnp::Result<&[u8]>, &Plain<'_>)| {
+        let (sealed, content) = (sealed.map_err(broken)?, item.content.len());
+        let max = content + limits::SEAL_BYTES_MAX;
+        check_length("what it sealed", sealed.len(), max).map(|()| sealed.to_vec())
+    };
+    sealed.iter().zip(items).map(read).collect()
+}
+
+/// The reply to `open` with so many items.
+pub(crate) fn read_opened(count: usize, reply: reply::WhichReader<'_>) -> Result<Vec<Opened>, String> {
+    let reply::Opened(opened) = reply else { return Err("it has nothing opened".into()) };
+    let opened = opened.map_err(|error| format!("what it opened cannot be read: {error}"))?;
+    check_count("opened contents", opened.len(), count)?;
+    opened.iter().map(opened_one).collect()
+}
+
+/// The reply to `wrap` with so many recipients.
+pub(crate) fn read_wrapped(count: usize, reply: reply::WhichReader<'_>) -> Result<Vec<Vec<u8>>, String> {
+    let reply::Wrapped(wrapped) = reply else { return Err("it has nothing wrapped".into()) };
+    let broken = |error| format!("what it wrapped cannot be read: {error}");
+    let wrapped = wrapped.map_err(broken)?;
+    check_count("wrapped keys", wrapped.len(), count)?;
+    let read = |wrapped: capnp::Result<&[u8]>| {
+        let wrapped = wrapped.map_err(broken)?;
+        let max = limits::WRAPPED_KEY_BYTES_MAX;
+        check_length("a wrapped key", wrapped.len(), max).map(|()| wrapped.to_vec())
+    };
+    wrapped.iter().map(read).collect()
+}
+
+/// The reply to `unwrap`.
+pub(crate) fn read_unwrapped(
+    key_bytes: usize,
+    reply: reply::WhichReader<'_>,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let reply::Unwrapped(key) = reply else { return Err("it has no key".into()) };
+    let key = key.map_err(|error| format!("its key cannot be read: {error}"))?;
+    if key.len() != key_bytes {
+        return Err(format!("its key has {} bytes; its manifest says {key_bytes}", key.len()));
+    }
+    Ok(Zeroizing::new(key.to_vec()))
+}
+
+fn opened_one(opened: opened::Reader<'_>) -> Result<Opened, String> {
     Ok(match opened.which() {
         Ok(opened::Content(content)) => {
             let content = content.map_err(|error| format!("what it opened cannot be read: {error}"))?;

@@ -105,6 +105,14 @@ pub enum LoadError {
     /// Its tables are larger or more than what it gets, from the beginning.
     #[error("the module begins with {0}: build it with smaller tables")]
     Table(String),
+    /// It has too many global variables.
+    #[error("the module has {count} global variables, more than {max}: keep them in memory")]
+    Globals {
+        /// How many.
+        count: u32,
+        /// The bound.
+        max: u32,
+    },
     /// No instance can be made.
     #[error("no instance of the module can be made: {0}")]
     Start(String),

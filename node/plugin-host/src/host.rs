@@ -11,7 +11,7 @@ use crate::{
     instance::State,
     native,
     plugin::{Parts, bounds},
-    section::{check_tables, check_version},
+    section::{check_beside_memory, check_version},
     shape,
     ticker::Ticker,
 };
@@ -110,7 +110,7 @@ impl Host {
         let compiled = self.compiled(id, module)?;
         shape::check(&compiled)?;
         check_memory(&compiled, &manifest, config)?;
-        check_tables(module, config.table_elements_max)?;
+        check_beside_memory(module, config.table_elements_max)?;
         let start = |error: wasmtime::Error| LoadError::Start(format!("{error:#}"));
         let pre = self.0.linker.instantiate_pre(&compiled).map_err(start)?;
         let (granted, surroundings) = (grants.of(&manifest), self.0.surroundings.clone());

@@ -1,3 +1,5 @@
+#[cfg(test)]
+use crate::next_minor::{Side, written};
 use crate::{
     Fault,
     capability::{Answer, CALL_FUEL, Meter, Privileges, answer},
@@ -27,6 +29,8 @@ fn host_call(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<u64, E
     };
     caller.data_mut().phase = Phase::HostCall;
     let reply = answered(&mut caller, &exports, Place { ptr, len })?.encode();
+    #[cfg(test)]
+    let reply = written(Side::Host, &reply);
     let place = give(&mut caller, &exports, &reply)?;
     caller.data_mut().phase = Phase::Call;
     Ok(place.to_u64())
@@ -37,7 +41,11 @@ fn answered(caller: &mut Caller<'_, State>, exports: &Exports, place: Place) -> 
     let (memory, state) = exports.memory.data_and_store_mut(&mut *caller);
     state.privileges.meters.host_calls.fetch_add(1, Relaxed);
     let answer = meter.charge(CALL_FUEL).and_then(|()| match segment(memory, place, &state.privileges) {
-        Ok(segment) => answer(&state.privileges, segment, &mut meter),
+        Ok(segment) => {
+            #[cfg(test)]
+            let segment = &*written(Side::Plugin, segment);
+            answer(&state.privileges, segment, &mut meter)
+        }
         Err(failed) => Ok(failed),
     });
     caller.set_fuel(meter.fuel())?;

@@ -2,6 +2,8 @@ mod guest;
 
 pub(crate) use guest::{Exports, give, within};
 
+#[cfg(test)]
+use crate::next_minor::{Side, written};
 use crate::{
     CallError, Fault,
     capability::Privileges,
@@ -215,7 +217,8 @@ fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wa
     store.as_context_mut().set_fuel(bounds.fuel)
 }
 
-fn read_reply<R>(
+/// Reads what a call gave back: where it says that its reply lies in its memory.
+pub(crate) fn read_reply<R>(
     memory: &[u8],
     place: Place,
     bytes_max: u32,
@@ -229,6 +232,8 @@ fn read_reply<R>(
     }
     let segment = within(memory, place)
         .ok_or_else(|| format!("{} bytes at {} are not in its memory", place.len, place.ptr))?;
+    #[cfg(test)]
+    let segment = &*written(Side::Plugin, segment);
     let message = read(segment).map_err(|error| error.to_string())?;
     let broken = |error: capnp::Error| format!("it cannot be read: {error}");
     let root: reply::Reader<'_> = message.get_root().map_err(broken)?;

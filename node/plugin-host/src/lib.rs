@@ -31,6 +31,9 @@ mod encryption;
 mod engine;
 mod error;
 mod faults;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod host;
 mod host_call;
@@ -38,6 +41,8 @@ mod http_host;
 mod id;
 mod instance;
 mod native;
+#[cfg(test)]
+mod next_minor;
 mod operator;
 mod patience;
 mod plugin;

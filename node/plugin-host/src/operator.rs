@@ -76,15 +76,7 @@ impl Operator {
     /// # Errors
     /// Every [`CallError`]; after a fault the operator is lost.
     pub fn snapshot(&mut self) -> Result<Vec<u8>, CallError> {
-        self.call(
-            8,
-            |mut request| request.set_snapshot(()),
-            0,
-            |_, reply| {
-                let reply::State(state) = reply else { return Err("it has no state".into()) };
-                state.map(<[u8]>::to_vec).map_err(|error| format!("its state cannot be read: {error}"))
-            },
-        )
+        self.call(8, |mut request| request.set_snapshot(()), 0, read_state)
     }
 
     /// Gives a new operator the state of one that there was.
@@ -120,12 +112,17 @@ impl fmt::Debug for Operator {
     }
 }
 
-fn done(_: &OperatorClaim, reply: reply::WhichReader<'_>) -> Result<(), String> {
+pub(crate) fn read_state(_: &OperatorClaim, reply: reply::WhichReader<'_>) -> Result<Vec<u8>, String> {
+    let reply::State(state) = reply else { return Err("it has no state".into()) };
+    state.map(<[u8]>::to_vec).map_err(|error| format!("its state cannot be read: {error}"))
+}
+
+pub(crate) fn done(_: &OperatorClaim, reply: reply::WhichReader<'_>) -> Result<(), String> {
     let reply::Done(()) = reply else { return Err("it is not done".into()) };
     Ok(())
 }
 
-fn emitted(claim: &OperatorClaim, reply: reply::WhichReader<'_>) -> Result<Vec<Emitted>, String> {
+pub(crate) fn emitted(claim: &OperatorClaim, reply: reply::WhichReader<'_>) -> Result<Vec<Emitted>, String> {
     let reply::Emitted(batches) = reply else { return Err("it has nothing that is emitted".into()) };
     let batches = batches.map_err(|error| format!("what it emits cannot be read: {error}"))?;
     let read = batches.iter().map(|batch| {

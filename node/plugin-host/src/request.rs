@@ -1,3 +1,5 @@
+#[cfg(test)]
+use crate::next_minor::{Side, written};
 use capnp::message::{Builder, HeapAllocator, ScratchSpaceHeapAllocator};
 use mainstem_plugin_abi::{plugin_capnp::request, write};
 
@@ -13,6 +15,8 @@ pub(crate) fn with_request<R>(
     fill: impl Fn(request::Builder<'_>),
     send: impl FnOnce(&[u8]) -> R,
 ) -> R {
+    #[cfg(test)]
+    let send = |request: &[u8]| send(&written(Side::Host, request));
     if words <= SMALL_WORDS {
         let mut scratch = [0; 8 * SMALL_WORDS];
         let mut message = Builder::new(ScratchSpaceHeapAllocator::new(&mut scratch));

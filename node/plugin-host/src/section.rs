@@ -27,12 +27,19 @@ pub fn inspect(module: &[u8]) -> Result<(PluginId, Manifest), LoadError> {
     }
 }
 
-/// Whether the tables that a module begins with are within bounds. It is valid, as it was compiled.
-pub(crate) fn check_tables(module: &[u8], elements_max: u32) -> Result<(), LoadError> {
+/// Global variables of a module: each takes 16 bytes of an instance beside its memory. Compilers make some hundreds at most.
+const GLOBALS_MAX: u32 = 10_000;
+
+/// Whether what a module begins with beside its memory, tables and globals, is within bounds. It is valid, as it was compiled.
+pub(crate) fn check_beside_memory(module: &[u8], elements_max: u32) -> Result<(), LoadError> {
     let mut sizes = Vec::new();
     for payload in Parser::new(0).parse_all(module).map_while(Result::ok) {
         if let Payload::TableSection(tables) = payload {
             sizes.extend(tables.into_iter().map_while(Result::ok).map(|table| table.ty.initial));
+        } else if let Payload::GlobalSection(globals) = payload
+            && globals.count() > GLOBALS_MAX
+        {
+            return Err(LoadError::Globals { count: globals.count(), max: GLOBALS_MAX });
         }
     }
     if sizes.len() > TABLES_MAX {

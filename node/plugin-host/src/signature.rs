@@ -74,14 +74,7 @@ impl Plugin {
             words,
             |request| write_items(items, request),
             items.len(),
-            |reply| {
-                let reply::Verdicts(verdicts) = reply else { return Err("it has no verdicts".into()) };
-                let verdicts = verdicts.map_err(|error| format!("its verdicts cannot be read: {error}"))?;
-                if verdicts.len() as usize != items.len() {
-                    return Err(format!("it has {} verdicts for {} items", verdicts.len(), items.len()));
-                }
-                Ok(verdicts.iter().map(verdict).collect())
-            },
+            |reply| read_verdicts(items.len(), reply),
         )
     }
 
@@ -102,16 +95,7 @@ impl Plugin {
                 list.set(index, id);
             }
         };
-        self.call(words, fill, batch_ids.len(), |reply| {
-            let reply::Signatures(signatures) = reply else { return Err("it has no signatures".into()) };
-            let broken = |error| format!("its signatures cannot be read: {error}");
-            let signatures = signatures.map_err(broken)?;
-            if signatures.len() as usize != batch_ids.len() {
-                let (given, right) = (signatures.len(), batch_ids.len());
-                return Err(format!("it has {given} signatures for {right} batch ids"));
-            }
-            signatures.iter().map(|signature| read_signature(signature.map_err(broken)?)).collect()
-        })
+        self.call(words, fill, batch_ids.len(), |reply| read_signatures(batch_ids.len(), reply))
     }
 
     /// Whose signatures a private key makes: origin type, and 1 to 32 bytes. For clients: a node never calls it.
@@ -120,18 +104,12 @@ impl Plugin {
     /// Every [`CallError`]; a key that is none is [`CallError::Failed`] with `invalid`.
     pub fn origin(&self, key: &[u8]) -> Result<Origin, CallError> {
         let claim = self.signature_claim()?;
-        let read = |reply: reply::WhichReader<'_>| {
-            let reply::Origin(origin) = reply else { return Err("it has no origin".into()) };
-            let broken = |error| format!("its origin cannot be read: {error}");
-            let origin = origin.map_err(broken)?;
-            let (kind, value) = (origin.get_type(), origin.get_value().map_err(broken)?);
-            if !claim.origin_types.contains(&kind) {
-                return Err(format!("its origin is of type {kind}, which its manifest does not claim"));
-            }
-            read_origin(kind, value)
-                .ok_or_else(|| format!("its origin has {} bytes: 1 to 32 are right", value.len()))
-        };
-        self.call(16 + words_of(key.len()), |mut request| request.set_origin(key), 1, read)
+        self.call(
+            16 + words_of(key.len()),
+            |mut request| request.set_origin(key),
+            1,
+            |reply| read_origin(claim, reply),
+        )
     }
 
     fn signature_claim(&self) -> Result<&SignatureClaim, CallError> {
@@ -169,7 +147,40 @@ fn verdict(given: Result<plugin_capnp::Verdict, capnp::NotInSchema>) -> Verdict 
     }
 }
 
-fn read_origin(kind: u8, value: &[u8]) -> Option<Origin> {
+/// The reply to `verify` with so many items.
+pub(crate) fn read_verdicts(count: usize, reply: reply::WhichReader<'_>) -> Result<Vec<Verdict>, String> {
+    let reply::Verdicts(verdicts) = reply else { return Err("it has no verdicts".into()) };
+    let verdicts = verdicts.map_err(|error| format!("its verdicts cannot be read: {error}"))?;
+    if verdicts.len() as usize != count {
+        return Err(format!("it has {} verdicts for {count} items", verdicts.len()));
+    }
+    Ok(verdicts.iter().map(verdict).collect())
+}
+
+/// The reply to `sign` with so many batch ids.
+pub(crate) fn read_signatures(count: usize, reply: reply::WhichReader<'_>) -> Result<Vec<Vec<u8>>, String> {
+    let reply::Signatures(signatures) = reply else { return Err("it has no signatures".into()) };
+    let broken = |error| format!("its signatures cannot be read: {error}");
+    let signatures = signatures.map_err(broken)?;
+    if signatures.len() as usize != count {
+        return Err(format!("it has {} signatures for {count} batch ids", signatures.len()));
+    }
+    signatures.iter().map(|signature| read_signature(signature.map_err(broken)?)).collect()
+}
+
+/// The reply to `origin`.
+pub(crate) fn read_origin(claim: &SignatureClaim, reply: reply::WhichReader<'_>) -> Result<Origin, String> {
+    let reply::Origin(origin) = reply else { return Err("it has no origin".into()) };
+    let broken = |error| format!("its origin cannot be read: {error}");
+    let origin = origin.map_err(broken)?;
+    let (kind, value) = (origin.get_type(), origin.get_value().map_err(broken)?);
+    if !claim.origin_types.contains(&kind) {
+        return Err(format!("its origin is of type {kind}, which its manifest does not claim"));
+    }
+    origin_of(kind, value).ok_or_else(|| format!("its origin has {} bytes: 1 to 32 are right", value.len()))
+}
+
+fn origin_of(kind: u8, value: &[u8]) -> Option<Origin> {
     if kind == ETHEREUM {
         return Address::from_slice(value).ok().map(Origin::ethereum);
     }

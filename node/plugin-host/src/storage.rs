@@ -122,10 +122,7 @@ impl StoragePlugin {
             to.set_bytes_max(count(query.bytes_max));
             to.set_prefix_bytes(count(query.prefix_bytes));
         };
-        self.call(Doing::Reads, 16, fill, 0, |reply| {
-            let found = records(reply)?;
-            check_found(&query, &found).map(|()| found)
-        })
+        self.call(Doing::Reads, 16, fill, 0, |reply| read_found(&query, reply))
     }
 
     /// Reads the records of these places, in one call. They must fit into a reply.
@@ -137,10 +134,7 @@ impl StoragePlugin {
             let mut list = request.init_fetch(count(places.len()));
             (0..).zip(places).for_each(|(index, place)| list.set(index, *place));
         };
-        self.call(Doing::Reads, 16 + places.len(), fill, places.len(), |reply| {
-            let found = records(reply)?;
-            check_fetched(places, &found).map(|()| found)
-        })
+        self.call(Doing::Reads, 16 + places.len(), fill, places.len(), |reply| read_fetched(places, reply))
     }
 
     /// Lets records go, in one call.
@@ -252,9 +246,22 @@ fn fault(error: CallError) -> RecordFault {
     RecordFault(error.to_string())
 }
 
-fn done(reply: reply::WhichReader<'_>) -> Result<(), String> {
+/// The reply to `start`, `append`, `sync` and `trim`.
+pub(crate) fn done(reply: reply::WhichReader<'_>) -> Result<(), String> {
     let reply::Done(()) = reply else { return Err("it is not done".into()) };
     Ok(())
+}
+
+/// The reply to `query`.
+pub(crate) fn read_found(query: &Query, reply: reply::WhichReader<'_>) -> Result<Records, String> {
+    let found = records(reply)?;
+    check_found(query, &found).map(|()| found)
+}
+
+/// The reply to `fetch` with these places.
+pub(crate) fn read_fetched(places: &[u64], reply: reply::WhichReader<'_>) -> Result<Records, String> {
+    let found = records(reply)?;
+    check_fetched(places, &found).map(|()| found)
 }
 
 fn records(reply: reply::WhichReader<'_>) -> Result<Records, String> {

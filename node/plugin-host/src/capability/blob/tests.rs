@@ -194,7 +194,7 @@ fn without_the_grant_or_a_folder_there_are_no_files() {
 }
 
 #[test]
-fn what_is_written_and_read_costs_fuel_and_what_is_waited_for_the_disk_costs_no_time() {
+fn what_is_written_and_what_is_waited_for_the_disk_costs_fuel_and_no_time() {
     let folder = tempfile::tempdir().unwrap();
     let privileges = privileges(folder.path(), &Config::default());
     let request = write::<host_request::Owned>(64, |request| {
@@ -203,10 +203,12 @@ fn what_is_written_and_read_costs_fuel_and_what_is_waited_for_the_disk_costs_no_
         blob.set_append(&[7; 8_000]);
     });
     let until = Instant::now() + Duration::from_secs(60);
-    let mut meter = Meter::new(1_500, until);
+    let mut meter = Meter::new(1_000_000_000, until);
     answer(&privileges, &request, &mut meter).unwrap();
-    assert_eq!(meter.fuel(), 500);
-    assert!(meter.waited() > Duration::ZERO);
+    let waited = u64::try_from(meter.waited().as_micros()).unwrap();
+    assert_eq!(meter.fuel(), 1_000_000_000 - 1_000 - 4 * waited);
+    assert!(meter.waited() > Duration::ZERO && meter.until() == until + meter.waited());
+    let mut meter = Meter::new(500, until);
     assert!(answer(&privileges, &request, &mut meter).is_err(), "there is fuel for half of it");
     assert_eq!(size(&privileges, "a"), 8_000);
 }

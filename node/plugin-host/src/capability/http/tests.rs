@@ -304,13 +304,14 @@ fn what_is_not_granted_is_denied_and_no_host_is_none() {
 }
 
 #[test]
-fn bodies_cost_fuel_both_ways() {
+fn bodies_both_ways_and_waiting_cost_fuel() {
     let server = Server::start();
     let plugin = plugin_of(&server);
     let url = format!("{}/length?5000", server.url);
-    let mut meter = Meter::new(1_000_000, Instant::now() + Duration::from_secs(1));
+    let mut meter = Meter::new(1_000_000_000, Instant::now() + Duration::from_secs(1));
     ask_with(&plugin, Ask { method: "PUT", url: &url, body: &[1; 3_000], ..GET }, &mut meter).unwrap();
-    assert_eq!(meter.fuel(), 1_000_000 - 100_000 - 3_000 - 5_000);
+    let waited = u64::try_from(meter.waited().as_micros()).unwrap();
+    assert_eq!(meter.fuel(), 1_000_000_000 - 100_000 - 3_000 - 5_000 - 4 * waited);
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! The modules of `plugins/fixtures`: what their table says of them, how they are called, and what that takes.
+#![allow(unreachable_pub, reason = "one test file uses it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod calls;
+mod ended;
+mod fixture;
+mod usage;
+
+pub use calls::{Callee, call};
+pub use ended::{ended, refused};
+pub use fixture::Fixture;
+pub use usage::{Resident, Spent, descriptors, spent};
