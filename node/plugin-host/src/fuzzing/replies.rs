@@ -213,8 +213,8 @@ fn told(sentence: &str) {
     assert!(sentence.len() <= TEXT_BYTES_MAX && !sentence.chars().any(char::is_control), "{sentence:?}");
 }
 
-fn data_bytes(data: &Vec<u8>) -> usize {
-    size_of::<Vec<u8>>() + data.len()
+fn data_bytes(data: &(impl AsRef<[u8]> + ?Sized)) -> usize {
+    size_of::<Vec<u8>>() + data.as_ref().len()
 }
 
 fn records_bytes(found: &Records) -> usize {

@@ -8,7 +8,7 @@ pub fn ended(error: &CallError) -> &'static str {
         CallError::Fault { fault, .. } => faulted(fault),
         CallError::Asked { .. } => "asked",
         CallError::Lost { .. } => "lost",
-        _ => "no answer",
+        CallError::Off { .. } | CallError::Busy { .. } | CallError::Host { .. } | _ => "no answer",
     }
 }
 
