@@ -58,7 +58,8 @@ impl Default for Config {
             // A batch of 64 KiB is a block of its own whatever stands here; small ones share. A smaller block makes the index
             // larger, a larger one makes a single small batch cost more to read.
             block_bytes: 16 << 10,
-            // One writes out while the other compacts; more would take the cores from everything else.
+            // One writes out while the other compacts; more would take the cores from everything else. The first spins while the other
+            // compacts and more is to be compacted (fjall 3.1), a tenth of what a busy broker takes; with one alone appends would wait.
             worker_threads: 2,
             open_files_max: 256,
             // A tenth of a second or so.
