@@ -101,8 +101,8 @@ impl Default for Config {
             relays: Vec::new(),
             // Two of the largest batches there are and what is said of them have about 2.4 MB.
             frame_bytes_max: 3 << 20,
-            // The windows of copies and of one link, and some more.
-            queue_bytes_max: 24 << 20,
+            // A tenth of a second at 80 MB/s.
+            queue_bytes_max: 8 << 20,
             inbox_bytes_max: 4 << 20,
             connections_max: 1024,
             strangers_max: 128,

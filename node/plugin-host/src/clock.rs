@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-/// A clock for what happens a million times in a second: reading the exact one twice costs as much as half an empty call. It moves in
+/// A clock for what happens a million times in a second: reading the exact one takes 25 to 80 ns, by machine, and this one 5. It moves in
 /// steps, on Linux of 1 to 10 ms, and is never ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {

@@ -158,8 +158,8 @@ impl Default for Config {
             proof_bytes_per_origin_max: 16 << 20,
             series_cache_max: 100_000,
             // 20 ms at 200 MB/s.
-            // A quarter of a second at 70 MB/s: what comes above is read from the disk again.
-            replica_window_bytes: 16 << 20,
+            // Some ten thousand small batches: with more, the last of them would wait for longer than `copies_wait_ms` where much is published.
+            replica_window_bytes: 4 << 20,
             outstanding_ms: 5_000,
             link_window_bytes: 4 << 20,
             link_reads_max: 32,

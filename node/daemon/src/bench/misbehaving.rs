@@ -143,7 +143,8 @@ async fn publish(place: &Place, signer: Signer, count: usize) -> anyhow::Result<
         while acked < total {
             match down.next().await? {
                 Told::Ack { request } => {
-                    let at = request as usize;
+                    // Requests are numbered from 1.
+                    let at = (request as usize).checked_sub(1).context("an ack for the connection")?;
                     let begun =
                         known.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied().flatten();
                     let begun = begun.context("an ack for what was not sent")?;
@@ -166,7 +167,7 @@ async fn publish(place: &Place, signer: Signer, count: usize) -> anyhow::Result<
             if let Some(at) = sent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
                 *at = Some(Instant::now());
             }
-            up.publish(number as u64, Ack::new(AckLevel::Stored, 1), &batch).await?;
+            up.publish(number as u64 + 1, Ack::new(AckLevel::Stored, 1), &batch).await?;
             up.flush().await?;
         }
         anyhow::Ok(up)
@@ -187,7 +188,7 @@ async fn misbehave(place: Place, signed: SignatureType) -> anyhow::Result<()> {
     };
     let sending = async move {
         let mut tick = tokio::time::interval(Duration::from_secs(1) / BAD_RATE);
-        for request in 0.. {
+        for request in 1.. {
             tick.tick().await;
             let signer = Signer::scheme(Arc::new(Junk(signed)));
             let series = SeriesId(rand::random());
