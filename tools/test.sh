@@ -20,7 +20,7 @@ step "vectors are fresh" python3 conformance/vectors/generate.py --check
 step "contracts" contracts/tools/test.sh
 step "misbehaving plugins are fresh" python3 -B plugins/fixtures/generate.py --check
 step "plugins" tools/plugins.sh
-step "lints" cargo clippy --workspace --all-targets --features mainstem/flamegraph --quiet -- -D warnings
+step "lints" cargo clippy --workspace --all-targets --features mainstem/flamegraph,mainstem/guests --quiet -- -D warnings
 step "tests" cargo test --workspace --quiet
 step "plugins/s3 over a real server" tools/s3.sh
 hello_plugin() {
