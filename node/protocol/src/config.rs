@@ -158,7 +158,7 @@ impl Default for Config {
             proof_bytes_per_origin_max: 16 << 20,
             series_cache_max: 100_000,
             // 20 ms at 200 MB/s.
-            // Some ten thousand small batches: with more, the last of them would wait for longer than `copies_wait_ms` where much is published.
+            // Some ten thousand small batches. Each waits for those before it, and for `copies_wait_ms` at most.
             replica_window_bytes: 4 << 20,
             outstanding_ms: 5_000,
             link_window_bytes: 4 << 20,
