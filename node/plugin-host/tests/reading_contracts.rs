@@ -137,8 +137,9 @@ fn who_waits_for_a_contract_waits_no_longer_than_is_configured_and_than_its_own_
         contracts.0.lock().unwrap()[0].1
     };
     let (short, long) = (wait(100, 1_000), wait(900, 500));
-    assert!(short <= Duration::from_millis(100) && short > Duration::from_millis(10), "{short:?}");
-    assert!(long <= Duration::from_millis(480) && long > Duration::from_millis(110), "{long:?}");
+    assert!(short <= Duration::from_millis(100) && short > Duration::ZERO, "{short:?}");
+    // 20 ms are left to speak in, and a call begins up to a step of the coarse clock later than that says: 10 ms at most.
+    assert!(long <= Duration::from_millis(490) && long > Duration::from_millis(110), "{long:?}");
 }
 
 #[test]
