@@ -8,6 +8,7 @@
 mod decode;
 mod encode;
 mod field;
+mod pieces;
 mod unproven;
 
 pub use decode::decode;

@@ -61,6 +61,11 @@ struct Closer(Arc<Shared>);
 pub struct Answer<T>(oneshot::Receiver<T>);
 
 impl<T> Answer<T> {
+    pub(crate) fn channel() -> (oneshot::Sender<T>, Self) {
+        let (reply, answer) = oneshot::channel();
+        (reply, Self(answer))
+    }
+
     /// Waits for it; `None` when the work panicked or the workers are gone.
     pub async fn wait(&mut self) -> Option<T> {
         (&mut self.0).await.ok()
@@ -119,18 +124,24 @@ impl Workers {
     /// Those for what is signed so: a plugin's own, or else these.
     #[must_use]
     pub fn of(&self, signed: Option<SignatureType>) -> &Self {
-        signed.and_then(|signed| self.plugins.get(&signed)).unwrap_or(self)
+        self.of_plugin(signed).unwrap_or(self)
+    }
+
+    /// A plugin's own for what is signed so, if it has some.
+    #[must_use]
+    pub fn of_plugin(&self, signed: Option<SignatureType>) -> Option<&Self> {
+        signed.and_then(|signed| self.plugins.get(&signed))
     }
 
     /// Hands in a piece of work. Waits while the queue is full; then the work is done whether or not the answer is awaited.
     pub async fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Answer::channel();
         // The semaphore is never closed; were it, the dropped reply would say so.
         if let Ok(slot) = self.room.clone().acquire_owned().await {
             let work = boxed(work, reply, slot);
             self.shared.push(|queue| queue.work.push_back(work));
         }
-        Answer(answer)
+        answer
     }
 
     /// [`Workers::submit`] for what another broker brings.
@@ -138,12 +149,12 @@ impl Workers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Answer<T> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Answer::channel();
         if let Ok(slot) = self.brokers_room.clone().acquire_owned().await {
             let work = boxed(work, reply, slot);
             self.shared.push(|queue| queue.brokers.push_back(work));
         }
-        Answer(answer)
+        answer
     }
 
     /// Does a piece of work and gives its answer; `None` when it panicked.

@@ -75,38 +75,55 @@ impl Unproven {
         }
     }
 
-    /// Proves its batches, one after the other. For a worker thread: a page takes up to 200 µs for each of them,
-    /// and what a plugin may take for each of its types.
+    /// Its batches, in order.
+    pub(super) fn batches(&self) -> Vec<Bytes> {
+        match &self.0 {
+            Kind::Plain(_) => Vec::new(),
+            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => {
+                vec![batch.clone()]
+            }
+            Kind::Proof { first, second } => vec![first.clone(), second.clone()],
+            Kind::PageOf { page, .. } => page.batches.iter().map(|batch| batch.bytes.clone()).collect(),
+        }
+    }
+
+    /// Proves its batches, one after the other. For a worker thread: it takes up to 200 µs for each of them, and what a plugin may
+    /// take for each of its types. A page is better proven by [`Unproven::prove_by`].
     ///
     /// # Errors
     /// [`PeerFault::InvalidBatch`] for the first that does not hold, [`PeerFault::Unprovable`] if that cannot be told, [`PeerFault::Malformed`] for batches that do not go
     /// together.
     pub fn prove(self, verifier: &Verifier) -> Result<PeerMessage, PeerFault> {
-        let one = |batch: Bytes| -> Result<Arc<VerifiedBatch>, PeerFault> {
-            prove(verifier, batch).map_err(invalid)
-        };
+        self.proven(|batch| prove(verifier, batch))
+    }
+
+    /// What it is with proofs of its batches, which are asked for in order, up to the first that does not hold.
+    pub(super) fn proven(
+        self,
+        mut proof: impl FnMut(Bytes) -> Result<Arc<VerifiedBatch>, BatchError>,
+    ) -> Result<PeerMessage, PeerFault> {
         Ok(match self.0 {
             Kind::Plain(message) => message,
             Kind::Store { durable, batch } => {
-                let proof = prove(verifier, batch.clone());
+                let proof = proof(batch.clone());
                 PeerMessage::Store {
                     durable,
                     batch: proof.map_err(|error| refused(error, &batch, not_held))?,
                 }
             }
             Kind::Feed { batch } => {
-                let proof = prove(verifier, batch.clone());
+                let proof = proof(batch.clone());
                 let batch = PeerBatch::Proven(proof.map_err(|error| refused(error, &batch, fed))?);
                 PeerMessage::Feed { batch }
             }
             Kind::Pulled { pull, batch } => {
-                PeerMessage::Pulled { pull, batch: PeerBatch::Proven(one(batch)?) }
+                PeerMessage::Pulled { pull, batch: PeerBatch::Proven(proof(batch).map_err(invalid)?) }
             }
             Kind::Proof { first, second } => PeerMessage::Proof {
-                first: PeerBatch::Proven(one(first)?),
-                second: PeerBatch::Proven(one(second)?),
+                first: PeerBatch::Proven(proof(first).map_err(invalid)?),
+                second: PeerBatch::Proven(proof(second).map_err(invalid)?),
             },
-            Kind::PageOf { read, page } => match proven_page(verifier, page) {
+            Kind::PageOf { read, page } => match proven_page(page, proof) {
                 Ok(page) => PeerMessage::PageOf { read, result: Ok(page) },
                 // The reader is told, and waits no longer.
                 Err(PeerFault::Unprovable { refusal, .. }) => {
@@ -118,16 +135,19 @@ impl Unproven {
     }
 }
 
-fn plugin_type(batch: &[u8]) -> Option<SignatureType> {
+/// The signature type that a batch names, if it is of a plugin's.
+pub(super) fn plugin_type(batch: &[u8]) -> Option<SignatureType> {
     let signed = Batch::peek_header(batch).ok()?.signature_type;
     signed.is_of_plugin().then_some(signed)
 }
 
-fn proven_page(verifier: &Verifier, mut page: Page) -> Result<Page, PeerFault> {
+fn proven_page(
+    mut page: Page,
+    mut proof: impl FnMut(Bytes) -> Result<Arc<VerifiedBatch>, BatchError>,
+) -> Result<Page, PeerFault> {
     let mut at = None;
     for past in &mut page.batches {
-        let batch =
-            Batch::decode(past.bytes.clone()).and_then(|batch| verifier.verify(batch)).map_err(invalid)?;
+        let batch = proof(past.bytes.clone()).map_err(invalid)?;
         let header = batch.header();
         if *at.get_or_insert(header.stream_partition) != header.stream_partition {
             return Err(fault("a page has batches of several partitions"));

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod malformed_inputs;
+mod pieces;
 mod round_trips;
 mod samples;

@@ -121,9 +121,7 @@ impl Pipe {
             let proof = unproven.prove(&self.shared.verifier);
             return Some(Pending::Ready(self.proven(frame, proof)));
         }
-        let verifier = self.shared.verifier.clone();
-        let workers = self.shared.workers.of(unproven.plugin_type());
-        let answer = workers.submit_of_broker(move || unproven.prove(&verifier)).await;
+        let answer = unproven.prove_by(&self.shared.workers, &self.shared.verifier).await;
         Some(Pending::Proof { frame, answer })
     }
 
