@@ -2,6 +2,8 @@ use crate::ApiError;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    thread,
     time::Duration,
 };
 
@@ -11,16 +13,52 @@ use std::{
 pub struct WorkersConfig {
     /// How many; 0 is one for each processor, at least 2.
     pub threads: usize,
-    /// How many more each plugin for signatures has, which are its own: it holds up itself alone. 0 is half of the above, at least 1.
+    /// How many more each plugin for signatures has, which are its own: what is slow to prove holds up what else it proves, and the
+    /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that.
     pub plugin_threads: usize,
-    /// Pieces of work waiting or being done, of the node and of each plugin. One more waits in its session, which reads no further.
+    /// Pieces of work waiting or being done, of the node and of each plugin, and as many of what other brokers bring; 1 to 1,048,576. One more
+    /// waits in its session, which reads no further. For a plugin's a request by HTTP gets `OVERLOADED` instead, and another
+    /// broker's batch too (see `network.proofs_max`).
     pub queue_max: usize,
 }
+
+/// More pieces of work than memory has room for.
+const QUEUE_MAX: usize = 1 << 20;
 
 impl Default for WorkersConfig {
     fn default() -> Self {
         // 256 batches of 64 KiB are 16 MiB and, on two cores, 20 ms of work.
         Self { threads: 0, plugin_threads: 0, queue_max: 256 }
+    }
+}
+
+impl WorkersConfig {
+    /// Whether its bounds can be.
+    ///
+    /// # Errors
+    /// [`ApiError::Config`].
+    pub fn check(&self) -> Result<(), ApiError> {
+        if (1..=QUEUE_MAX).contains(&self.queue_max) {
+            return Ok(());
+        }
+        let reason = format!("is {}; it must be 1 to {QUEUE_MAX}", self.queue_max);
+        Err(ApiError::Config { key: "workers.queue_max", reason })
+    }
+
+    /// Threads for the node's own work.
+    pub(crate) fn threads(&self) -> usize {
+        match self.threads {
+            0 => thread::available_parallelism().map_or(2, NonZero::get).max(2),
+            threads => threads,
+        }
+    }
+
+    /// Threads of each plugin.
+    pub fn plugin_threads(&self) -> usize {
+        match self.plugin_threads {
+            0 => (self.threads() / 2).max(1),
+            threads => threads,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod unproven;
 
 pub use decode::decode;
 pub use encode::{Unsendable, encode};
-pub use unproven::Unproven;
+pub use unproven::{Order, Unproven};
 
 use mainstem_model::limits;
 

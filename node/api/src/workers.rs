@@ -4,7 +4,6 @@ use mainstem_model::{Batch, BatchError, SignatureType, VerifiedBatch, Verifier};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
-    num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -89,20 +88,13 @@ impl Workers {
         config: &WorkersConfig,
         types: impl IntoIterator<Item = SignatureType>,
     ) -> io::Result<Self> {
-        let threads = match config.threads {
-            0 => thread::available_parallelism().map_or(2, NonZero::get).max(2),
-            threads => threads,
-        };
-        let own = match config.plugin_threads {
-            0 => (threads / 2).max(1),
-            threads => threads,
-        };
+        let own = config.plugin_threads();
         let of_plugin = |signed: SignatureType| {
             let name = format!("prove-type-{}", signed.0);
             Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default())?))
         };
         let plugins = types.into_iter().map(of_plugin).collect::<io::Result<_>>()?;
-        Self::spawn("prove", threads, config.queue_max, Arc::new(plugins))
+        Self::spawn("prove", config.threads(), config.queue_max, Arc::new(plugins))
     }
 
     fn spawn(
@@ -127,6 +119,12 @@ impl Workers {
         self.of_plugin(signed).unwrap_or(self)
     }
 
+    /// How many plugins have workers of their own.
+    #[must_use]
+    pub fn plugins_len(&self) -> usize {
+        self.plugins.len()
+    }
+
     /// A plugin's own for what is signed so, if it has some.
     #[must_use]
     pub fn of_plugin(&self, signed: Option<SignatureType>) -> Option<&Self> {
@@ -144,6 +142,22 @@ impl Workers {
         answer
     }
 
+    /// [`Workers::submit`] where there is room.
+    ///
+    /// # Errors
+    /// There is none: gives back what was to be worked on.
+    pub fn try_submit<I: Send + 'static, T: Send + 'static>(
+        &self,
+        input: I,
+        work: impl FnOnce(I) -> T + Send + 'static,
+    ) -> Result<Answer<T>, I> {
+        let Ok(slot) = self.room.clone().try_acquire_owned() else { return Err(input) };
+        let (reply, answer) = Answer::channel();
+        let work = boxed(move || work(input), reply, slot);
+        self.shared.push(|queue| queue.work.push_back(work));
+        Ok(answer)
+    }
+
     /// [`Workers::submit`] for what another broker brings.
     pub async fn submit_of_broker<T: Send + 'static>(
         &self,
@@ -155,6 +169,22 @@ impl Workers {
             self.shared.push(|queue| queue.brokers.push_back(work));
         }
         answer
+    }
+
+    /// [`Workers::submit_of_broker`] where there is room.
+    ///
+    /// # Errors
+    /// There is none: gives back what was to be worked on.
+    pub fn try_submit_of_broker<I: Send + 'static, T: Send + 'static>(
+        &self,
+        input: I,
+        work: impl FnOnce(I) -> T + Send + 'static,
+    ) -> Result<Answer<T>, I> {
+        let Ok(slot) = self.brokers_room.clone().try_acquire_owned() else { return Err(input) };
+        let (reply, answer) = Answer::channel();
+        let work = boxed(move || work(input), reply, slot);
+        self.shared.push(|queue| queue.brokers.push_back(work));
+        Ok(answer)
     }
 
     /// Does a piece of work and gives its answer; `None` when it panicked.

@@ -1,8 +1,10 @@
 //! Other brokers: the overlay's frames become events of the state machine, and what it tells them becomes frames.
 //!
 //! A frame is read and its batches are proven in the pipe of its broker and lane, so that the order of a lane is kept and no
-//! broker waits for another's proofs. It counts against its sender until the driver has handled what came of it.
+//! broker waits for another's proofs. What a plugin proves waits aside, and nothing but what is of its series waits for it. A frame
+//! counts against its sender until the driver has handled what came of it.
 
+mod aside;
 mod config;
 mod counters;
 mod pipe;
@@ -22,7 +24,7 @@ use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Assignment, Verifier};
 use mainstem_overlay::{Frame, Inbox, Incoming, Overlay, SendError, Transport};
 use mainstem_protocol::{InEvent, Lane, PeerFault, PeerMessage};
-use pipe::{Item, Pipe};
+use pipe::{Bounds, Item, Pipe};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
@@ -110,7 +112,10 @@ impl Peers {
         let (pass, passed) = mpsc::channel(config.inputs_max);
         let pipes = Pipes {
             part: pipe::Shared { verifier, workers, pass, counters: counters.clone() },
-            proofs_max: config.proofs_max,
+            bounds: Bounds {
+                proofs_max: config.proofs_max,
+                aside_bytes_max: config.overlay.inbox_bytes_max / 2,
+            },
             pipes: BTreeMap::new(),
         };
         // It ends with the overlay.
@@ -301,7 +306,7 @@ const fn transport_name(transport: Transport) -> &'static str {
 /// two for each that was ever wanted.
 struct Pipes {
     part: pipe::Shared,
-    proofs_max: usize,
+    bounds: Bounds,
     pipes: BTreeMap<Address, [mpsc::UnboundedSender<Item>; 2]>,
 }
 
@@ -321,7 +326,7 @@ impl Pipes {
             };
             let [live, bulk] = match self.pipes.entry(peer) {
                 Entry::Occupied(pipes) => pipes.into_mut(),
-                Entry::Vacant(place) => place.insert(open(peer, &self.part, self.proofs_max)),
+                Entry::Vacant(place) => place.insert(open(peer, &self.part, self.bounds)),
             };
             // A pipe ends when the driver has gone.
             drop(match lane {
@@ -333,12 +338,12 @@ impl Pipes {
 }
 
 /// The pipes of a broker. Their ways in need no bound of their own: a frame counts against its sender in the overlay.
-fn open(peer: Address, part: &pipe::Shared, proofs_max: usize) -> [mpsc::UnboundedSender<Item>; 2] {
+fn open(peer: Address, part: &pipe::Shared, bounds: Bounds) -> [mpsc::UnboundedSender<Item>; 2] {
     let (began, _) = watch::channel(0);
     let began = Arc::new(began);
     [Lane::Live, Lane::Bulk].map(|lane| {
         let (items, taken) = mpsc::unbounded_channel();
-        tokio::spawn(Pipe::new(peer, lane, part.clone(), proofs_max, began.clone(), taken).run());
+        tokio::spawn(Pipe::new(peer, lane, part.clone(), bounds, began.clone(), taken).run());
         items
     })
 }

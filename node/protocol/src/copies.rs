@@ -279,7 +279,8 @@ pub(crate) fn send(
             continue;
         }
         // One that is behind gets it by repair, when it can.
-        if peer.take_room(key, batch.bytes().len(), durable, cx.now.up_ms, cx.config) {
+        let (bytes, signed) = (batch.bytes().len(), header.signature_type);
+        if peer.take_room(key, bytes, signed, durable, cx.now.up_ms, cx.config) {
             cx.counters.copies_sent += 1;
             let message = PeerMessage::Store { durable, batch: batch.clone() };
             cx.out.push(OutEvent::Tell { peer: broker, message });

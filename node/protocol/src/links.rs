@@ -14,7 +14,7 @@ mod owed;
 pub(crate) use began::handle_heads;
 pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
-pub(crate) use owed::{Missed, forgive, handle_feed, handle_new};
+pub(crate) use owed::{Missed, excuse, forgive, handle_feed, handle_new};
 
 use crate::{
     Config, LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule,
@@ -67,6 +67,8 @@ struct Following {
     sound_at: i64,
     /// What the one that tells batches has not told, and had to be pulled: some of it.
     owed: Vec<Owed>,
+    /// Until when nobody owes anything: some of what was told found no room here.
+    excused_until: i64,
     /// What of the partition was here before; `None` until the store has told.
     before: Option<Before>,
     /// The store is asked for that.
@@ -309,6 +311,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             first: links.followed.note(at),
             sound_at: since,
             owed: Vec::new(),
+            excused_until: i64::MIN,
         });
         following.idle_since = None;
         choose(at, following, cx);

@@ -387,6 +387,12 @@ impl Parts<'_> {
                 PeerFault::Unprovable { answer, .. } => {
                     answer.into_iter().for_each(|answer| cx.tell(peer, *answer));
                 }
+                PeerFault::NoRoom { answer } => {
+                    if let Some(PeerMessage::Fed { at, .. }) = answer.as_deref() {
+                        links::excuse(*at, cx);
+                    }
+                    answer.into_iter().for_each(|answer| cx.tell(peer, *answer));
+                }
             },
             InEvent::Assigned(_) => {
                 answers.handle_assigned();

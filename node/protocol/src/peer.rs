@@ -9,8 +9,10 @@ use mainstem_model::{
 };
 use std::sync::Arc;
 
-/// A message from one broker to another. The shell keeps the order of what is sent on one [`Lane`] while a session lasts. It
-/// may lose any of them, with the session or where a queue is full: whoever waits for an answer asks again.
+/// A message from one broker to another. The shell keeps the order of what is sent on one [`Lane`] while a session lasts, but
+/// for what waits for the proofs of a plugin's signature type: that keeps its order within its series (batches, and of `Heads` what is
+/// said of it), within its pull, and among what is signed so, and all else may come before it. It may lose any of them, with
+/// the session or where a queue is full: whoever waits for an answer asks again.
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
     /// First in every session, and again when it changes. `log` is the number of the sender's store; `ready`: it has all that it
@@ -199,5 +201,10 @@ pub enum PeerFault {
         answer: Option<Box<PeerMessage>>,
         /// Why.
         refusal: Refusal,
+    },
+    /// No fault of its sender: there is no room here for what it takes to prove it.
+    NoRoom {
+        /// What it is answered.
+        answer: Option<Box<PeerMessage>>,
     },
 }

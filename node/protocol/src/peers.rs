@@ -1,7 +1,7 @@
 //! The other brokers: who is there, what each has on its way, and how it behaves.
 
 use crate::{Config, Counters, OutEvent, PeerMessage, PeerStatus, context::Context, rule::Rule};
-use mainstem_model::{Address, SeriesKey};
+use mainstem_model::{Address, SeriesKey, SignatureType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Points at which a broker is dropped. They go down by [`SCORE_FADE`] a second.
@@ -45,11 +45,18 @@ pub(crate) struct Peer {
     /// Batches sent to it for keeping and not answered: bytes, by series and end.
     outstanding: BTreeMap<(SeriesKey, u64), Outstanding>,
     outstanding_bytes: usize,
-    /// When it last answered for any of them, and when the newest that it has answered for was sent.
-    answered_at: i64,
-    answered_up_to: i64,
+    /// How far it has answered for them: each plugin's signature type has proofs, and so answers, in an order of its own.
+    answered: BTreeMap<Option<SignatureType>, Answered>,
     score: u32,
     drops: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Answered {
+    /// When it last answered.
+    at: i64,
+    /// When the newest that it has answered for was sent.
+    up_to: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +65,8 @@ struct Outstanding {
     /// When it was sent first.
     since: i64,
     durable: bool,
+    /// Behind what it is proven.
+    signed: Option<SignatureType>,
 }
 
 impl Peer {
@@ -272,6 +281,7 @@ impl Peer {
         &mut self,
         key: (SeriesKey, u64),
         bytes: usize,
+        signed: SignatureType,
         durable: bool,
         now: i64,
         config: &Config,
@@ -284,7 +294,8 @@ impl Peer {
         if full && config.keeps(Rule::CopyWindow) {
             return false;
         }
-        self.outstanding.insert(key, Outstanding { bytes, since: now, durable });
+        let signed = Some(signed).filter(|signed| signed.is_of_plugin());
+        self.outstanding.insert(key, Outstanding { bytes, since: now, durable, signed });
         self.outstanding_bytes += bytes;
         true
     }
@@ -304,15 +315,16 @@ impl Peer {
         let Some(sent) = self.outstanding.get(&key).filter(|sent| sent.durable || !durable) else {
             return false;
         };
-        sent.since >= self.answered_up_to && now - self.answered_at.max(sent.since) < config.copies_resend_ms
+        let answered = self.answered.get(&sent.signed).copied().unwrap_or_default();
+        sent.since >= answered.up_to && now - answered.at.max(sent.since) < config.copies_resend_ms
     }
 
     /// It has answered for a batch.
     pub(crate) fn give_room(&mut self, key: (SeriesKey, u64), now: i64) {
         if let Some(gone) = self.outstanding.remove(&key) {
             self.outstanding_bytes -= gone.bytes;
-            self.answered_at = now;
-            self.answered_up_to = self.answered_up_to.max(gone.since);
+            let answered = self.answered.entry(gone.signed).or_default();
+            *answered = Answered { at: now, up_to: answered.up_to.max(gone.since) };
         }
     }
 
@@ -327,10 +339,11 @@ impl Peer {
 
     /// Gives back the room of what was never answered.
     pub(crate) fn forget_older(&mut self, now: i64, config: &Config) {
-        let is_answering = now - self.answered_at < config.copies_resend_ms;
-        let up_to = self.answered_up_to;
+        let answered = &self.answered;
         self.outstanding.retain(|_, sent| {
-            sent.since > now - config.outstanding_ms || (is_answering && sent.since >= up_to)
+            let answered = answered.get(&sent.signed).copied().unwrap_or_default();
+            let is_answering = now - answered.at < config.copies_resend_ms;
+            sent.since > now - config.outstanding_ms || (is_answering && sent.since >= answered.up_to)
         });
         self.outstanding_bytes = self.outstanding.values().map(|batch| batch.bytes).sum();
     }
@@ -384,13 +397,13 @@ mod tests {
         let mut peer = Peer::default();
         for (series, sent_at) in [(1, 0), (2, 10), (3, 20), (4, 20)] {
             assert!(!peer.is_on_its_way(end(series), false, sent_at, &config), "it was not sent");
-            assert!(peer.take_room(end(series), 100, false, sent_at, &config));
+            assert!(peer.take_room(end(series), 100, SignatureType::SECP256K1, false, sent_at, &config));
         }
         let on_its_way = |peer: &Peer, series, now| peer.is_on_its_way(end(series), false, now, &config);
         assert!(on_its_way(&peer, 1, 999) && !on_its_way(&peer, 1, 1_000), "it says nothing");
         for now in (900..9_000).step_by(900) {
             peer.give_room(end(1), now);
-            peer.take_room(end(1), 100, false, 0, &config);
+            peer.take_room(end(1), 100, SignatureType::SECP256K1, false, 0, &config);
             peer.forget_older(now, &config);
             assert!(on_its_way(&peer, 3, now + 900), "it is behind, and at work");
         }
@@ -402,5 +415,25 @@ mod tests {
         assert_eq!(peer.outstanding_bytes, 100);
         peer.forget_older(10_000, &config);
         assert_eq!(peer.outstanding_bytes, 0, "it says nothing");
+    }
+
+    #[test]
+    fn what_waits_for_the_proofs_of_a_plugin_is_on_its_way_though_what_was_sent_later_is_answered() {
+        let config = Config { copies_resend_ms: 1_000, outstanding_ms: 1_000, ..Config::default() };
+        let mut peer = Peer::default();
+        let slow = SignatureType(200);
+        for (series, signed, sent_at) in
+            [(1, slow, 0), (2, slow, 10), (3, SignatureType::SECP256K1, 20), (4, SignatureType(201), 30)]
+        {
+            assert!(peer.take_room(end(series), 100, signed, false, sent_at, &config));
+        }
+        peer.give_room(end(3), 900);
+        peer.give_room(end(4), 900);
+        assert!(peer.is_on_its_way(end(1), false, 901, &config), "another type was answered");
+        peer.give_room(end(1), 950);
+        assert!(peer.is_on_its_way(end(2), false, 1_940, &config), "it is behind, and at work");
+        peer.forget_older(1_940, &config);
+        assert_eq!(peer.outstanding_bytes, 100);
+        assert!(!peer.is_on_its_way(end(2), false, 1_950, &config), "it says nothing of this type");
     }
 }

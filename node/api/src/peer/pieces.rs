@@ -28,16 +28,29 @@ impl Unproven {
     ) -> Answer<Result<PeerMessage, PeerFault>> {
         let verifier = verifier.clone();
         let mut parts = self.parts(workers);
-        match parts.pop_first() {
-            Some((signed, part)) if !parts.is_empty() || part.len() > PIECE_BATCHES => {
-                parts.insert(signed, part);
-                self.prove_in_pieces(parts, workers.clone(), verifier)
-            }
-            first => {
-                let workers = workers.of(first.and_then(|(signed, _)| signed));
-                workers.submit_of_broker(move || self.prove(&verifier)).await
-            }
+        if parts.len() > 1 || parts.values().any(|part| part.len() > PIECE_BATCHES) {
+            return self.prove_in_pieces(parts, workers.clone(), verifier);
         }
+        let workers = workers.of(parts.pop_first().and_then(|(signed, _)| signed));
+        workers.submit_of_broker(move || self.prove(&verifier)).await
+    }
+
+    /// [`Unproven::prove_by`] where there is room for it in the queue.
+    ///
+    /// # Errors
+    /// There is none: gives the message back.
+    pub fn try_prove_by(
+        self,
+        workers: &Workers,
+        verifier: &Arc<Verifier>,
+    ) -> Result<Answer<Result<PeerMessage, PeerFault>>, Self> {
+        let verifier = verifier.clone();
+        let mut parts = self.parts(workers);
+        if parts.len() > 1 || parts.values().any(|part| part.len() > PIECE_BATCHES) {
+            return Ok(self.prove_in_pieces(parts, workers.clone(), verifier));
+        }
+        let workers = workers.of(parts.pop_first().and_then(|(signed, _)| signed));
+        workers.try_submit_of_broker(self, move |unproven| unproven.prove(&verifier))
     }
 
     /// Its batches by whose workers prove them.
@@ -58,7 +71,8 @@ impl Unproven {
     ) -> Answer<Result<PeerMessage, PeerFault>> {
         let (mut reply, answer) = Answer::channel();
         tokio::spawn(async move {
-            let parts = parts.into_iter().map(|(signed, part)| prove_part(part, workers.of(signed), &verifier));
+            let parts =
+                parts.into_iter().map(|(signed, part)| prove_part(part, workers.of(signed), &verifier));
             let proofs = tokio::select! {
                 biased;
                 // The session went.

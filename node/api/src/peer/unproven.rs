@@ -1,7 +1,9 @@
 use super::decode::fault;
-use crate::workers::prove;
+use crate::{Workers, workers::prove};
 use bytes::Bytes;
-use mainstem_model::{Batch, BatchError, Header, Refusal, SeriesKey, SignatureType, VerifiedBatch, Verifier};
+use mainstem_model::{
+    Batch, BatchError, Code, Header, Refusal, SeriesKey, SignatureType, VerifiedBatch, Verifier,
+};
 use mainstem_protocol::{Lane, Page, PeerBatch, PeerFault, PeerMessage};
 use std::{fmt, sync::Arc};
 
@@ -33,6 +35,15 @@ pub(super) enum Kind {
     },
 }
 
+/// What keeps its order on a lane, whatever goes on beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// What brings batches of one series.
+    Series(SeriesKey),
+    /// What answers one pull.
+    Pull(u64),
+}
+
 impl Unproven {
     /// On which way such a message goes.
     pub const fn lane(&self) -> Lane {
@@ -53,16 +64,49 @@ impl Unproven {
         }
     }
 
-    /// The signature type of the first of its batches that is of a plugin's, so that it is not known what proving it costs.
-    pub fn plugin_type(&self) -> Option<SignatureType> {
+    /// The first of its batches' signature types that has workers of its own, so that it is not known when it is proven.
+    pub fn waits_for(&self, workers: &Workers) -> Option<SignatureType> {
+        let own =
+            |batch: &Bytes| plugin_type(batch).filter(|signed| workers.of_plugin(Some(*signed)).is_some());
         match &self.0 {
             Kind::Plain(_) => None,
-            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => {
-                plugin_type(batch)
-            }
-            Kind::Proof { first, second } => plugin_type(first).or_else(|| plugin_type(second)),
-            Kind::PageOf { page, .. } => page.batches.iter().find_map(|batch| plugin_type(&batch.bytes)),
+            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Pulled { batch, .. } => own(batch),
+            Kind::Proof { first, second } => own(first).or_else(|| own(second)),
+            Kind::PageOf { page, .. } => page.batches.iter().find_map(|batch| own(&batch.bytes)),
         }
+    }
+
+    /// Within what it keeps its place on its lane; `None`: it may come before what was sent before it, and behind what was sent
+    /// behind it.
+    pub fn order(&self) -> Option<Order> {
+        match &self.0 {
+            Kind::Store { batch, .. } | Kind::Feed { batch } | Kind::Proof { first: batch, .. } => {
+                let header = Batch::peek_header(batch).ok()?;
+                Some(Order::Series(SeriesKey::of(&header)))
+            }
+            Kind::Pulled { pull, .. } | Kind::Plain(PeerMessage::PullEnd { pull, .. }) => {
+                Some(Order::Pull(*pull))
+            }
+            Kind::Plain(_) | Kind::PageOf { .. } => None,
+        }
+    }
+
+    /// Refuses it, as there is no room for its proof. A batch to be kept is sent again; what a link told is told by heads, and pulled.
+    pub fn refuse(&self) -> PeerFault {
+        let refusal =
+            || Refusal::new(Code::Overloaded, "a plugin's proofs are behind; send it again in a moment");
+        let answer = match &self.0 {
+            Kind::Store { batch, .. } => {
+                let header = Batch::peek_header(batch).ok();
+                header.map(|header| not_held(&header, batch.len(), &refusal()))
+            }
+            Kind::Feed { batch } => {
+                let header = Batch::peek_header(batch).ok();
+                header.map(|header| fed(&header, batch.len(), &refusal()))
+            }
+            Kind::Plain(_) | Kind::Pulled { .. } | Kind::Proof { .. } | Kind::PageOf { .. } => None,
+        };
+        PeerFault::NoRoom { answer: answer.map(Box::new) }
     }
 
     /// Batches that are to be proven.

@@ -121,11 +121,8 @@ fn page_of(batches: &[Arc<VerifiedBatch>]) -> PeerMessage {
 #[tokio::test]
 async fn each_batch_of_a_page_is_proven_by_the_workers_of_its_type_and_all_come_in_order() {
     let bench = Bench::new();
-    let three = [
-        bench.batches(OTHER, 20),
-        bench.batches(SignatureType::SECP256K1, 20),
-        bench.batches(SLOW, 20),
-    ];
+    let three =
+        [bench.batches(OTHER, 20), bench.batches(SignatureType::SECP256K1, 20), bench.batches(SLOW, 20)];
     let mixed: Vec<_> = (0..60).map(|place| three[place % 3][place / 3].clone()).collect();
     let answer = bench.prove(&page_of(&mixed)).await.wait().await.unwrap();
     let Ok(PeerMessage::PageOf { read: 1, result: Ok(proven) }) = answer else { panic!("{answer:?}") };

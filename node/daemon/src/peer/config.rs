@@ -26,7 +26,10 @@ pub(crate) struct NetworkConfig {
     pub(crate) mesh_max: usize,
     /// Messages of all brokers that are proven and wait for the node, at least 1. With more their brokers wait.
     pub(crate) inputs_max: usize,
-    /// Messages of one broker and lane that are being proven, at least 1. With more the lane waits.
+    /// Messages of one broker and lane that are being proven, at least 1. With more the lane waits. As many more may wait for the proofs
+    /// of each plugin's signature type, as long as those of all plugins have half of `overlay.inbox_bytes_max`: nothing waits for
+    /// them but what is of the same series. With more a batch on the lane of what is live is refused with `OVERLOADED`, and
+    /// comes again; the lane of repair and history waits.
     pub(crate) proofs_max: usize,
     /// Seconds without a session with any other broker after which `/healthz` is degraded (503), where the network has
     /// others: batches have one copy meanwhile. 0 is never.

@@ -37,6 +37,7 @@ pub(crate) struct Counters {
     malformed: AtomicU64,
     invalid: AtomicU64,
     unprovable: AtomicU64,
+    no_room: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -62,6 +63,7 @@ impl Counters {
             PeerFault::Malformed(_) => &self.malformed,
             PeerFault::InvalidBatch(_) => &self.invalid,
             PeerFault::Unprovable { .. } => &self.unprovable,
+            PeerFault::NoRoom { .. } => &self.no_room,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -72,13 +74,14 @@ impl Counters {
     }
 
     /// The rest, with names and what they say.
-    pub(crate) fn received(&self) -> [(&'static str, &'static str, u64); 6] {
+    pub(crate) fn received(&self) -> [(&'static str, &'static str, u64); 7] {
         [
             ("frames_unknown", "frames of kinds that this version does not know", &self.unknown),
             ("frames_late", "frames that outlived their session", &self.late),
             ("frames_malformed", "frames that were no messages", &self.malformed),
             ("batches_invalid", "messages with a batch that did not prove", &self.invalid),
             ("batches_unprovable", "messages with a batch that no scheme here can prove", &self.unprovable),
+            ("batches_no_room", "messages refused because a plugin's proofs are behind", &self.no_room),
             ("proofs_failed", "messages lost because their proof failed here", &self.failed),
         ]
         .map(|(name, help, counter)| (name, help, counter.load(Ordering::Relaxed)))

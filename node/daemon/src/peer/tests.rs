@@ -2,6 +2,8 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test and is shown")]
 
+mod aside;
+
 use super::*;
 use bytes::Bytes;
 use mainstem_api::WorkersConfig;
@@ -59,12 +61,15 @@ struct Broker {
 
 impl Broker {
     async fn start(number: u8, config: &NetworkConfig) -> Self {
+        let workers = Workers::start(&WorkersConfig::default()).unwrap();
+        Self::start_with(number, config, Verifier::new(NETWORK), workers).await
+    }
+
+    async fn start_with(number: u8, config: &NetworkConfig, verifier: Verifier, workers: Workers) -> Self {
         let members = [1, 2].map(|number| (key(number).address(), 255));
         let assignment = Arc::new(Assignment::fixed(ShardCount::new(4).unwrap(), 2, members));
         let (view, shown) = watch::channel(Some(NetworkView { assignment, endpoints: BTreeMap::new() }));
-        let workers = Workers::start(&WorkersConfig::default()).unwrap();
-        let verifier = Arc::new(Verifier::new(NETWORK));
-        let peers = Peers::start(config, &key(number), verifier, workers, shown).await.unwrap();
+        let peers = Peers::start(config, &key(number), Arc::new(verifier), workers, shown).await.unwrap();
         let at = peers.overlay.listening().await.iter().map(ToString::to_string).collect();
         Self { address: peers.overlay.address(), peers, view, at }
     }
@@ -106,7 +111,11 @@ impl Broker {
 }
 
 async fn pair(first: &NetworkConfig, second: &NetworkConfig) -> (Broker, Broker) {
-    let mut pair = (Broker::start(1, first).await, Broker::start(2, second).await);
+    joined(Broker::start(1, first).await, Broker::start(2, second).await).await
+}
+
+async fn joined(first: Broker, second: Broker) -> (Broker, Broker) {
+    let mut pair = (first, second);
     for broker in [&mut pair.0, &mut pair.1] {
         assert!(matches!(broker.next().await, InEvent::Assigned(_)), "before anybody comes");
     }
@@ -343,7 +352,8 @@ async fn a_bulk_frame_waits_for_the_beginning_of_its_session() {
     let began = Arc::new(watch::channel(session - 1).0);
     let (items, taken) = mpsc::unbounded_channel();
     items.send(Item::Frame(frame)).unwrap();
-    let pipe = Pipe::new(second.address, Lane::Bulk, shared, 4, began.clone(), taken);
+    let bounds = Bounds { proofs_max: 4, aside_bytes_max: 1 << 20 };
+    let pipe = Pipe::new(second.address, Lane::Bulk, shared, bounds, began.clone(), taken);
     let mut run = Box::pin(pipe.run());
     for _ in 0..10 {
         assert!(futures_util::poll!(run.as_mut()).is_pending());

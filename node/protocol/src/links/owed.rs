@@ -26,6 +26,8 @@ pub(crate) struct Missed {
 
 /// Series of a partition of which something is owed at once; others are seen when they owe again.
 const OWED_MAX: usize = 32;
+/// For so many times the grace nobody owes of a partition of which something found no room here.
+const EXCUSED: i64 = 10;
 /// A link that has stood for so many times the grace does not begin any more.
 const LONG_STANDING: i64 = 3;
 
@@ -34,6 +36,9 @@ const LONG_STANDING: i64 = 3;
 pub(crate) fn handle_new(header: &Header, told_by: Address, missed: Option<Missed>, cx: &mut Context<'_>) {
     let (at, grace, now) = (header.stream_partition, cx.config.withheld_ms, cx.now);
     let Some(following) = cx.links.following.get_mut(&at) else { return };
+    if now.up_ms < following.excused_until {
+        return;
+    }
     let Some(full) = following.full.link.as_ref().filter(|link| link.stands) else { return };
     let missed = match missed {
         Some(missed) => missed,
@@ -81,6 +86,18 @@ pub(crate) fn handle_feed(header: &Header, peer: Address, cx: &mut Context<'_>) 
         if following.owed.len() < OWED_MAX && !following.owed.iter().any(|owed| owed.series == series) {
             following.owed.push(left_out);
         }
+    }
+}
+
+/// A link has told a batch for which there was no room here: it is pulled later, and no link has left it out. A link can only bring
+/// that about while this broker is behind.
+pub(crate) fn excuse(at: StreamPartition, cx: &mut Context<'_>) {
+    let until = cx.now.up_ms + EXCUSED * cx.config.withheld_ms;
+    let Some(following) = cx.links.following.get_mut(&at) else { return };
+    following.excused_until = until;
+    following.owed.clear();
+    if let Some(link) = &mut following.full.link {
+        link.began.end();
     }
 }
 

@@ -1,9 +1,13 @@
 //! Who tells whom: owners that are full, brokers that pass on what they are told, and what must not close to a ring.
 
-use crate::desk::{Desk, SESSION, STREAM, at};
+use crate::desk::{Desk, SESSION, STREAM, at, series};
 use mainstem_crypto::Address;
-use mainstem_model::{Assignment, Code, ReadFilter, ReadStart, Refusal, ShardCount};
-use mainstem_protocol::{Config, InEvent, Node, OutEvent, PeerMessage, Subscribe};
+use mainstem_model::{
+    Assignment, Code, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, ShardCount, VerifiedBatch,
+};
+use mainstem_protocol::{
+    Config, InEvent, Misdeed, Node, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd, Subscribe,
+};
 use std::{collections::BTreeSet, sync::Arc};
 
 const ME: Address = Address([0x11; 20]);
@@ -176,4 +180,58 @@ fn a_session_that_was_asked_for_and_is_of_no_more_use_is_given_up() {
         }
     }
     assert!(!parted.contains(&relay), "it tells what comes");
+}
+
+/// Time passes in which these are heard. Gives what was asked for.
+fn live(desk: &mut Desk, peers: [Address; 2], ms: i64) -> Vec<OutEvent> {
+    let mut out = Vec::new();
+    for _ in 0..ms / 100 {
+        desk.now += 100;
+        for peer in peers {
+            out.extend(tell(desk, peer, PeerMessage::Heads { heads: Vec::new() }));
+        }
+        out.extend(desk.handle(InEvent::Tick));
+    }
+    out
+}
+
+#[test]
+fn a_link_whose_batch_found_no_room_here_has_withheld_nothing() {
+    let owners = [peer(1), peer(2)];
+    let mut desk = broker(Config::default(), &owners);
+    for owner in owners {
+        desk.handle(InEvent::PeerUp { peer: owner });
+    }
+    let links = asked(&subscribe(&mut desk));
+    let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
+    tell(&mut desk, link, followed(true, &[]));
+    tell(&mut desk, other, followed(false, &[]));
+    live(&mut desk, owners, 5_000);
+    let mut writer = series(1);
+    let [first, second, third] = ["1", "2", "3"].map(|text| desk.seal(&mut writer, text));
+    let key = SeriesKey::of(first.header());
+    let feed = |batch: &Arc<VerifiedBatch>| PeerMessage::Feed { batch: PeerBatch::Proven(batch.clone()) };
+    tell(&mut desk, link, feed(&first));
+    desk.handle(InEvent::HeadRead { series: key, result: Ok(None) });
+
+    let answer = PeerMessage::Fed { at: at(STREAM), bytes: second.bytes().len() as u64 };
+    let fault = PeerFault::NoRoom { answer: Some(Box::new(answer)) };
+    let out = desk.handle(InEvent::PeerFaulty { peer: link, fault });
+    assert!(matches!(out[..], [OutEvent::Tell { message: PeerMessage::Fed { .. }, .. }]), "{out:?}");
+    tell(&mut desk, other, PeerMessage::Heads { heads: vec![(key, SeriesHead::after(&second))] });
+    let out = live(&mut desk, owners, 1_000);
+    let pull = out.iter().find_map(|output| match output {
+        OutEvent::Tell { peer, message: PeerMessage::Pull { pull, .. } } => Some((*peer, *pull)),
+        _ => None,
+    });
+    let (source, pull) = pull.expect("what found no room is pulled");
+    tell(&mut desk, source, PeerMessage::Pulled { pull, batch: PeerBatch::Proven(second) });
+    tell(&mut desk, source, PeerMessage::PullEnd { pull, result: Ok(PullEnd { base: 0, more: false }) });
+    let mut out = tell(&mut desk, link, feed(&third));
+    assert!(out.iter().any(|output| matches!(output, OutEvent::Append { .. })), "{out:?}");
+    out.extend(live(&mut desk, owners, 3_000));
+    let left =
+        |output: &OutEvent| matches!(output, OutEvent::Tell { message: PeerMessage::Unfollow { .. }, .. });
+    assert!(!out.iter().any(left), "the link is left");
+    assert_eq!(desk.node.counters().misdeeds.get(&Misdeed::Withheld), None);
 }
