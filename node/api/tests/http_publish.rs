@@ -9,12 +9,17 @@ mod http_support;
 
 use axum::body::Body;
 use http_support::{ABSENT, ALICE_KEY, CLOSED, OPEN, Rig, alice, json_event, now_ms, secret, writer};
-use mainstem_api::{HttpConfig, PublisherConfig};
+use mainstem_api::{HttpConfig, PublisherConfig, Workers, WorkersConfig};
 use mainstem_model::{
-    AckLevel, Batch, Code, NewEvent, Partition, PartitionKey, SeriesId, SeriesWriter, Signer, limits,
+    AckLevel, Batch, BatchId, Code, NewEvent, Origin, Partition, PartitionKey, SchemeSigner, SeriesId,
+    SeriesWriter, SignatureFault, SignatureType, Signer, Verifier, limits,
 };
 use mainstem_protocol::Config;
 use serde_json::{Value, json};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -334,4 +339,65 @@ async fn events_that_are_told_late_are_taken() {
     }
     let page = rig.get(&format!("/streams/{OPEN}/history")).await.json();
     assert_eq!(page["events"].as_array().unwrap().len(), 3);
+}
+
+/// Signs for Alice with a type whose proofs take their time.
+#[derive(Debug)]
+struct Slow;
+
+impl Slow {
+    const TYPE: SignatureType = SignatureType(240);
+}
+
+impl SchemeSigner for Slow {
+    fn signature_type(&self) -> SignatureType {
+        Self::TYPE
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::ethereum(alice())
+    }
+
+    fn sign(&self, _: BatchId) -> Result<Vec<u8>, SignatureFault> {
+        Ok(vec![1])
+    }
+}
+
+/// What a batch is answered whose plugin is at work on something else, with room for so many pieces of work.
+async fn answered_while_its_plugin_is_busy(queue_max: usize, answer_timeout_ms: u64) -> (u16, String, Value) {
+    let config = WorkersConfig { threads: 2, plugin_threads: 1, queue_max };
+    let workers = Workers::with_plugins(&config, [Slow::TYPE]).unwrap();
+    let http = HttpConfig { answer_timeout_ms, ..HttpConfig::default() };
+    let verifier = Verifier::new(http_support::NETWORK);
+    let rig = Rig::over(http, Config::default(), PublisherConfig::default(), workers, verifier);
+    let (release, gate) = mpsc::channel::<()>();
+    let mut held = rig.workers.of(Some(Slow::TYPE)).submit(move || gate.recv().is_ok()).await;
+    let signer = Signer::scheme(Arc::new(Slow));
+    let at = OPEN.partition(Partition::ZERO);
+    let mut slow = SeriesWriter::new(http_support::NETWORK, at, signer, SeriesId(1));
+    let batch = slow.seal(&[json_event(now_ms(), 1)]).unwrap();
+    let path = path();
+    let answer = rig.post(&path, OCTETS, batch.bytes().clone());
+    let answer = tokio::time::timeout(Duration::from_secs(30), answer).await.expect("an answer");
+    // Others' batches are taken meanwhile.
+    let other = writer(2).seal(&[json_event(now_ms(), 2)]).unwrap();
+    assert_eq!(rig.post(&path, OCTETS, other.bytes().clone()).await.status, 200);
+    release.send(()).unwrap();
+    assert_eq!(held.wait().await, Some(true));
+    let (status, code) = answer.error();
+    (status, code, answer.json()["message"].clone())
+}
+
+#[tokio::test]
+async fn a_batch_whose_plugin_has_as_much_to_prove_as_may_wait_is_refused_at_once() {
+    let (status, code, message) = answered_while_its_plugin_is_busy(1, 600_000).await;
+    assert_eq!((status, &*code), (429, "OVERLOADED"), "{message}");
+    assert!(message.as_str().unwrap().contains("this signature type"), "{message}");
+}
+
+#[tokio::test]
+async fn a_batch_is_waited_for_no_longer_than_for_its_answer_though_it_is_not_proven_yet() {
+    let (status, code, message) = answered_while_its_plugin_is_busy(2, 300).await;
+    assert_eq!((status, &*code), (429, "OVERLOADED"), "{message}");
+    assert!(message.as_str().unwrap().contains("was not proven in time"), "{message}");
 }

@@ -24,6 +24,7 @@ use mainstem_model::{
 use mainstem_protocol::{InEvent, ServerMessage};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
 /// Tells a light client the batch that its event travels in.
@@ -149,14 +150,12 @@ pub(super) async fn publish(
     if let Some(header) = &header {
         api.handle.screen(header)?;
     }
-    let workers = api.workers.of(header.map(|header| header.signature_type));
-    let verifier = api.handle.verifier().clone();
-    let proven = workers.run(move || prove_form(&verifier, stream, form)).await;
+    let deadline = Instant::now() + Duration::from_millis(api.config.answer_timeout_ms);
+    let proven = timeout_at(deadline, prove_on_workers(&api, header.as_ref(), stream, form)).await;
     let batch = proven
-        .ok_or_else(|| Problem::new(Code::Overloaded, "the batch could not be proven; try again"))??;
+        .map_err(|_| Problem::new(Code::Overloaded, "the batch was not proven in time; try again"))??;
     let (id, count) = (batch.id(), batch.header().count);
-    let limit = Duration::from_millis(api.config.answer_timeout_ms);
-    let acked = tokio::time::timeout(limit, publish_proven(&api, batch, ack)).await;
+    let acked = timeout_at(deadline, publish_proven(&api, batch, ack)).await;
     let (level, duplicate) = acked.unwrap_or_else(|_| {
         Err(Refusal::new(
             Code::StoreUnavailable,
@@ -165,6 +164,29 @@ pub(super) async fn publish(
     })?;
     let header = HeaderValue::from_str(&id.to_string()).map(|value| [(BATCH_ID_HEADER, value)]);
     Ok((header.ok(), Json(Receipt::new(id, level, duplicate, 0, count))).into_response())
+}
+
+/// Has a batch proven by the workers of its signature type. What a plugin proves may take long: where as much waits for that as may,
+/// the request is refused at once, or it would hold up requests that others have under way.
+async fn prove_on_workers(
+    api: &Api,
+    header: Option<&Header>,
+    stream: StreamId,
+    form: Form,
+) -> Result<Arc<VerifiedBatch>, Problem> {
+    let verifier = api.handle.verifier().clone();
+    let prove = move |form| prove_form(&verifier, stream, form);
+    let mut answer = match api.workers.of_plugin(header.map(|header| header.signature_type)) {
+        Some(own) => own.try_submit(form, prove).map_err(|_| {
+            Problem::new(
+                Code::Overloaded,
+                "the proofs of this signature type are behind; try again in a moment",
+            )
+        })?,
+        None => api.workers.submit(move || prove(form)).await,
+    };
+    let proven = answer.wait().await;
+    proven.ok_or_else(|| Problem::new(Code::Overloaded, "the batch could not be proven; try again"))?
 }
 
 /// The bytes of a batch.

@@ -32,7 +32,8 @@ pub struct HttpConfig {
     /// How long a client, of a WebSocket too, may take nothing of what waits for it, milliseconds; then the connection is
     /// closed. A request counts as under way until its answer is taken.
     pub write_timeout_ms: u64,
-    /// How long a write on the chain or an ack may take, milliseconds. Then the answer says that it is not known.
+    /// How long a write on the chain, or the proof of a batch and its ack together, may take, milliseconds. Then the answer says that it
+    /// is not known, or of a batch that was not proven by then `OVERLOADED`.
     pub answer_timeout_ms: u64,
     /// Bytes of a JSON body of a signed batch. More gets `BATCH_TOO_LARGE`.
     pub batch_json_bytes_max: usize,

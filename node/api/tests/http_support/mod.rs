@@ -98,16 +98,25 @@ impl Rig {
     }
 
     pub fn with(http: HttpConfig, broker: Config, publisher: PublisherConfig) -> Self {
+        let workers = Workers::start(&WorkersConfig::default()).unwrap();
+        Self::over(http, broker, publisher, workers, Verifier::new(NETWORK))
+    }
+
+    pub fn over(
+        http: HttpConfig,
+        broker: Config,
+        publisher: PublisherConfig,
+        workers: Workers,
+        verifier: Verifier,
+    ) -> Self {
         let (inbox, inputs) = mpsc::channel(4096);
         let registry = Arc::new(RwLock::new(Registry::default()));
-        let verifier = Arc::new(Verifier::new(NETWORK));
-        let handle = NodeHandle::new(inbox, registry.clone(), verifier, NODE);
+        let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(verifier), NODE);
         let mut driver = Driver::new(broker.clone(), registry);
         for change in streams() {
             driver.apply(change);
         }
         tokio::spawn(driver.run(inputs));
-        let workers = Workers::start(&WorkersConfig::default()).unwrap();
         let mut identities = Identities::new();
         for (n, key) in [(1, ALICE_KEY), (2, BOB_KEY)] {
             let identity = identities.add(secret(n));
