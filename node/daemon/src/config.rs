@@ -1,7 +1,7 @@
 //! The whole configuration of a node: each part belongs to its crate, this is where they meet.
 
 use crate::{broker::RegistrationConfig, cli::failure::Failure, peer::NetworkConfig};
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use mainstem_api::{HttpConfig, PublisherConfig, QuicConfig, SessionConfig, WebSocketConfig, WorkersConfig};
 use mainstem_chain::{Deployment, FollowerConfig, RpcConfig, WalletConfig};
 use serde::{Deserialize, Serialize};
@@ -225,7 +225,8 @@ impl Config {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         // IMPORTANT: wrong configuration is wrong use (exit code 64), whatever it is that is wrong.
         let wrong = |error: anyhow::Error| Failure::usage(format!("in {}: {error:#}", path.display()));
-        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.into()))?;
+        let mut config: Self =
+            toml::from_str(&text).map_err(|error| wrong(anyhow!(described(&error, &text))))?;
         config.check().map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for path in config.paths() {
@@ -246,8 +247,33 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.websocket.check()?;
         self.registration.check()?;
+        self.workers.check()?;
+        self.plugins.check()?;
+        let (threads, instances) = (self.workers.plugin_threads, self.plugins.instances_max);
+        if threads > instances {
+            bail!(
+                "workers.plugin_threads is {threads}, and a plugin has plugins.instances_max, {instances}, instances: take as many \
+                 threads at most, or raise that"
+            );
+        }
         self.network.check()
     }
+}
+
+/// What is wrong and where. IMPORTANT: not the line itself, as the library shows it, nor a value: keys of servers stand in parameters.
+fn described(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message();
+    // Of a text where something else belongs: it is told that it is one.
+    let message = match (message.find(": string \""), message.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}: a string{}", &message[..from], &message[to + 1..])
+        }
+        _ => message.to_owned(),
+    };
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return message };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 #[cfg(test)]
@@ -296,6 +322,48 @@ mod tests {
             (&config.api_keys[0].key_file, folder.path().join("p.key")),
         ] {
             assert_eq!(*path, expected);
+        }
+    }
+
+    /// What is said of a file that cannot be loaded.
+    fn refused(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mainstem.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(&file).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place_and_without_what_stands_there() {
+        for (text, place, what) in [
+            ("[store]\nparameters = { secret = 'hidden', }}\n", "line 2, column ", ""),
+            ("[store]\n  parameters.secret = 'hidden\n", "line 2, column ", ""),
+            ("[store]\nparameters = 'hidden'\n", "line 2, column 14", "a string, expected a map"),
+            ("[store]\nrecords.index_rows_max = 'hidden \" x'\n", "line 2, column 26", "a string, expected"),
+            ("[store]\nschem = 'hidden'\n", "line 2, column 1", "schem"),
+            (
+                "\n\n[store]\nparameters = { \"é\" = 'hidden', secret = 5 }\n",
+                "line 4, column 41",
+                "expected a string",
+            ),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(place) && error.contains(what), "{error}");
+            assert!(!error.contains("hidden") && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn bounds_that_cannot_be_are_refused_by_name_whether_there_are_plugins_or_not() {
+        for (text, what) in [
+            ("[workers]\nplugin_threads = 33\n", "workers.plugin_threads is 33"),
+            ("[workers]\nqueue_max = 0\n", "workers.queue_max"),
+            ("[workers]\nqueue_max = 4611686018427387904\n", "workers.queue_max"),
+            ("[plugins]\nhttp_requests_max = 4611686018427387904\n", "plugins.http_requests_max"),
+            ("[plugins]\nfuel_default = 0\n", "plugins.fuel_default is 0"),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(what), "{error}");
         }
     }
 

@@ -97,8 +97,9 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let handle = NodeHandle::new(inbox, registry.clone(), Arc::new(verifier), key.address())
         .with_publish_window(config.broker.publish_window_bytes);
     let of_plugins = plugins.schemes().map(|scheme| scheme.signature_type());
-    let workers =
-        Workers::with_plugins(&config.workers, of_plugins).context("no threads for proving batches")?;
+    let mut workers = config.workers.clone();
+    workers.plugin_threads = workers.plugin_threads().min(config.plugins.instances_max);
+    let workers = Workers::with_plugins(&workers, of_plugins).context("no threads for proving batches")?;
     let (show, network, wanted) = Show::new(key.address(), config.network.view(key.address()));
     if let Some(first) = &first_network {
         show.show(first);

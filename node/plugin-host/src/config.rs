@@ -1,6 +1,9 @@
 use crate::HostError;
 use serde::{Deserialize, Serialize};
 
+/// Each request has a socket.
+const HTTP_REQUESTS_MAX: usize = 1 << 16;
+
 /// Bounds of plugins. What a manifest wishes for counts up to each `_max`; without a wish it is the `_default`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,16 +47,17 @@ pub struct Config {
     pub chain_answers_max: usize,
     /// Bytes of a contract's answer. A longer one is answered with `limit`.
     pub chain_output_bytes_max: u32,
-    /// Milliseconds that a plugin with `http` waits for a server, its answer's body included; they do not count as its own. Then it is
-    /// told that there is no answer.
+    /// Milliseconds that a plugin with `http` waits for a server, its answer's body included; they do not count as its own, but cost fuel, and
+    /// a wait takes three quarters of what is left of that at most. Then it is told that there is no answer.
     pub http_wait_ms_max: u32,
-    /// Requests to servers at once, of all plugins. One more is answered with `unavailable`.
+    /// Requests to servers at once, of all plugins; 1 to 65,536. One more is answered with `unavailable`.
     pub http_requests_max: usize,
     /// Bytes of the body of a server's answer. A longer one is answered with `limit`.
     pub http_response_bytes_max: u32,
-    /// Milliseconds that a write waits for a storage that answers `unavailable`, such as one whose server is away: it is asked again, the same,
-    /// after pauses of up to 2 s. Meanwhile no other write is done, and publishers are told that the journal is behind once that is
-    /// full. Then the write has failed, and the node ends.
+    /// Milliseconds that a write, with all the calls that it takes, waits for a storage that answers `unavailable`, such as one whose server is
+    /// away: it is asked again, the same, after pauses of up to 2 s; none is asked again later than that. Meanwhile no other write
+    /// (records, sync or trim) is done, and publishers are told that the journal is behind once that is full. Then the write has
+    /// failed, and the node ends. 0: no write is asked again.
     pub storage_wait_ms_max: u32,
     /// Bytes of all files of a plugin that has `blob`. What would be more is answered with `limit`.
     pub blob_bytes_max: u64,
@@ -151,9 +155,29 @@ impl Config {
             ("http_response_bytes_max", self.http_response_bytes_max.into()),
             ("instances_max", self.instances_max as u64),
         ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((name, _)) => Err(HostError::Config(format!("plugins.{name} is 0: take 1 or more"))),
-            None => Ok(()),
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(HostError::Config(format!("plugins.{name} is 0: take 1 or more")));
+        }
+        let requests = self.http_requests_max;
+        if requests > HTTP_REQUESTS_MAX {
+            let fault = format!("plugins.http_requests_max is {requests}: take 1 to {HTTP_REQUESTS_MAX}");
+            return Err(HostError::Config(fault));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_requests_than_there_are_sockets_are_no_bound() {
+        let with = |http_requests_max| Config { http_requests_max, ..Config::default() }.check();
+        assert!(with(65_536).is_ok());
+        for wrong in [0, 65_537, usize::MAX] {
+            let fault = with(wrong).unwrap_err().to_string();
+            assert!(fault.contains(&format!("plugins.http_requests_max is {wrong}: take 1")), "{fault}");
         }
     }
 }
