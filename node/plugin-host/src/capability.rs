@@ -225,6 +225,12 @@ impl Meter {
         done
     }
 
+    /// How long a server may be waited for: as long as three quarters of the fuel are enough for. The rest is for telling that it did not
+    /// answer: a plugin whose server is away says so, and does not end as one that never ends.
+    pub(crate) const fn wait_max(&self) -> Duration {
+        Duration::from_micros((self.fuel - self.fuel / 4) / WAIT_FUEL_PER_US)
+    }
+
     /// How much more time there is than there was.
     pub(crate) const fn waited(&self) -> Duration {
         self.waited

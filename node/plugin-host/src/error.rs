@@ -229,12 +229,14 @@ pub enum Fault {
     Trap(String),
     /// A call used up its fuel.
     #[error(
-        "a call used up its fuel, {0}: ask for more in the manifest's limits.fuel, or send fewer items at once"
+        "a call used up its fuel, {0}: ask for more in the manifest's limits.fuel, up to plugins.fuel_max, or send fewer items at \
+         once"
     )]
     OutOfFuel(u64),
     /// A call took too long.
     #[error(
-        "a call took more than {0} ms: ask for more in the manifest's limits.deadline_ms, or send fewer items at once"
+        "a call took more than {0} ms: ask for more in the manifest's limits.deadline_ms, up to plugins.deadline_ms_max, or send \
+         fewer items at once"
     )]
     Deadline(u32),
     /// `mainstem_alloc` gives no place.

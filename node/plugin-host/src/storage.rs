@@ -32,6 +32,8 @@ pub struct StoragePlugin {
     claim: StorageClaim,
     parameters: BTreeMap<String, String>,
     at_work: Mutex<AtWork>,
+    /// Held for the whole of a write. What the first that failed for good was answered: there is none after it.
+    writing: Mutex<Option<RecordFault>>,
 }
 
 #[derive(Default)]
@@ -41,6 +43,9 @@ struct AtWork {
     /// Nobody knows what was kept, or it was in the instance.
     is_lost: bool,
 }
+
+/// A call of a write.
+type Call<'a> = &'a dyn Fn(&StoragePlugin) -> Result<(), CallError>;
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +65,8 @@ impl Plugin {
             return Err(self.asked(&format!("it is of kind {}, not a storage", self.manifest().claim.kind())));
         };
         let (claim, parameters) = (claim.clone(), parameters.clone());
-        let storage = StoragePlugin { plugin: self.clone(), claim, parameters, at_work: Mutex::default() };
+        let (at_work, writing) = (Mutex::default(), Mutex::default());
+        let storage = StoragePlugin { plugin: self.clone(), claim, parameters, at_work, writing };
         storage.at_work.lock().place = Some(storage.start()?);
         Ok(storage)
     }
@@ -149,8 +155,22 @@ impl StoragePlugin {
         self.call(Doing::Writes, 16 + places.len(), fill, places.len(), done)
     }
 
-    fn patiently(&self, write: impl FnMut() -> Result<(), CallError>) -> Result<(), RecordFault> {
-        self.plugin.patience().ask(self.scheme(), write).map_err(fault)
+    /// Does a write, of as many calls as it takes. IMPORTANT: no other write is asked for before it is over, so that what is asked
+    /// again is the same and follows upon itself; reads are.
+    fn write(
+        &self,
+        calls: impl FnOnce(&dyn Fn(Call<'_>) -> Result<(), CallError>) -> Result<(), CallError>,
+    ) -> Result<(), RecordFault> {
+        let mut failed = self.writing.lock();
+        if let Some(fault) = &*failed {
+            return Err(fault.clone());
+        }
+        let waiting = self.plugin.patience().begin();
+        let done = calls(&|call: Call<'_>| waiting.ask(self.scheme(), || call(self))).map_err(fault);
+        if let Err(fault) = &done {
+            *failed = Some(fault.clone());
+        }
+        done
     }
 
     /// A new instance, started.
@@ -194,27 +214,30 @@ impl StoragePlugin {
     }
 }
 
-/// What a node keeps its log in. A write or a place list that is longer than one call may be is sent in several. A write that is answered
-/// with `unavailable` is asked again, the same, for `storage_wait_ms_max`: as long it blocks, and others behind it.
+/// What a node keeps its log in. A write or a place list that is longer than one call may be is sent in several. Writes are done one after the
+/// other; one that is answered with `unavailable` is asked again, the same, for `storage_wait_ms_max` in all: as long it blocks, and
+/// those behind it. After one that has failed there is none.
 impl RecordStore for StoragePlugin {
     fn append(&self, records: &[Record]) -> Result<(), RecordFault> {
-        let mut rest = records;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fit = rest.iter().take(RECORDS_MAX).take_while(|record| {
-                bytes += record.value.len();
-                bytes <= BYTES_MAX
-            });
-            // One goes alone, however long it is.
-            let (now, later) = rest.split_at(fit.count().max(1));
-            self.patiently(|| Self::append(self, now))?;
-            rest = later;
-        }
-        Ok(())
+        self.write(|ask| {
+            let mut rest = records;
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let fit = rest.iter().take(RECORDS_MAX).take_while(|record| {
+                    bytes += record.value.len();
+                    bytes <= BYTES_MAX
+                });
+                // One goes alone, however long it is.
+                let (now, later) = rest.split_at(fit.count().max(1));
+                ask(&|storage| storage.append(now))?;
+                rest = later;
+            }
+            Ok(())
+        })
     }
 
     fn sync(&self) -> Result<(), RecordFault> {
-        self.patiently(|| Self::sync(self))
+        self.write(|ask| ask(&Self::sync))
     }
 
     fn query(&self, query: &Query) -> Result<Records, RecordFault> {
@@ -232,7 +255,9 @@ impl RecordStore for StoragePlugin {
     }
 
     fn trim(&self, places: &[u64]) -> Result<(), RecordFault> {
-        places.chunks(RECORDS_MAX).try_for_each(|places| self.patiently(|| Self::trim(self, places)))
+        self.write(|ask| {
+            places.chunks(RECORDS_MAX).try_for_each(|places| ask(&|storage| storage.trim(places)))
+        })
     }
 }
 

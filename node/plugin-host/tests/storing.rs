@@ -165,6 +165,31 @@ fn a_write_is_asked_again_while_the_storage_is_away_and_not_for_ever() {
 }
 
 #[test]
+fn no_other_write_comes_between_one_that_waits_and_its_repetition() {
+    let storage = absent(3, 60_000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| RecordStore::trim(&storage, &[1]).unwrap());
+        // Its start, and the first try.
+        while storage.plugin().counters().calls < 2 {
+            std::thread::yield_now();
+        }
+        RecordStore::sync(&storage).unwrap();
+        // Three more of the other write, which is over, and this one.
+        assert_eq!(storage.plugin().counters().calls, 6);
+    });
+}
+
+#[test]
+fn after_a_write_that_has_failed_there_is_none() {
+    let storage = absent(1, 0);
+    for _ in 0..3 {
+        let fault = RecordStore::sync(&storage).unwrap_err();
+        assert!(fault.0.contains("the server is away"), "{fault}");
+    }
+    assert_eq!(storage.plugin().counters().calls, 2, "its start, and one");
+}
+
+#[test]
 fn a_storage_is_started_with_a_value_for_each_parameter() {
     let done = Guest::answering(&reply(|mut reply| reply.set_done(())));
     let parameter = |name: &str, default: &str| Parameter {

@@ -33,8 +33,8 @@ pub(crate) enum NoResponse {
     Limit(String),
 }
 
-/// Asks a server that was granted. Who waits is the thread that called the plugin, for `http_wait_ms_max` at most, and that time is
-/// not the plugin's.
+/// Asks a server that was granted. Who waits is the thread that called the plugin, for `http_wait_ms_max` at most and no longer than
+/// there is fuel for, and that time is not the plugin's.
 pub(super) fn ask(
     privileges: &Privileges,
     request: http_request::Reader<'_>,
@@ -42,7 +42,8 @@ pub(super) fn ask(
 ) -> Result<Answer, Stop> {
     let asked = request::read(&privileges.reach, request)?;
     meter.charge(REQUEST_FUEL + asked.body_bytes())?;
-    match meter.wait(|| privileges.reach.send(asked)) {
+    let wait_max = meter.wait_max();
+    match meter.wait(|| privileges.reach.send(asked, wait_max)) {
         Ok(answer) => {
             meter.charge(answer.body.len() as u64)?;
             Ok(Answer::Http(answer))

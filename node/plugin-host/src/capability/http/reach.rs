@@ -71,8 +71,8 @@ impl Reach {
         self.bytes_max.min(wanted as usize)
     }
 
-    /// Sends a request and waits for its response. Redirects are responses like others: nothing is followed.
-    pub(super) fn send(&self, asked: Asked<'_>) -> Result<HttpAnswer, NoResponse> {
+    /// Sends a request and waits for its response, for `wait_max` at most. Redirects are responses like others: nothing is followed.
+    pub(super) fn send(&self, asked: Asked<'_>, wait_max: Duration) -> Result<HttpAnswer, NoResponse> {
         let Asked { server, request, bytes_max, .. } = asked;
         let client = server.client(&self.web).map_err(NoResponse::Unavailable)?;
         let runtime = self.web.runtime().map_err(|error| NoResponse::Unavailable(error.into()))?;
@@ -85,16 +85,22 @@ impl Reach {
             drop(room);
             drop(tell.send(answer));
         });
-        match told.recv_timeout(self.wait) {
+        let wait = self.wait.min(wait_max);
+        match told.recv_timeout(wait) {
             Ok(answer) => answer,
             Err(ended) => {
                 task.abort();
                 let host = &server.host;
                 Err(NoResponse::Unavailable(match ended {
                     RecvTimeoutError::Timeout => {
-                        let ms = self.wait.as_millis();
+                        let ms = wait.as_millis();
+                        let bound = if wait < self.wait {
+                            "the time that the call has fuel for"
+                        } else {
+                            "plugins.http_wait_ms_max"
+                        };
                         format!(
-                            "{host} did not answer within plugins.http_wait_ms_max, {ms} ms; it may have done what was asked"
+                            "{host} did not answer within {bound}, {ms} ms; it may have done what was asked"
                         )
                     }
                     RecvTimeoutError::Disconnected => format!("the request to {host} was broken off"),

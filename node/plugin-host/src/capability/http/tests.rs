@@ -315,6 +315,20 @@ fn bodies_both_ways_and_waiting_cost_fuel() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_leaves_fuel_to_say_so() {
+    let server = Server::start();
+    let plugin = plugin_of(&server);
+    let url = format!("{}/silent", server.url);
+    // Enough for 400 ms.
+    let fuel = 1_600_000;
+    let mut meter = Meter::new(100_000 + fuel, Instant::now() + Duration::from_secs(1));
+    let (code, message) = ask_with(&plugin, Ask { url: &url, ..GET }, &mut meter).unwrap_err();
+    assert_eq!(code, FailureCode::Unavailable);
+    assert!(message.contains("has fuel for, 300 ms"), "{message}");
+    assert!(meter.fuel() > 0 && meter.fuel() <= fuel / 4, "{}", meter.fuel());
+}
+
+#[test]
 fn https_is_spoken_with_a_server_whose_certificate_is_trusted_and_with_no_other() {
     let (server, certificate) = Server::with_tls();
     let url = format!("{}/empty", server.url);
