@@ -6,7 +6,7 @@ use crate::{
     plugins::{FILES, Plugins, Shelf},
 };
 use anyhow::Context;
-use mainstem_plugin_host::{Claim, Plugin, inspect};
+use mainstem_plugin_host::{Capability, Claim, Plugin, inspect};
 use mainstem_store::{DiskLog, EventLog, RecordLog};
 use std::{path::PathBuf, sync::Arc};
 
@@ -29,6 +29,12 @@ pub(crate) fn open(config: &Config, plugins: &Plugins) -> anyhow::Result<Arc<dyn
     let plugin = plugins.storages().find(|(claimed, _)| *claimed == scheme).map(|(_, plugin)| plugin);
     let plugin = plugin.ok_or_else(|| unknown(scheme, plugins))?;
     let files = config.data_dir.join(FILES).join(plugin.id().to_string());
+    let kept_in = if plugin.manifest().capabilities.contains(&Capability::Blob) {
+        files
+    } else {
+        // It has no folder that anybody could look into.
+        format!("the place that store.parameters name for scheme {scheme:?}").into()
+    };
     check_former(config, scheme, plugin)?;
     if on_disk.join("log").exists() {
         tracing::warn!(folder = %on_disk.display(), scheme, "there is a log on disk, which is not used");
@@ -36,7 +42,7 @@ pub(crate) fn open(config: &Config, plugins: &Plugins) -> anyhow::Result<Arc<dyn
     let storage = plugin.storage(parameters);
     let storage =
         storage.with_context(|| format!("the store cannot be started: store.scheme is {scheme:?}"))?;
-    let log = RecordLog::open(storage, &config.store.records, rand::random(), files)?;
+    let log = RecordLog::open(storage, &config.store.records, rand::random(), kept_in)?;
     tracing::info!(scheme, plugin = plugin.manifest().name, id = %plugin.id(), "a plugin keeps the log");
     Ok(Arc::new(log))
 }

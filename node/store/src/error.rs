@@ -7,16 +7,17 @@ use std::{io, path::PathBuf};
 pub enum StoreError {
     /// A write or an fsync failed before. Nothing more is acknowledged: stop, and let recovery find what is safe.
     #[error(
-        "the store stopped taking writes after a failed write or fsync: {0}; check the disk and restart the node"
+        "the store stopped taking writes after a failed write or fsync: {0}; see to what keeps it (the disk, or the storage plugin's \
+         server), then restart the node"
     )]
     Poisoned(String),
     /// The folder holds a store that cannot be opened. Nothing in it was changed.
     #[error(
-        "the store in {path} cannot be opened: {why}; nothing was deleted: restore the folder from a backup, or move it \
+        "the store in {path} cannot be opened: {why}; nothing was deleted: restore what is kept there from a backup, or move it \
          away to begin an empty store and let the other replicas fill it"
     )]
     Unopenable {
-        /// The store's folder.
+        /// Where it is kept: a folder, or in words where a storage plugin keeps it.
         path: PathBuf,
         /// What is wrong with it, and with which file.
         why: String,
