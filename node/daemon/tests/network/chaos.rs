@@ -51,7 +51,7 @@ async fn what_two_brokers_have_made_durable_is_neither_lost_nor_doubled_nor_reor
 
     let (mut slowest, mut widest, mut struck) = (Duration::ZERO, Duration::ZERO, None);
     for round in 0..rounds {
-        subscribers.values().for_each(|subscriber| subscriber.got().begin(struck));
+        subscribers.iter().for_each(|(number, subscriber)| subscriber.got().begin(*number, struck));
         let (strike, since_ms) = (strikes.next(BROKERS), now_ms());
         let over = strikes.perform(strike, &mut brokers).await;
         let up = over.elapsed();
@@ -79,7 +79,7 @@ async fn what_two_brokers_have_made_durable_is_neither_lost_nor_doubled_nor_reor
             strike.kind == Kind::Kill || there >= strike.length / 2,
             "{when}: it heard others all the time"
         );
-        (slowest, widest, struck) = (slowest.max(equal), widest.max(gap), Some(strike.broker));
+        (slowest, widest, struck) = (slowest.max(equal), widest.max(gap), Some((strike.broker, over)));
         println!(
             "round {round}: {strike}: {} acked in it; up after {up:?}, equal after {times:?}, longest silence there {there:?}, elsewhere {gap:?}, of {publisher} at {at_broker}",
             due.len(),
