@@ -36,8 +36,9 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A session that lasted so long shows that the broker is well, so the next wait is the shortest again.
-const SOUND_SESSION: Duration = Duration::from_secs(10);
+/// A session that lasted so long shows that the broker is well, so the next wait is the shortest again. Less than `idle_ms`: several that
+/// end by silence, one after the other, are no reason to wait longer.
+const SOUND_SESSION: Duration = Duration::from_secs(2);
 
 /// The one task that owns the swarm: turns what happens on the network, and what is wanted, into sessions.
 pub(crate) struct Driver {
