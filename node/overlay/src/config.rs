@@ -107,8 +107,9 @@ impl Default for Config {
             inbox_bytes_max: 4 << 20,
             connections_max: 1024,
             strangers_max: 128,
-            // One that each side opened, and one to replace a dead one whose end nobody saw.
-            connections_per_peer_max: 3,
+            // One that each side opened; the same to replace dead ones whose end nobody saw; and AutoNAT's, by which each asks the other
+            // whether it is reached from outside.
+            connections_per_peer_max: 8,
             handshakes_in_max: 64,
             handshakes_out_max: 64,
             memory_bytes_max: 4 << 30,
