@@ -2,6 +2,7 @@
 
 mod broker;
 mod brokers;
+mod bucket;
 mod crowd;
 #[cfg(feature = "flamegraph")]
 mod flame;
@@ -63,6 +64,12 @@ pub(crate) struct BenchArgs {
     /// Folder with modules of plugins [default: where tools/plugins.sh puts them, beside this program's folder]
     #[arg(long)]
     pub(crate) plugins: Option<PathBuf>,
+    /// A server that speaks S3, for the plugin s3 in the soak, such as `tools/s3.sh` brings; it must have a bucket `mainstem`
+    #[arg(long, env = "MAINSTEM_S3")]
+    pub(crate) s3: Option<String>,
+    /// Id and key of a user of that server: `id:key`
+    #[arg(long, env = "MAINSTEM_S3_KEYS", hide_env_values = true)]
+    pub(crate) s3_keys: Option<String>,
     /// Folder for the result (bench.json)
     #[arg(long, default_value = "bench-output")]
     pub(crate) out: PathBuf,

@@ -24,8 +24,11 @@ pub struct Finding {
 /// A value that fits no member of the union in any version.
 const UNKNOWN: [u8; 2] = [0xff, 0xff];
 
-/// Calls a plugin in many ways. A storage is left with what it was given, so it must have a folder of files of its own. It has faults afterwards if it is at fault, and may be switched off.
+/// Calls a plugin in many ways. A storage is left with what it was given, so it must have a folder of files of its own. It has faults
+/// afterwards if it is at fault, and may be switched off. Faults that it had before are none of what is found; those of calls that others make
+/// meanwhile are.
 pub fn conformance(plugin: &Plugin) -> Vec<Finding> {
+    let before = plugin.counters().faults.sum();
     let mut findings = vec![
         finding("a call that is not known is answered with unsupported", unknown_call(plugin)),
         finding("what is no message is answered with failed", no_message(plugin)),
@@ -38,9 +41,12 @@ pub fn conformance(plugin: &Plugin) -> Vec<Finding> {
         Claim::Encryption(claim) => findings.extend(encryption::findings(plugin, claim)),
         Claim::Storage(claim) => findings.extend(storage::findings(plugin, claim)),
     }
-    let faults = plugin.counters().faults.sum();
-    let whole =
-        if faults == 0 && plugin.status() == Status::On { Ok(()) } else { Err(format!("it had {faults}")) };
+    let faults = plugin.counters().faults.sum() - before;
+    let whole = match plugin.status() {
+        Status::Off { reason } => Err(reason),
+        Status::On if faults > 0 => Err(format!("it had {faults}")),
+        Status::On => Ok(()),
+    };
     findings.push(finding("it had no faults", whole));
     findings
 }

@@ -5,7 +5,7 @@ mod guest;
 
 use guest::{DATA, Guest, item, place, reply, verdicts, with_config};
 use mainstem_plugin_abi::{Limits, plugin_capnp::FailureCode};
-use mainstem_plugin_host::{CallError, Config, Fault, Plugin, Status, Verdict};
+use mainstem_plugin_host::{CallError, Config, Fault, Plugin, Status, Verdict, conformance};
 use std::time::{Duration, Instant};
 
 fn fault_of(guest: &Guest) -> Fault {
@@ -246,6 +246,24 @@ fn faults_up_to_the_bound_leave_it_on_and_one_more_switches_it_off() {
     let error = plugin.verify(&[item()]).unwrap_err();
     assert!(matches!(error, CallError::Off { .. }), "{error}");
     assert_eq!((plugin.counters().calls, plugin.counters().instances), (9, 0));
+}
+
+#[test]
+fn a_fault_before_conformance_is_looked_at_is_none_of_its_findings_and_one_meanwhile_is() {
+    let failed = reply(|reply| reply.init_failed().set_code(FailureCode::Unsupported));
+    let faults_of = |limit: usize| {
+        let mut guest = Guest::answering(&failed);
+        guest.call =
+            format!("(if (i32.gt_u (local.get $len) (i32.const {limit})) (then unreachable)) {}", guest.call);
+        let plugin = guest.load();
+        let header = vec![0; limit];
+        plugin.verify(&[mainstem_plugin_host::SignedItem { header: &header, ..item() }]).unwrap_err();
+        assert_eq!(plugin.counters().faults.trap, 1);
+        let findings = conformance(&plugin);
+        findings.into_iter().find(|finding| finding.check == "it had no faults").unwrap().fault
+    };
+    assert_eq!(faults_of(3 << 20), None);
+    assert_eq!(faults_of(64 << 10).as_deref(), Some("it had 1"));
 }
 
 #[test]

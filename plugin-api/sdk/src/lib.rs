@@ -60,4 +60,4 @@ pub use parameters::Parameters;
 pub use rows::{RowContent, RowValues, Rows};
 pub use signature::{Origin, Signature, SignatureModule, Signed};
 pub use state::{StateReader, StateWriter};
-pub use storage::{KeptRecord, Query, Record, Records, Storage, StorageModule};
+pub use storage::{KeptRecord, Page, Query, Record, Records, Storage, StorageModule};

@@ -1,3 +1,7 @@
+mod page;
+
+pub use page::Page;
+
 use crate::{Failure, Host, Instance, Parameters, instance::not_known};
 use mainstem_plugin_abi::plugin_capnp::{self, query, record, reply, request};
 

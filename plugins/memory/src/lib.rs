@@ -1,6 +1,6 @@
 //! Storage scheme `memory`: what the built-in log in memory keeps, as a plugin, so that the two can be compared.
 
-use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Parameters, Query, Record, Records, Storage};
+use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Page, Parameters, Query, Record, Records, Storage};
 use std::collections::BTreeMap;
 
 /// Bytes that a record takes beside its value, about.
@@ -46,21 +46,13 @@ impl Storage for Memory {
     }
 
     fn query(&mut self, _: &Host<'_>, query: &Query) -> Result<Records, Failure> {
-        let mut found = Records { next: query.until, ..Records::default() };
-        if query.from >= query.until {
-            return Ok(found);
-        }
-        let mut bytes = 0;
-        for (place, (timestamp, value)) in self.kept.range(query.from..query.until) {
-            let value = query.wanted(value);
-            if !query.has_room(found.records.len(), bytes, value.len()) {
-                found.next = *place;
+        let mut page = Page::new(*query);
+        for (place, (timestamp, value)) in self.kept.range(query.from..query.until.max(query.from)) {
+            if !page.take(*place, Some((*timestamp, value))) {
                 break;
             }
-            bytes += value.len();
-            found.records.push(KeptRecord { place: *place, timestamp: *timestamp, value: value.to_vec() });
         }
-        Ok(found)
+        Ok(page.into_records())
     }
 
     fn fetch(&mut self, _: &Host<'_>, places: &[u64]) -> Result<Records, Failure> {

@@ -1,5 +1,5 @@
 use crate::{Bucket, Credentials, Endpoint, Entry, Kept, Object, cache::Cache, shelf::Shelf};
-use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Parameters, Query, Record, Records, Storage};
+use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Page, Parameters, Query, Record, Records, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of an object that is read whole whatever is wanted of it: it takes one request either way.
@@ -113,22 +113,22 @@ impl Storage for S3 {
     }
 
     fn query(&mut self, host: &Host<'_>, query: &Query) -> Result<Records, Failure> {
-        let mut answer = Answer::new(*query);
+        let mut page = Page::new(*query);
         if query.from >= query.until {
-            return Ok(answer.found);
+            return Ok(page.into_records());
         }
         let first = self.objects.range(..=query.from).next_back().map_or(query.from, |(first, _)| *first);
         let firsts: Vec<_> = self.objects.range(first..query.until).map(|(first, _)| *first).collect();
         for (count, first) in firsts.into_iter().enumerate() {
-            if count >= OBJECTS_READ_MAX && answer.count() > 0 {
-                answer.found.next = first;
-                return Ok(answer.found);
+            if count >= OBJECTS_READ_MAX && page.count() > 0 {
+                page.end_at(first);
+                break;
             }
-            if !self.query_object(host, first, &mut answer)? {
-                return Ok(answer.found);
+            if !self.query_object(host, first, query, &mut page)? {
+                break;
             }
         }
-        Ok(answer.found)
+        Ok(page.into_records())
     }
 
     fn fetch(&mut self, host: &Host<'_>, places: &[u64]) -> Result<Records, Failure> {
@@ -223,16 +223,22 @@ impl S3 {
         }
     }
 
-    /// Adds what is wanted of an object to an answer; false if there is no room for more.
-    fn query_object(&mut self, host: &Host<'_>, first: u64, answer: &mut Answer) -> Result<bool, Failure> {
-        let (from, until) = (answer.query.from, answer.query.until);
+    /// Adds what is wanted of an object to a page; false if there is no room for more.
+    fn query_object(
+        &mut self,
+        host: &Host<'_>,
+        first: u64,
+        query: &Query,
+        page: &mut Page,
+    ) -> Result<bool, Failure> {
+        let (from, until) = (query.from, query.until);
         if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none()) && first >= from {
             // All of it is going to be wanted: one request for index and values.
             self.load_whole(host, first)?;
         }
         let Some(loaded) = self.loaded(host, first)? else { return Ok(true) };
         if loaded.is_damaged {
-            return Ok(!(from..until).contains(&first) || answer.take(first, None));
+            return Ok(!(from..until).contains(&first) || page.take(first, None));
         }
         let wanted: Vec<_> = loaded.left().filter(|entry| (from..until).contains(&entry.place)).collect();
         if loaded.is_sparse() {
@@ -241,12 +247,12 @@ impl S3 {
         let more = wanted.len() > 1;
         for entry in wanted {
             // What has no room for the value is not to be read for it.
-            if !answer.has_room(entry.length as usize) {
-                answer.found.next = entry.place;
+            if !page.has_room(entry.length as usize) {
+                page.end_at(entry.place);
                 return Ok(false);
             }
             let value = self.value(host, first, &entry, more)?;
-            if !answer.take(entry.place, value.as_deref().map(|value| (entry.timestamp, value))) {
+            if !page.take(entry.place, value.as_deref().map(|value| (entry.timestamp, value))) {
                 return Ok(false);
             }
         }
@@ -399,44 +405,4 @@ impl Loaded {
 
 fn encode(kept: &[Kept<'_>]) -> Result<Vec<u8>, Failure> {
     Object::encode(kept).map_err(|fault| Failure::invalid(fault.to_string()))
-}
-
-/// An answer to a query, as far as it has come.
-#[derive(Debug)]
-struct Answer {
-    query: Query,
-    found: Records,
-    bytes: usize,
-}
-
-impl Answer {
-    fn new(query: Query) -> Self {
-        Self { query, found: Records { next: query.until, ..Records::default() }, bytes: 0 }
-    }
-
-    fn count(&self) -> usize {
-        self.found.records.len() + self.found.damaged.len()
-    }
-
-    /// Whether there is room for one more, whose value has `length` bytes.
-    fn has_room(&self, length: usize) -> bool {
-        self.query.has_room(self.count(), self.bytes, length.min(self.query.prefix_bytes))
-    }
-
-    /// Adds a record, or that it is damaged; false if there is no room.
-    fn take(&mut self, place: u64, record: Option<(i64, &[u8])>) -> bool {
-        let value = record.map_or(&[][..], |(_, value)| self.query.wanted(value));
-        if !self.has_room(value.len()) {
-            self.found.next = place;
-            return false;
-        }
-        self.bytes += value.len();
-        match record {
-            Some((timestamp, _)) => {
-                self.found.records.push(KeptRecord { place, timestamp, value: value.to_vec() });
-            }
-            None => self.found.damaged.push(place),
-        }
-        true
-    }
 }

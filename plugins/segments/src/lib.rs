@@ -9,7 +9,9 @@ mod places;
 mod segment;
 
 use frame::{Content, FRAME_BYTES};
-use mainstem_plugin_sdk::{Failure, Files, Host, KeptRecord, Parameters, Query, Record, Records, Storage};
+use mainstem_plugin_sdk::{
+    Failure, Files, Host, KeptRecord, Page, Parameters, Query, Record, Records, Storage,
+};
 use segment::{Segment, file_name, gone_name};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,7 +104,7 @@ impl Storage for Segments {
     }
 
     fn query(&mut self, host: &Host<'_>, query: &Query) -> Result<Records, Failure> {
-        let (files, mut answer) = (host.files(), Answer::new(*query));
+        let (files, mut reading) = (host.files(), Reading { page: Page::new(*query), unpacked: 0 });
         let first = self.segments.range(..=query.from).next_back().map_or(query.from, |(first, _)| *first);
         let firsts: Vec<_> =
             self.segments.range(first..query.until.max(first)).map(|(first, _)| *first).collect();
@@ -113,12 +115,12 @@ impl Storage for Segments {
                 self.sparse.insert(first);
             }
             for index in segment.indices_from(query.from) {
-                if !self.query_frame(&files, first, index, &mut answer)? {
-                    return Ok(answer.found);
+                if !self.query_frame(&files, first, index, query, &mut reading)? {
+                    return Ok(reading.page.into_records());
                 }
             }
         }
-        Ok(answer.found)
+        Ok(reading.page.into_records())
     }
 
     fn fetch(&mut self, host: &Host<'_>, places: &[u64]) -> Result<Records, Failure> {
@@ -210,30 +212,33 @@ impl Segments {
         Ok(())
     }
 
-    /// Adds what is wanted of a frame to an answer; false if there is no room for more.
+    /// Adds what is wanted of a frame to a page; false if there is no room for more.
     fn query_frame(
         &mut self,
         files: &Files<'_>,
         first: u64,
         index: usize,
-        answer: &mut Answer,
+        query: &Query,
+        reading: &mut Reading,
     ) -> Result<bool, Failure> {
         let Some(segment) = self.segments.get(&first) else { return Ok(true) };
         let places = segment.places_left(index);
-        let (from, until) = (answer.query.from, answer.query.until);
+        let (from, until) = (query.from, query.until);
         let wanted: Vec<_> = places.filter(|place| (from..until).contains(place)).collect();
         if wanted.is_empty() {
             return Ok(true);
         }
-        if let Some(place) = wanted.first().filter(|_| answer.unpacked >= QUERY_BYTES && answer.count() > 0) {
-            answer.found.next = *place;
+        if let Some(place) =
+            wanted.first().filter(|_| reading.unpacked >= QUERY_BYTES && reading.page.count() > 0)
+        {
+            reading.page.end_at(*place);
             return Ok(false);
         }
         let content = self.content(files, first, index)?;
-        answer.unpacked += content.map_or(0, Content::length);
+        reading.unpacked += content.map_or(0, Content::length);
         Ok(wanted
             .into_iter()
-            .all(|place| answer.take(place, content.and_then(|content| content.record(place)))))
+            .all(|place| reading.page.take(place, content.and_then(|content| content.record(place)))))
     }
 
     /// What a frame holds; nothing if it cannot be read.
@@ -274,41 +279,12 @@ impl Segments {
     }
 }
 
-/// An answer to a query, as far as it has come.
+/// A page, and what it took.
 #[derive(Debug)]
-struct Answer {
-    query: Query,
-    found: Records,
-    bytes: usize,
+struct Reading {
+    page: Page,
+    /// Bytes of values that were unpacked for it.
     unpacked: usize,
-}
-
-impl Answer {
-    fn new(query: Query) -> Self {
-        let found = Records { next: query.until, ..Records::default() };
-        Self { query, found, bytes: 0, unpacked: 0 }
-    }
-
-    fn count(&self) -> usize {
-        self.found.records.len() + self.found.damaged.len()
-    }
-
-    /// Adds a record, or that it is damaged; false if there is no room.
-    fn take(&mut self, place: u64, record: Option<(i64, &[u8])>) -> bool {
-        let value = record.map_or(&[][..], |(_, value)| self.query.wanted(value));
-        if !self.query.has_room(self.count(), self.bytes, value.len()) {
-            self.found.next = place;
-            return false;
-        }
-        self.bytes += value.len();
-        match record {
-            Some((timestamp, _)) => {
-                self.found.records.push(KeptRecord { place, timestamp, value: value.to_vec() });
-            }
-            None => self.found.damaged.push(place),
-        }
-        true
-    }
 }
 
 mainstem_plugin_sdk::storage!(Segments);

@@ -1,199 +1,182 @@
 //! All plugins under load for a long time: does memory grow, does an instance or a descriptor stay?
+//!
+//! Plugins are gone through one after the other, each by some callers at once; storages are written to and read from all the while. What the
+//! process holds is looked at when a pass is over: then each plugin has as many instances as were ever called at once, whoever came when.
+//!
+//! IMPORTANT: a fault takes an instance, and with it the memory that it has grown to, some MB. The next one grows to as much when the largest
+//! call comes to it, which may be minutes later: so with faults, or with instances that are seldom called at once, the process grows and
+//! shrinks by that without a leak. That is why callers go from plugin to plugin together, and calls have all the time that one may have.
+
+mod keeper;
+
+use keeper::Keeper;
 
 use super::{
     BenchArgs,
     broker::rss_of,
-    modules::{Modules, host, with_files},
+    bucket::Bucket,
+    modules::{Modules, with_files},
     report::{Report, Row},
 };
-use anyhow::{Context, ensure};
-use mainstem_model::{Query, Record};
-use mainstem_plugin_host::{Claim, Plugin, Status, StoragePlugin, conformance};
+use anyhow::{Context, anyhow, ensure};
+use mainstem_plugin_host::{Claim, Compiler, Config, Host, Plugin, Status, conformance};
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    thread,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
 /// How long it takes, unless others are asked for.
 const SECONDS: u64 = 1_800;
-/// How often a sample is taken, or more often if the run is short.
-const SAMPLE: Duration = Duration::from_secs(5);
-/// Samples of a run at least.
-const SAMPLES_LEAST: u32 = 20;
-/// Threads that call plugins; each goes through all of them.
+/// Threads that call a plugin at once.
 const CALLERS: usize = 2;
-/// Records that a storage keeps before the older half is trimmed.
-const RECORDS: u64 = 4_000;
-/// Records of one append, and bytes of each.
-const APPENDED: u64 = 16;
-const RECORD_BYTES: usize = 1_024;
 
-/// What the process held at one time.
+/// What the process held when a pass was over.
 struct Sample {
     seconds: f64,
     rss_bytes: f64,
     descriptors: usize,
     instances: u64,
+    /// The most memory of an instance so far, of all plugins together.
+    guests_bytes: u64,
 }
 
-/// Rounds through what a plugin's kind can do.
+/// What a run gave.
 #[derive(Default)]
-struct Rounds {
-    whole: AtomicU64,
-    /// Something was found.
-    broken: AtomicU64,
+struct Soaked {
+    samples: Vec<Sample>,
+    /// Visits to a plugin by all callers.
+    visits: u64,
+    /// Those in which something was found.
+    broken: u64,
 }
 
 /// Fills the report.
 ///
 /// # Errors
-/// There are no modules, a plugin is at fault or does not keep to the ABI.
+/// There are no modules, a plugin cannot be loaded, or a storage loses what it keeps.
 pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     let modules = Modules::open(args)?;
+    let bucket = Bucket::of(args)?;
     let folder = tempfile::tempdir()?;
-    let host = host()?;
-    let (mut plugins, mut storages) = (Vec::new(), Vec::new());
+    // A call may take as long as one may at most: what the machine does beside is to be no fault of a plugin.
+    let bounds = Config::default();
+    let bounds = Config { deadline_ms_default: bounds.deadline_ms_max, ..bounds };
+    let host = Host::new(bounds, None, Compiler::InProcess)?;
+    let (mut plugins, mut keepers) = (Vec::new(), Vec::new());
     for name in modules.names()? {
-        let plugin = modules.load(&host, &name, with_files(&folder.path().join(&name)))?;
+        let bucket = bucket.as_ref().filter(|_| name == Bucket::PLUGIN);
+        let grants = bucket.map_or_else(|| with_files(&folder.path().join(&name)), Bucket::grants);
+        let plugin = modules.load(&host, &name, grants)?;
         if !matches!(plugin.manifest().claim, Claim::Storage(_)) {
             plugins.push(plugin);
             continue;
         }
-        match plugin.storage(&BTreeMap::new()) {
-            Ok(storage) => storages.push(storage),
+        match Keeper::start(plugin, bucket.map_or_else(BTreeMap::new, Bucket::parameters)) {
+            Ok(keeper) => keepers.push(keeper),
             Err(error) => {
                 report.note(&format!("soak: {name} is left out, as it does not start here: {error}"))
             }
         }
     }
     ensure!(!plugins.is_empty(), "there are no modules of plugins: build them (tools/plugins.sh)");
-    let all: Vec<Plugin> =
-        plugins.iter().cloned().chain(storages.iter().map(|it| it.plugin().clone())).collect();
+    let all: Vec<Plugin> = plugins.iter().chain(keepers.iter().map(Keeper::plugin)).cloned().collect();
 
-    let (stop, rounds) = (AtomicBool::new(false), Rounds::default());
     let time = Duration::from_secs(args.seconds.unwrap_or(SECONDS));
-    let (stop, rounds, others) = (&stop, &rounds, &plugins[..]);
-    let samples = thread::scope(|scope| {
-        let call_all = move || {
-            others.iter().for_each(|plugin| call(plugin, rounds));
-            Ok(())
-        };
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|_| scope.spawn(move || until(stop, call_all)))
-            .chain(storages.iter().map(|storage| scope.spawn(move || keep(stop, storage))))
-            .collect();
-        let samples = watch(time, &all, || callers.iter().any(thread::ScopedJoinHandle::is_finished));
+    let stop = AtomicBool::new(false);
+    let soaked = thread::scope(|scope| {
+        let stop = &stop;
+        let keepers: Vec<_> =
+            keepers.into_iter().map(|keeper| scope.spawn(move || keeper.keep(stop))).collect();
+        let failed = || keepers.iter().any(ScopedJoinHandle::is_finished);
+        let soaked = soak(time, &plugins, &all, failed);
         stop.store(true, Relaxed);
-        for caller in callers {
-            caller.join().map_err(|_| anyhow::anyhow!("a thread that calls plugins panicked"))??;
+        for keeper in keepers {
+            keeper.join().map_err(|_| anyhow!("a thread that writes to a storage panicked"))??;
         }
-        samples
+        soaked
     })?;
     let calls: u64 = all.iter().map(|plugin| plugin.counters().calls).sum();
     let faults: u64 = all.iter().map(|plugin| plugin.counters().faults.sum()).sum();
     let off = all.iter().filter(|plugin| plugin.status() != Status::On).count();
-    let row = row(&samples, all.len(), folder.path())?
+    let row = row(&soaked.samples, all.len(), folder.path())?
         .with("calls", calls as f64)
-        .with("rounds_of_conformance", rounds.whole.load(Relaxed) as f64)
-        .aimed("rounds_with_a_finding", rounds.broken.load(Relaxed) as f64, "0")
+        .with("passes", soaked.samples.len() as f64)
+        .with("visits", soaked.visits as f64)
+        .aimed("visits_with_a_finding", soaked.broken as f64, "0")
         .aimed("faults", faults as f64, "0")
         .aimed("plugins_switched_off", off as f64, "0");
     report.add(row);
     Ok(())
 }
 
-fn until(stop: &AtomicBool, mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    while !stop.load(Relaxed) {
-        work()?;
+/// Passes through all plugins until the time is over or something has failed.
+fn soak(
+    time: Duration,
+    plugins: &[Plugin],
+    all: &[Plugin],
+    failed: impl Fn() -> bool,
+) -> anyhow::Result<Soaked> {
+    let begun = Instant::now();
+    let mut soaked = Soaked::default();
+    while begun.elapsed() < time && !failed() {
+        for plugin in plugins {
+            soaked.visits += 1;
+            soaked.broken += u64::from(!visit(plugin)?);
+        }
+        soaked.samples.push(sample(begun, all)?);
     }
-    Ok(())
+    Ok(soaked)
 }
 
-/// Everything that its kind can do, its instances included. What is found is counted, and told at the end: half an hour is not to be lost to
-/// a moment in which the machine had no time for a call.
-fn call(plugin: &Plugin, rounds: &Rounds) {
-    let findings = conformance(plugin);
-    let mut broken = findings.iter().filter(|finding| finding.fault.is_some()).peekable();
-    let of = if broken.peek().is_none() { &rounds.whole } else { &rounds.broken };
-    of.fetch_add(1, Relaxed);
-    for finding in broken {
-        let (plugin, check) = (&plugin.manifest().name, &finding.check);
-        tracing::warn!(plugin, check, fault = finding.fault, "a plugin did not keep to the ABI");
+/// All callers do everything that the plugin's kind can do, its instances included. True if nothing was found. What was is told, and is one
+/// finding however many saw it: half an hour is not to be lost to a moment in which the machine had no time for a call.
+fn visit(plugin: &Plugin) -> anyhow::Result<bool> {
+    let mut broken = BTreeMap::new();
+    thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| conformance(plugin))).collect();
+        for caller in callers {
+            let findings = caller.join().map_err(|_| anyhow!("a thread that calls {plugin:?} panicked"))?;
+            broken.extend(findings.into_iter().filter_map(|it| Some((it.check, it.fault?))));
+        }
+        anyhow::Ok(())
+    })?;
+    for (check, fault) in &broken {
+        tracing::warn!(plugin = plugin.manifest().name, check, fault, "a plugin did not keep to the ABI");
     }
+    Ok(broken.is_empty())
 }
 
-/// Appends, syncs, reads and trims, so that as much is kept at the end as soon after the beginning.
-fn keep(stop: &AtomicBool, storage: &StoragePlugin) -> anyhow::Result<()> {
-    let (mut next, mut oldest) = (0_u64, 0_u64);
-    until(stop, || {
-        let records: Vec<_> = (next..next + APPENDED)
-            .map(|place| Record {
-                place,
-                timestamp: place as i64,
-                value: vec![place as u8; RECORD_BYTES].into(),
-            })
-            .collect();
-        storage.append(&records)?;
-        next += APPENDED;
-        if next % (16 * APPENDED) == 0 {
-            storage.sync()?;
-            let query = Query {
-                from: oldest,
-                until: next,
-                records_max: 64,
-                bytes_max: 1 << 20,
-                prefix_bytes: RECORD_BYTES,
-            };
-            let found = storage.query(&query)?;
-            ensure!(found.damaged.is_empty() && !found.records.is_empty(), "{storage:?} has lost records");
-            let fetched = storage.fetch(&[oldest, next - 1])?;
-            ensure!(fetched.records.len() == 2, "{storage:?} does not give what it keeps");
-        }
-        if next - oldest > RECORDS {
-            let places: Vec<u64> = (oldest..next - RECORDS / 2).collect();
-            storage.trim(&places)?;
-            storage.sync()?;
-            oldest = next - RECORDS / 2;
-        }
-        Ok(())
+fn sample(begun: Instant, plugins: &[Plugin]) -> anyhow::Result<Sample> {
+    let descriptors = std::fs::read_dir("/proc/self/fd").context("this machine does not tell descriptors")?;
+    let counters = plugins.iter().map(Plugin::counters);
+    Ok(Sample {
+        seconds: begun.elapsed().as_secs_f64(),
+        rss_bytes: rss_of("self") as f64,
+        descriptors: descriptors.count(),
+        instances: counters.clone().map(|it| it.instances).sum(),
+        guests_bytes: counters.map(|it| it.memory_bytes_high).sum(),
     })
 }
 
-fn watch(time: Duration, plugins: &[Plugin], failed: impl Fn() -> bool) -> anyhow::Result<Vec<Sample>> {
-    let begun = Instant::now();
-    let step = SAMPLE.min(time / SAMPLES_LEAST).max(Duration::from_millis(10));
-    let mut samples = Vec::new();
-    while begun.elapsed() < time && !failed() {
-        thread::sleep(step);
-        samples.push(Sample {
-            seconds: begun.elapsed().as_secs_f64(),
-            rss_bytes: rss_of("self") as f64,
-            descriptors: std::fs::read_dir("/proc/self/fd")
-                .context("this machine does not tell descriptors")?
-                .count(),
-            instances: plugins.iter().map(|plugin| plugin.counters().instances).sum(),
-        });
-    }
-    Ok(samples)
-}
-
 fn row(samples: &[Sample], plugins: usize, folder: &Path) -> anyhow::Result<Row> {
-    let later = &samples[samples.len() / 2..];
-    let (first, last) = (later.first().context("no sample was taken")?, later.last().context("no sample")?);
-    let highest = |of: &[Sample]| of.iter().map(|it| it.instances).max().unwrap_or(0) as f64;
+    let (before, later) = samples.split_at(samples.len() / 2);
+    let (first, last) =
+        (later.first().context("no pass was over in time")?, later.last().context("no pass")?);
+    let instances = |of: &[Sample]| of.iter().map(|it| it.instances).max().unwrap_or(0) as f64;
     let descriptors = |of: &[Sample]| of.iter().map(|it| it.descriptors).max().unwrap_or(0) as f64;
-    let (before, _) = samples.split_at(samples.len() / 2);
     Ok(Row::new(format!("plugins: a soak of {:.0} s, {plugins} plugins", last.seconds))
         .with("rss_mb_at_half", first.rss_bytes / 1e6)
         .with("rss_mb_at_end", last.rss_bytes / 1e6)
         .aimed("rss_slope_percent_second_half", growth_percent(later), "at most 1")
+        .with("guests_mb_high_at_half", first.guests_bytes as f64 / 1e6)
+        .aimed("guests_mb_high_at_end", last.guests_bytes as f64 / 1e6, "as at half")
         .with("descriptors_most_first_half", descriptors(before))
         .aimed("descriptors_most_second_half", descriptors(later), "as in the first half")
-        .with("instances_most_first_half", highest(before))
-        .aimed("instances_most_second_half", highest(later), "as in the first half")
+        .with("instances_most_first_half", instances(before))
+        .aimed("instances_most_second_half", instances(later), "as in the first half")
         .with("megabytes_of_files_at_end", super::broker::bytes_of(folder) as f64 / 1e6))
 }
 
@@ -220,6 +203,7 @@ mod tests {
                 rss_bytes: *rss,
                 descriptors: 0,
                 instances: 0,
+                guests_bytes: 0,
             };
             rss.iter().enumerate().map(sample).collect()
         };

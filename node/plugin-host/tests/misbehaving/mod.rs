@@ -1,5 +1,5 @@
 //! The modules of `plugins/fixtures`: what their table says of them, how they are called, and what that takes.
-#![allow(unreachable_pub, reason = "one test file uses it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;
