@@ -39,7 +39,10 @@ impl Unproven {
     ///
     /// # Errors
     /// There is none: gives the message back.
-    #[expect(clippy::result_large_err, reason = "it is the message itself, given back where there is no room")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "it is the message itself, given back where there is no room"
+    )]
     pub fn try_prove_by(
         self,
         workers: &Workers,
