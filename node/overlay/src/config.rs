@@ -61,7 +61,8 @@ pub struct Config {
     pub substream_ms: u64,
     /// A connection without substreams is closed after this time, milliseconds.
     pub unused_ms: u64,
-    /// A QUIC connection on which nothing comes in for this long is gone, milliseconds.
+    /// A QUIC connection on which nothing comes in for this long is gone, milliseconds, and a new one begins. After a cut the old one tries
+    /// again at times that double without an end, so it may stay silent for as long again as the cut was.
     pub idle_ms: u32,
     /// How often a connection is kept open and its round trip measured, milliseconds.
     pub ping_ms: u64,
@@ -106,8 +107,9 @@ impl Default for Config {
             inbox_bytes_max: 4 << 20,
             connections_max: 1024,
             strangers_max: 128,
-            // One that each side opened, and one to replace a dead one whose end nobody saw.
-            connections_per_peer_max: 3,
+            // One that each side opened; the same to replace dead ones whose end nobody saw; and AutoNAT's, by which each asks the other
+            // whether it is reached from outside.
+            connections_per_peer_max: 8,
             handshakes_in_max: 64,
             handshakes_out_max: 64,
             memory_bytes_max: 4 << 30,
@@ -128,9 +130,9 @@ impl Default for Config {
             handshake_ms: 10_000,
             substream_ms: 5_000,
             unused_ms: 10_000,
-            idle_ms: 15_000,
-            ping_ms: 5_000,
-            ping_timeout_ms: 10_000,
+            idle_ms: 5_000,
+            ping_ms: 1_000,
+            ping_timeout_ms: 5_000,
             backoff_min_ms: 100,
             backoff_max_ms: 30_000,
             yield_ms: 200,

@@ -36,8 +36,9 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A session that lasted so long shows that the broker is well, so the next wait is the shortest again.
-const SOUND_SESSION: Duration = Duration::from_secs(10);
+/// A session that lasted so long shows that the broker is well, so the next wait is the shortest again. Less than `idle_ms`: several that
+/// end by silence, one after the other, are no reason to wait longer.
+const SOUND_SESSION: Duration = Duration::from_secs(2);
 
 /// The one task that owns the swarm: turns what happens on the network, and what is wanted, into sessions.
 pub(crate) struct Driver {
@@ -329,9 +330,11 @@ impl Driver {
         match event {
             SwarmEvent::Behaviour(event) => self.handle_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                tracing::debug!(broker = ?broker_of(&peer_id), %connection_id, ?endpoint, "connection begun");
                 self.handle_established(peer_id, connection_id, Way::of(&endpoint));
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(broker = ?broker_of(&peer_id), %connection_id, ?cause, "connection ended");
                 self.handle_closed(peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -340,7 +343,7 @@ impl Driver {
                 }
             }
             SwarmEvent::IncomingConnectionError { error: swarm::ListenError::Denied { cause }, .. } => {
-                tracing::debug!(%cause, "connection refused");
+                tracing::debug!(why = why(&cause), "connection refused");
                 self.directory.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
@@ -379,6 +382,10 @@ impl Driver {
         };
         wanted.id = Some(id);
         wanted.connections.insert(connection, way);
+        if wanted.outgoing.iter().all(Outgoing::is_closed) {
+            // What an earlier one did not give this one may.
+            wanted.outgoing = [Outgoing::Closed(now), Outgoing::Closed(now)];
+        }
         let relayed = wanted.session.is_some_and(|session| session.way.is_relayed());
         if relayed && !way.is_relayed() {
             // A direct way was found: a relay is slow, bounded, and somebody else's.
@@ -399,6 +406,9 @@ impl Driver {
         let used = [wanted.outgoing_on, wanted.incoming_on].contains(&Some(connection));
         if used {
             self.end(broker, DisconnectReason::Closed, None, now);
+        } else if wanted.session.is_none() && wanted.connections.is_empty() {
+            // IMPORTANT: as a dial that failed. The other side may let every connection go as soon as it stands.
+            wanted.dial_at = now + wanted.dials.wait();
         }
         self.advance(broker, now);
     }
@@ -689,4 +699,12 @@ impl Driver {
         let number = self.tasks_begun;
         Task { number, abort: self.tasks.spawn(task(number)) }
     }
+}
+
+/// What an error says, and what lies behind it.
+fn why(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

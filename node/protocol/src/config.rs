@@ -97,7 +97,8 @@ pub struct Config {
     pub pulls_max: usize,
     /// Bytes of batches in one pull, and of a page read for another broker.
     pub pull_bytes: usize,
-    /// A pull or a comparison that is not answered for so long is given up, milliseconds.
+    /// A pull, a comparison or a reader's question that is not answered for so long is given up, milliseconds; a pull and a question after
+    /// `silence_ms` if the broker that was asked says nothing else either.
     pub pull_wait_ms: i64,
     /// Questions of one other broker that the store works on at once. One more is not answered.
     pub answers_per_peer_max: usize,

@@ -196,6 +196,16 @@ impl Peers {
         self.known.get(&peer).filter(|peer| peer.up).map_or(i64::MIN, |peer| peer.heard_at)
     }
 
+    /// Whether a broker has said nothing for so long that it is paused or gone.
+    pub(crate) fn is_silent(&self, peer: Address, now: i64, config: &Config) -> bool {
+        now.saturating_sub(self.heard_at(peer)) >= config.silence_ms
+    }
+
+    /// How long a broker's answer is waited for, milliseconds: one that is silent gives none.
+    pub(crate) fn answers_within_ms(&self, peer: Address, now: i64, config: &Config) -> i64 {
+        if self.is_silent(peer, now, config) { config.silence_ms } else { config.pull_wait_ms }
+    }
+
     pub(crate) fn up(&self) -> impl Iterator<Item = Address> {
         self.known.iter().filter(|(_, peer)| peer.up).map(|(address, _)| *address)
     }

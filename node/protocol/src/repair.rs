@@ -315,7 +315,7 @@ impl Repair {
         };
         // Whoever has the fewest on their way, of those that are heard.
         let busy = |source: &Address| {
-            let silent = cx.now.up_ms.saturating_sub(cx.peers.heard_at(*source)) >= cx.config.silence_ms;
+            let silent = cx.peers.is_silent(*source, cx.now.up_ms, cx.config);
             (silent, self.pulls.values().filter(|pull| pull.peer == *source).count())
         };
         let source = behind.sources.iter().filter(usable).min_by_key(|source| busy(source)).copied();
@@ -600,6 +600,8 @@ impl Repair {
             .iter_mut()
             .filter_map(|(series, behind)| {
                 let was = behind.sources.remove(&peer);
+                // It may come back without what it had.
+                behind.claimers.remove(&peer);
                 behind.compared.remove(&peer);
                 behind.trimmed.remove(&peer);
                 if behind.pull.is_some_and(|pull| !self.pulls.contains_key(&pull)) {
@@ -620,8 +622,7 @@ impl Repair {
             .pulls
             .iter()
             .filter(|(_, pull)| {
-                let silent = now.saturating_sub(cx.peers.heard_at(pull.peer)) >= cx.config.silence_ms;
-                let wait = if silent { cx.config.silence_ms } else { cx.config.pull_wait_ms };
+                let wait = cx.peers.answers_within_ms(pull.peer, now, cx.config);
                 now - pull.heard_at >= wait && cx.keeps(Rule::LatePulls)
             })
             .map(|(number, _)| *number)
@@ -629,7 +630,7 @@ impl Repair {
         for number in late {
             let Some(pull) = self.pulls.remove(&number) else { continue };
             // One that is not heard at all is paused or gone, and does nothing wrong.
-            if now.saturating_sub(cx.peers.heard_at(pull.peer)) < cx.config.silence_ms {
+            if !cx.peers.is_silent(pull.peer, now, cx.config) {
                 cx.blame(pull.peer, Misdeed::Late);
             }
             if let Some(begun) = pull.begun {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 /// Where a node keeps its log, and bounds of that.
 ///
 /// The bounds from `cache_bytes` on are those of the built-in store, scheme `disk`. What it holds in memory is at most `cache_bytes`, and for every table its newest rows: `memtable_bytes` for batches and
-/// `index_memtable_bytes` for each of three indexes; twice that for a moment while they are written out.
+/// `index_memtable_bytes` and up to half more for each of three indexes; twice that for a moment while they are written out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -16,7 +16,8 @@ pub struct Config {
     /// Bytes of the newest batches held in memory before they are written out as one table file. More makes fewer, larger
     /// files, and an idle node that holds more.
     pub memtable_bytes: u64,
-    /// The same for each index.
+    /// The same for each index: `arrivals`; a quarter more for `history`, and half as much again for `series`, as their rows are as many and
+    /// as large, and all three would be written out in the same moment.
     pub index_memtable_bytes: u64,
     /// Bytes of journals before the oldest are written out. Bounds the time that opening takes: they are read twice then.
     /// At least 64 MiB, the size of one.
@@ -51,8 +52,9 @@ impl Default for Config {
             cache_bytes: 16 << 20,
             // At 70 MB/s a file every half second. fjall halts appends for 100 ms when four of these wait to be written.
             memtable_bytes: 32 << 20,
-            // A batch has about 0.5 KB of index rows: at 1,000 batches a second a file every 20 seconds.
-            index_memtable_bytes: 4 << 20,
+            // A batch has some 200 bytes of rows in each: at 1,000 batches a second a file every 40 seconds. Nothing is appended while fjall
+            // ends one, some six fsyncs (3.1: it holds the journal's lock, then the table's).
+            index_memtable_bytes: 8 << 20,
             // A second or so of opening.
             journal_bytes_max: 256 << 20,
             // A batch of 64 KiB is a block of its own whatever stands here; small ones share. A smaller block makes the index

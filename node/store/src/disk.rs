@@ -175,7 +175,7 @@ impl Tables {
             };
             // One row for a series or a partition, written again and again: a few megabytes are many versions of many rows.
             let small =
-                || index().max_memtable_size(config.index_memtable_bytes / 4).expect_point_read_hits(false);
+                || index().max_memtable_size(config.index_memtable_bytes / 8).expect_point_read_hits(false);
             let batches = || {
                 index()
                     .max_memtable_size(config.memtable_bytes)
@@ -184,13 +184,17 @@ impl Tables {
                     .filter_policy(FilterPolicy::disabled())
                     .expect_point_read_hits(true)
             };
-            // Read by ranges.
-            let ranges = || index().filter_policy(FilterPolicy::disabled());
+            // Read by ranges; of other sizes, so that tables are not written out at once.
+            let ranges = |quarters| {
+                index()
+                    .filter_policy(FilterPolicy::disabled())
+                    .max_memtable_size(config.index_memtable_bytes / 4 * quarters)
+            };
             Ok(Self {
                 batches: database.keyspace(tables::BATCHES, batches)?,
                 arrivals: database.keyspace(tables::ARRIVALS, index)?,
-                history: database.keyspace(tables::HISTORY, ranges)?,
-                series: database.keyspace(tables::SERIES, ranges)?,
+                history: database.keyspace(tables::HISTORY, || ranges(5))?,
+                series: database.keyspace(tables::SERIES, || ranges(6))?,
                 heads: database.keyspace(tables::HEADS, small)?,
                 proofs: database.keyspace(tables::PROOFS, small)?,
                 partitions: database.keyspace(tables::PARTITIONS, small)?,

@@ -10,7 +10,11 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread,
+    time::Instant,
 };
+
+/// An append or fsync that takes so long is told, milliseconds.
+const SLOW_MS: u128 = 1_000;
 
 /// A batch to be written.
 #[derive(Debug)]
@@ -150,7 +154,9 @@ impl Appender {
 
     fn append(&mut self, group: &[Append], bytes: usize, mut tokens: Vec<u64>, durable: Vec<u64>) {
         if !group.is_empty() {
+            let begun = Instant::now();
             let appended = self.log.append(group);
+            tell_slow(begun, "append");
             match appended {
                 Ok(positions) => {
                     (self.report)(Completion::Stored(tokens.into_iter().zip(positions).collect()))
@@ -176,10 +182,21 @@ fn sync_loop(log: &dyn EventLog, syncs: &Receiver<Vec<u64>>, report: &Report) {
     while let Ok(mut tokens) = syncs.recv() {
         // Everything here was appended before, so one fsync serves all.
         tokens.extend(syncs.try_iter().flatten());
-        match log.sync() {
+        let begun = Instant::now();
+        let synced = log.sync();
+        tell_slow(begun, "fsync");
+        match synced {
             Ok(()) if tokens.is_empty() => {}
             Ok(()) => report(Completion::Durable(tokens)),
             Err(error) => report(Completion::Failed { tokens, error }),
         }
+    }
+}
+
+/// Acks wait for the disk: who runs the node is told, as it looks like anything else.
+fn tell_slow(begun: Instant, what: &str) {
+    let ms = begun.elapsed().as_millis();
+    if ms >= SLOW_MS {
+        tracing::warn!(ms, what, "the disk is slow: acks wait for it");
     }
 }

@@ -238,7 +238,7 @@ fn bound(config: &Config, idle: &[u64]) -> f64 {
         + sessions * (config.session.unproven_bytes_max + config.websocket.write_buffer_bytes_max)
         + config.writer.group_bytes_max;
     let store =
-        config.store.cache_bytes + config.store.memtable_bytes + 2 * config.store.index_memtable_bytes;
+        config.store.cache_bytes + config.store.memtable_bytes + 4 * config.store.index_memtable_bytes;
     let idle = idle.iter().copied().max().unwrap_or_default();
     (sum as f64 + store as f64 + idle as f64) / 1e6
 }

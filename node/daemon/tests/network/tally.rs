@@ -43,12 +43,15 @@ impl Got {
         pace.last = now;
     }
 
-    /// From here on gaps are measured anew. That one publisher was `struck` before, and silent for that, is no gap.
-    pub(crate) fn begin(&mut self, struck: Option<u16>) {
+    /// From here on gaps are measured anew. What a strike has held up has a gap from the moment on at which that was over: what comes from
+    /// the broker that was `struck` before, and all if that is the one that is heard here.
+    pub(crate) fn begin(&mut self, here: u16, struck: Option<(u16, Instant)>) {
         for (publisher, pace) in &mut self.publishers {
             pace.widest = Duration::ZERO;
-            if Some(*publisher) == struck {
-                pace.last = Instant::now();
+            if let Some((broker, over)) = struck
+                && [*publisher, here].contains(&broker)
+            {
+                pace.last = pace.last.max(over);
             }
         }
     }
@@ -118,6 +121,22 @@ mod tests {
         got.check("all");
         check_lost(&BTreeMap::from([(mark(0), 1), (mark(6), 1)]), &got.marks, "all");
         check_history(&[mark(0), mark(1), mark(5)], "all");
+    }
+
+    #[test]
+    fn what_a_strike_has_held_up_has_a_gap_from_its_end_on_and_only_there() {
+        let now = Instant::now();
+        let [before, over] = [10, 4].map(|seconds| now - Duration::from_secs(seconds));
+        let gap = |here, publisher, struck| {
+            let mut got = Got::default();
+            got.publishers.insert(publisher, Pace { last: before, widest: now - before });
+            got.begin(here, struck);
+            got.widest(0).0.as_secs()
+        };
+        assert_eq!(gap(1, 1, None), 10);
+        assert_eq!(gap(1, 3, Some((2, over))), 10);
+        assert_eq!(gap(1, 2, Some((2, over))), 4);
+        assert_eq!(gap(2, 1, Some((2, over))), 4);
     }
 
     #[test]

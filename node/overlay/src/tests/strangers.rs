@@ -99,3 +99,27 @@ async fn one_peer_has_n_connections_and_not_one_more() {
     assert_eq!(node.overlay.metrics().connections_refused, 1);
     assert_eq!(node.overlay.metrics().connections, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_whose_connections_are_refused_as_soon_as_they_stand_dials_less_and_less_often() {
+    let node = Node::start(1, &config()).await;
+    let broker = Node::start(2, &Config { backoff_max_ms: 5_000, ..config() }).await;
+    broker.overlay.set_peers([(node.overlay.address(), vec![node.at[0].clone()])].into());
+    let refused = async |node: &Node, how: fn(&crate::Metrics) -> u64, least| {
+        soon("refusals", async {
+            while how(&node.overlay.metrics()) < least {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    // Its lanes are refused, so it waits longer and longer before it opens them, and does not when the next connection stands.
+    refused(&node, |metrics| metrics.strangers_refused, 8).await;
+    node.overlay.stop().await;
+    let begun = std::time::Instant::now();
+    let full = Config { listen: node.at.to_vec(), connections_per_peer_max: 0, ..config() };
+    let node = Node::start(1, &full).await;
+    refused(&node, |metrics| metrics.connections_refused, 6).await;
+    // Half of 100, 200, 400, 800 and 1,600 ms at least lie between them.
+    assert!(begun.elapsed().as_millis() >= 1_500, "{:?}", begun.elapsed());
+}

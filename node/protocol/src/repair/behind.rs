@@ -63,7 +63,9 @@ impl Behind {
         let now = cx.now.up_ms;
         let young = now - self.since < cx.config.repair_grace_ms;
         let came = cx.changes.at(series).map_or(self.since, |came| came.max(self.since));
-        let comes = !self.left_out && now - came < cx.config.withheld_ms && self.is_of_link(series, cx);
+        // What lies before what is here, and another batch for a place that is taken, no link tells.
+        let told = matches!(self.lack(), Lack::Forward { .. }) && !self.left_out;
+        let comes = told && now - came < cx.config.withheld_ms && self.is_of_link(series, cx);
         (young || comes) && !self.urgent && self.compared.is_empty()
     }
 

@@ -105,7 +105,7 @@ impl Repair {
         behind.pull = None;
         let (at, now) = (series.stream_partition, cx.now.up_ms);
         let others = cx.network.sources(at).into_iter().filter(|keeper| {
-            let silent = now.saturating_sub(cx.peers.heard_at(*keeper)) >= cx.config.silence_ms;
+            let silent = cx.peers.is_silent(*keeper, now, cx.config);
             !begun.asked.contains(keeper) && cx.peers.is_up(*keeper) && !silent
         });
         // One that does not have all may have nothing before that for want of having got it.

@@ -292,6 +292,8 @@ impl Delivery {
             // One that does not have all for long is better than none.
             peers.retain(|peer| cx.peers.lacks_for_long(*peer, cx.now.up_ms, cx.config));
         }
+        // One that is silent would have the reader wait.
+        peers.sort_by_key(|peer| cx.peers.is_silent(*peer, cx.now.up_ms, cx.config));
         // Each time at another one: what is lacking was lacking where the reader was before.
         let Some(peer) = peers.iter().cycle().nth(again as usize).copied() else {
             for keeper in cx.network.sources(at) {
@@ -406,12 +408,13 @@ impl Delivery {
         if !cx.keeps(Rule::LateReads) {
             return;
         }
-        let before = cx.now.up_ms - cx.config.pull_wait_ms;
+        let now = cx.now.up_ms;
+        let is_late = |who, at| now - at >= cx.peers.answers_within_ms(who, now, cx.config);
         let late: Vec<_> = self
             .away_reads
             .asked
             .iter()
-            .filter(|(_, (_, at))| *at <= before)
+            .filter(|(_, (who, at))| is_late(*who, *at))
             .map(|(read, _)| *read)
             .collect();
         for read in late {
