@@ -8,7 +8,7 @@ mod storage;
 use crate::{CallError, Plugin, Status};
 use mainstem_plugin_abi::{
     Claim, ColumnType, Parameter,
-    plugin_capnp::{FailureCode, request},
+    plugin_capnp::{FailureCode, reply, request},
 };
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn unknown_call(plugin: &Plugin) -> Result<(), String> {
     let mut message = mainstem_plugin_abi::write::<request::Owned>(8, |mut to| to.set_snapshot(()));
     // The first data word begins with which member it is.
     message[8..10].copy_from_slice(&UNKNOWN);
-    match plugin.call_any(&message, 0, |_| Ok(())) {
+    match plugin.call_any(&*message, 0, |_: reply::WhichReader<'_>| Ok(())) {
         Err(CallError::Failed { code: FailureCode::Unsupported, .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(()) => Err("it answered as if it knew it".into()),
@@ -67,7 +67,7 @@ fn unknown_call(plugin: &Plugin) -> Result<(), String> {
 }
 
 fn no_message(plugin: &Plugin) -> Result<(), String> {
-    match plugin.call_any(&[0xff; 64], 0, |_| Ok(())) {
+    match plugin.call_any(&[0xff; 64][..], 0, |_: reply::WhichReader<'_>| Ok(())) {
         Err(CallError::Failed { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
         Ok(()) => Err("it answered as if it were one".into()),

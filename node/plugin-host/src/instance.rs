@@ -9,11 +9,14 @@ use crate::{
     capability::Privileges,
     counters::{Meters, Used},
     error::code_name,
+    request::Message,
     sentence::sentence,
     ticker::TICK_MS,
 };
 use mainstem_plugin_abi::{
-    Place, names,
+    Place,
+    layout::Words,
+    names,
     plugin_capnp::{FailureCode, failure, reply},
     read,
 };
@@ -42,6 +45,11 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) const fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms as u64)
+    }
+
+    /// [`epochs`] of the deadline, without a division of 128 bits at each call.
+    const fn epochs(&self) -> u64 {
+        self.deadline_ms.div_ceil(TICK_MS) as u64 + 1
     }
 }
 
@@ -98,6 +106,44 @@ impl Drop for Counted {
 pub(crate) enum Outcome<R> {
     Done(R),
     Failed(FailureCode, String),
+}
+
+/// How a reply is read.
+pub(crate) trait ReadReply<R> {
+    /// Of its usual form, without a reader for all forms. What it gives is what [`ReadReply::read`] would; nothing if that is to see.
+    fn quick(&self, words: Words<'_>) -> Option<R> {
+        let _ = words;
+        None
+    }
+
+    /// Of any form. What it is not is said in a sentence.
+    fn read(self, reply: reply::WhichReader<'_>) -> Result<R, String>;
+}
+
+impl<R, F: FnOnce(reply::WhichReader<'_>) -> Result<R, String>> ReadReply<R> for F {
+    fn read(self, reply: reply::WhichReader<'_>) -> Result<R, String> {
+        self(reply)
+    }
+}
+
+/// A reply that has a usual form.
+pub(crate) struct Quick<Q, F> {
+    pub(crate) quick: Q,
+    pub(crate) read: F,
+}
+
+impl<R, Q, F> ReadReply<R> for Quick<Q, F>
+where
+    Q: Fn(Words<'_>) -> Option<R>,
+    F: FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+{
+    fn quick(&self, words: Words<'_>) -> Option<R> {
+        (self.quick)(words)
+    }
+
+    fn read(self, reply: reply::WhichReader<'_>) -> Result<R, String> {
+        (self.read)(reply)
+    }
 }
 
 /// Why there is no instance.
@@ -161,9 +207,9 @@ impl Instance {
     pub(crate) fn call<R>(
         &mut self,
         used: &mut Used,
-        request: &[u8],
+        request: impl Message,
         now: Instant,
-        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+        read: impl ReadReply<R>,
     ) -> Result<Outcome<R>, Fault> {
         let outcome = self.try_call(request, now, read);
         used.fuel = self.bounds.fuel.saturating_sub(self.store.get_fuel().unwrap_or_default());
@@ -173,9 +219,9 @@ impl Instance {
 
     fn try_call<R>(
         &mut self,
-        request: &[u8],
+        request: impl Message,
         now: Instant,
-        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+        read: impl ReadReply<R>,
     ) -> Result<Outcome<R>, wasmtime::Error> {
         arm(&mut self.store, &self.bounds, now)?;
         let place = self.put(request)?;
@@ -191,10 +237,11 @@ impl Instance {
         Ok(outcome)
     }
 
-    /// Copies a request into the plugin's memory.
-    fn put(&mut self, request: &[u8]) -> Result<Place, wasmtime::Error> {
-        let too_long = || guest::no_room(request.len() as u64);
-        let len = u32::try_from(request.len()).map_err(|_| too_long())?;
+    /// Puts a request into the plugin's memory.
+    fn put(&mut self, request: impl Message) -> Result<Place, wasmtime::Error> {
+        let bytes = request.bytes();
+        let too_long = || guest::no_room(bytes as u64);
+        let len = u32::try_from(bytes).map_err(|_| too_long())?;
         if len > self.request.len {
             let old = std::mem::replace(&mut self.request, Place { ptr: 0, len: 0 });
             if old.len > 0 {
@@ -205,7 +252,8 @@ impl Instance {
         }
         let place = Place { ptr: self.request.ptr, len };
         // It was checked when it was given, and memory never shrinks.
-        self.exports.memory.write(&mut self.store, place.ptr as usize, request)?;
+        let to = guest::within_mut(self.exports.memory.data_mut(&mut self.store), place);
+        to.and_then(|to| request.put(to)).ok_or_else(too_long)?;
         Ok(place)
     }
 }
@@ -213,7 +261,7 @@ impl Instance {
 /// Gives a call all that it may use.
 fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wasmtime::Error> {
     store.data_mut().until = now + bounds.deadline();
-    store.set_epoch_deadline(epochs(bounds.deadline()));
+    store.set_epoch_deadline(bounds.epochs());
     store.as_context_mut().set_fuel(bounds.fuel)
 }
 
@@ -222,7 +270,7 @@ pub(crate) fn read_reply<R>(
     memory: &[u8],
     place: Place,
     bytes_max: u32,
-    read_which: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    by: impl ReadReply<R>,
 ) -> Result<Outcome<R>, String> {
     if place.len > bytes_max {
         return Err(format!("it has {} bytes, more than plugins.reply_bytes_max, {bytes_max}", place.len));
@@ -234,6 +282,9 @@ pub(crate) fn read_reply<R>(
         .ok_or_else(|| format!("{} bytes at {} are not in its memory", place.len, place.ptr))?;
     #[cfg(test)]
     let segment = &*written(Side::Plugin, segment);
+    if let Some(done) = Words::of(segment).and_then(|words| by.quick(words)) {
+        return Ok(Outcome::Done(done));
+    }
     let message = read(segment).map_err(|error| error.to_string())?;
     let broken = |error: capnp::Error| format!("it cannot be read: {error}");
     let root: reply::Reader<'_> = message.get_root().map_err(broken)?;
@@ -242,7 +293,7 @@ pub(crate) fn read_reply<R>(
         let (code, message) = read_failure(failed.map_err(broken)?).map_err(broken)?;
         return Ok(Outcome::Failed(code, message));
     }
-    read_which(which).map(Outcome::Done)
+    by.read(which).map(Outcome::Done)
 }
 
 fn read_failure(failed: failure::Reader<'_>) -> capnp::Result<(FailureCode, String)> {

@@ -4,14 +4,15 @@ use crate::{
     clock::Clock,
     counters::{Meters, Used},
     faults::Switch,
-    instance::{Bounds, Instance, NoInstance, State},
+    instance::{Bounds, Instance, NoInstance, ReadReply, State},
     patience::Patience,
     pool::{Pool, Slot},
-    request::{WORDS_MAX, with_request},
+    request::{Laid, Message, WORDS_MAX, with_request},
     ticker::Ticker,
 };
 use mainstem_plugin_abi::{
     Limits,
+    layout::Writer,
     plugin_capnp::{reply, request},
 };
 use std::{fmt, ops::Deref, sync::Arc, time::Instant};
@@ -130,6 +131,34 @@ impl Plugin {
         with_request(words, fill, |request| self.call_any(request, items, read))
     }
 
+    /// Calls any instance, with a request that is laid out where it is to lie.
+    pub(crate) fn call_laid<R>(
+        &self,
+        request: Laid<impl Fn(&mut Writer<'_>) -> Option<()>>,
+        items: usize,
+        read: impl ReadReply<R>,
+    ) -> Result<R, CallError> {
+        self.check_words(request.words)?;
+        #[cfg(test)]
+        let request = &*request.written();
+        self.call_any(request, items, read)
+    }
+
+    /// [`Plugin::call_own`] with a request that is laid out where it is to lie.
+    pub(crate) fn call_own_laid<R>(
+        &self,
+        place: &mut OwnPlace,
+        request: Laid<impl Fn(&mut Writer<'_>) -> Option<()>>,
+        items: usize,
+        read: impl ReadReply<R>,
+    ) -> Result<R, CallError> {
+        self.check_on()?;
+        self.check_words(request.words)?;
+        #[cfg(test)]
+        let request = &*request.written();
+        self.run_own(place, request, items, read)
+    }
+
     /// Calls an instance of an operator's own. After a fault it must not be called again.
     pub(crate) fn call_own<R>(
         &self,
@@ -141,11 +170,19 @@ impl Plugin {
     ) -> Result<R, CallError> {
         self.check_on()?;
         self.check_words(words)?;
+        with_request(words, fill, |request| self.run_own(place, request, items, read))
+    }
+
+    fn run_own<R>(
+        &self,
+        place: &mut OwnPlace,
+        request: impl Message,
+        items: usize,
+        read: impl ReadReply<R>,
+    ) -> Result<R, CallError> {
         let _running = self.0.ticker.running();
         let mut used = Used::default();
-        let result = with_request(words, fill, |request| {
-            self.run(&mut place.instance, &mut used, request, items, read)
-        });
+        let result = self.run(&mut place.instance, &mut used, request, items, read);
         self.0.pool.count(&used);
         result
     }
@@ -153,9 +190,9 @@ impl Plugin {
     /// Calls any instance with a message as it is.
     pub(crate) fn call_any<R>(
         &self,
-        request: &[u8],
+        request: impl Message,
         items: usize,
-        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+        read: impl ReadReply<R>,
     ) -> Result<R, CallError> {
         let mut slot = self.take(&*self.0.pool)?;
         let _running = self.0.ticker.running();
@@ -227,9 +264,9 @@ impl Plugin {
         &self,
         instance: &mut Instance,
         used: &mut Used,
-        request: &[u8],
+        request: impl Message,
         items: usize,
-        read: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+        read: impl ReadReply<R>,
     ) -> Result<R, CallError> {
         let clock = &self.0.clock;
         let begun = clock.now();

@@ -1,5 +1,6 @@
 use mainstem_plugin_abi::{
     ColumnType, Port,
+    layout::{Fields, Writer, event_words, sizes, tags, words_of},
     plugin_capnp::{column, port_batch},
 };
 
@@ -145,6 +146,40 @@ impl Rows {
                 }
             }
         }
+    }
+
+    /// Words of the request `onBatch`, if these are whole events.
+    pub(crate) fn words_of_events(&self) -> Option<usize> {
+        let Values::Events(events) = &self.values else { return None };
+        let contents: usize = events.iter().map(|event| words_of(event.content.len())).sum();
+        let fields = [sizes::REQUEST, sizes::PORT_BATCH].map(|(data, pointers)| data + pointers);
+        Some(1 + fields.iter().sum::<usize>() + event_words(events.len()) + contents)
+    }
+
+    /// The request `onBatch`, if these are whole events.
+    pub(crate) fn lay_events(&self, port: u16, to: &mut Writer<'_>) -> Option<()> {
+        let Values::Events(events) = &self.values else { return None };
+        let root = to.root(sizes::REQUEST, tags::ON_BATCH)?;
+        let at = to.fields(root, sizes::PORT_BATCH)?;
+        let events = events.iter().map(|event| (event.content_type, &*event.content));
+        to.events(at, port, &self.timestamps, events)
+    }
+
+    /// [`Rows::read`] of whole events that have the usual form. `budget` is how many words may be visited, and those that are, are taken off it.
+    pub(crate) fn quick_events(from: &Fields<'_>, budget: &mut usize) -> Option<Self> {
+        if from.u16(2) != tags::EVENTS {
+            return None;
+        }
+        let timestamps = from.i64s(0)?;
+        let list = from.structs(1)?;
+        *budget = budget.checked_sub(timestamps.len() + list.words())?;
+        let mut events = Vec::with_capacity(list.len());
+        for event in list.iter() {
+            let content = event.bytes(0)?;
+            *budget = budget.checked_sub(words_of(content.len()))?;
+            events.push(Event { content_type: event.u16(0), content: content.to_vec() });
+        }
+        Some(Self { timestamps: timestamps.collect(), values: Values::Events(events) })
     }
 
     /// Reads rows of a port.

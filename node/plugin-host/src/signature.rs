@@ -1,4 +1,8 @@
-use crate::{CallError, Plugin, request::words_of};
+use crate::{
+    CallError, Plugin,
+    instance::Quick,
+    request::{Laid, words_of},
+};
 use mainstem_crypto::sha256;
 use mainstem_model::{
     Address, BatchId, Origin, SchemeSigner, SignatureFault, SignatureScheme, SignatureType, SignedHeader,
@@ -6,6 +10,7 @@ use mainstem_model::{
 };
 use mainstem_plugin_abi::{
     Claim, SignatureClaim,
+    layout::{Words, Writer, sizes, tags},
     plugin_capnp::{self, reply, request},
 };
 use std::{fmt, sync::Arc};
@@ -69,13 +74,13 @@ impl Plugin {
     /// Every [`CallError`].
     pub fn verify(&self, items: &[SignedItem<'_>]) -> Result<Vec<Verdict>, CallError> {
         self.signature_claim()?;
-        let words = 16 + items.iter().map(SignedItem::words).sum::<usize>();
-        self.call(
-            words,
-            |request| write_items(items, request),
-            items.len(),
-            |reply| read_verdicts(items.len(), reply),
-        )
+        let words = 5 + items.iter().map(SignedItem::words).sum::<usize>();
+        let request = Laid { words, lay: |to: &mut Writer<'_>| lay_items(items, to) };
+        let read = Quick {
+            quick: |words: Words<'_>| quick_verdicts(items.len(), words),
+            read: |reply: reply::WhichReader<'_>| read_verdicts(items.len(), reply),
+        };
+        self.call_laid(request, items.len(), read)
     }
 
     /// Signs batch ids with a private key, in a form that the plugin's type says. For clients: a node never calls it.
@@ -122,17 +127,20 @@ impl Plugin {
     }
 }
 
-fn write_items(items: &[SignedItem<'_>], request: request::Builder<'_>) {
-    let mut list = request.init_verify(u32::try_from(items.len()).unwrap_or(u32::MAX));
-    for (index, item) in (0..).zip(items) {
-        let mut to = list.reborrow().get(index);
-        to.set_header(item.header);
-        to.set_batch_id(&item.batch_id);
-        to.set_origin_type(item.origin_type);
-        to.set_origin(item.origin);
-        to.set_timestamp(item.timestamp);
-        to.set_signature(item.signature);
+/// A list of `Signed`.
+fn lay_items(items: &[SignedItem<'_>], to: &mut Writer<'_>) -> Option<()> {
+    let root = to.root(sizes::REQUEST, tags::VERIFY)?;
+    let mut at = to.structs(root, sizes::SIGNED, items.len())?;
+    for item in items {
+        to.set(at, item.origin_type.into())?;
+        to.set(at + 1, item.timestamp.cast_unsigned())?;
+        to.data(at + 2, item.header)?;
+        to.data(at + 3, &item.batch_id)?;
+        to.data(at + 4, item.origin)?;
+        to.data(at + 5, item.signature)?;
+        at += sizes::SIGNED.0 + sizes::SIGNED.1;
     }
+    Some(())
 }
 
 fn verdict(given: Result<plugin_capnp::Verdict, capnp::NotInSchema>) -> Verdict {
@@ -145,6 +153,13 @@ fn verdict(given: Result<plugin_capnp::Verdict, capnp::NotInSchema>) -> Verdict 
         // IMPORTANT: what this version does not know is never a yes.
         Ok(plugin_capnp::Verdict::Invalid) | Err(_) => Verdict::Invalid,
     }
+}
+
+/// [`read_verdicts`] of a reply that has the usual form.
+pub(crate) fn quick_verdicts(count: usize, words: Words<'_>) -> Option<Vec<Verdict>> {
+    let root = words.root()?;
+    let verdicts = (root.u16(0) == tags::VERDICTS).then(|| root.u16s(0)).flatten()?;
+    (verdicts.len() == count).then(|| verdicts.map(|number| verdict(number.try_into())).collect())
 }
 
 /// The reply to `verify` with so many items.

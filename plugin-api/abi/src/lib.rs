@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod configuration;
 mod generated;
+pub mod layout;
 mod manifest;
 mod message;
 mod place;

@@ -1,9 +1,12 @@
-use crate::Failure;
+use crate::{Failure, RowValues};
 use capnp::{
     data_list, primitive_list,
     traits::{IndexMove, ListIter},
 };
-use mainstem_plugin_abi::plugin_capnp::{column, event, port_batch};
+use mainstem_plugin_abi::{
+    layout::Structs,
+    plugin_capnp::{column, event, port_batch},
+};
 use std::fmt;
 
 /// Rows at one port, read in place: nothing is copied before it is asked for.
@@ -17,6 +20,8 @@ pub struct Batch<'a> {
 enum Content<'a> {
     Columns(capnp::struct_list::Reader<'a, column::Owned>),
     Events(capnp::struct_list::Reader<'a, event::Owned>),
+    /// Events whose request has the usual form.
+    Laid(Structs<'a>),
 }
 
 /// A column of rows: a value for each.
@@ -43,8 +48,8 @@ pub struct Event<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Looks at rows whose counts fit.
-    pub(crate) fn read(from: port_batch::Reader<'a>) -> Result<Self, Failure> {
+    /// Looks at rows whose counts fit. `laid` is the same list of events, if it is one of the usual form.
+    pub(crate) fn read(from: port_batch::Reader<'a>, laid: Option<Structs<'a>>) -> Result<Self, Failure> {
         let timestamps = Values(from.get_timestamps()?);
         let content = match from.which() {
             Ok(port_batch::Columns(columns)) => {
@@ -57,7 +62,8 @@ impl<'a> Batch<'a> {
             Ok(port_batch::Events(events)) => {
                 let events = events?;
                 check_count("the list of events", events.len() as usize, timestamps.len())?;
-                Content::Events(events)
+                let laid = laid.filter(|laid| laid.len() == events.len() as usize);
+                laid.map_or(Content::Events(events), Content::Laid)
             }
             Err(_) => {
                 return Err(Failure::unsupported("the batch has rows of a form that is not known here"));
@@ -85,7 +91,7 @@ impl<'a> Batch<'a> {
     pub fn columns(&self) -> usize {
         match &self.content {
             Content::Columns(columns) => columns.len() as usize,
-            Content::Events(_) => 0,
+            Content::Events(_) | Content::Laid(_) => 0,
         }
     }
 
@@ -98,7 +104,7 @@ impl<'a> Batch<'a> {
             Content::Columns(columns) if index < columns.len() as usize => {
                 Column::read(columns.get(index as u32))
             }
-            Content::Columns(_) | Content::Events(_) => Err(Failure::invalid(format!(
+            Content::Columns(_) | Content::Events(_) | Content::Laid(_) => Err(Failure::invalid(format!(
                 "the rows have {} columns and none with number {index}; send those of the manifest",
                 self.columns()
             ))),
@@ -150,22 +156,51 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// They are columns, or one cannot be read.
     pub fn events(&self) -> Result<Vec<Event<'a>>, Failure> {
+        self.check_events()?;
+        (0..self.len()).map(|index| self.event(index)).collect()
+    }
+
+    /// One of the rows as an event.
+    ///
+    /// # Errors
+    /// They are columns, there is none with this number, or it cannot be read.
+    pub fn event(&self, index: usize) -> Result<Event<'a>, Failure> {
+        check_index(index, self.len())?;
         match &self.content {
-            Content::Events(events) => events
-                .iter()
-                .map(|event| {
-                    Ok(Event { content_type: event.get_content_type(), content: event.get_content()? })
-                })
-                .collect(),
-            Content::Columns(_) => {
-                Err(Failure::invalid("the rows are columns; send whole events, as the manifest says"))
+            Content::Events(events) => {
+                let event = events.get(index as u32);
+                Ok(Event { content_type: event.get_content_type(), content: event.get_content()? })
             }
+            Content::Laid(events) => {
+                let event = events.get(index).ok_or_else(no_content)?;
+                let content = event.bytes(0).ok_or_else(no_content)?;
+                Ok(Event { content_type: event.u16(0), content })
+            }
+            Content::Columns(_) => Err(no_events()),
         }
+    }
+
+    /// The content types of the rows, where they are events; their contents are not looked at.
+    ///
+    /// # Errors
+    /// They are columns.
+    pub fn content_types(&self) -> Result<impl Iterator<Item = u16> + use<'a>, Failure> {
+        self.check_events()?;
+        let content = self.content;
+        Ok((0..self.len()).map(move |index| match &content {
+            Content::Events(events) => events.get(index as u32).get_content_type(),
+            Content::Laid(events) => events.get(index).map_or(0, |event| event.u16(0)),
+            Content::Columns(_) => 0,
+        }))
+    }
+
+    fn check_events(&self) -> Result<(), Failure> {
+        if self.has_events() { Ok(()) } else { Err(no_events()) }
     }
 
     /// Whether the rows are whole events.
     pub fn has_events(&self) -> bool {
-        matches!(self.content, Content::Events(_))
+        matches!(self.content, Content::Events(_) | Content::Laid(_))
     }
 }
 
@@ -199,6 +234,28 @@ impl<'a> Column<'a> {
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The values of some rows.
+    pub(crate) fn pick(&self, rows: impl Iterator<Item = usize>) -> Result<RowValues, Failure> {
+        fn number<T: Number>(values: &Values<'_, T>, row: usize) -> Result<T, Failure> {
+            check_index(row, values.len())?;
+            values.get(row).ok_or_else(no_content)
+        }
+        Ok(match self {
+            Self::Int64(values) => {
+                RowValues::Int64(rows.map(|row| number(values, row)).collect::<Result<_, _>>()?)
+            }
+            Self::Float64(values) => {
+                RowValues::Float64(rows.map(|row| number(values, row)).collect::<Result<_, _>>()?)
+            }
+            Self::Text(values) => {
+                RowValues::Text(rows.map(|row| values.get(row).map(str::to_owned)).collect::<Result<_, _>>()?)
+            }
+            Self::Data(values) => RowValues::Data(
+                rows.map(|row| values.get(row).map(<[u8]>::to_vec)).collect::<Result<_, _>>()?,
+            ),
+        })
     }
 
     fn is_not(&self, wanted: &str, index: usize) -> Failure {
@@ -320,6 +377,14 @@ impl fmt::Debug for Datas<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Datas({})", self.len())
     }
+}
+
+fn no_events() -> Failure {
+    Failure::invalid("the rows are columns; send whole events, as the manifest says")
+}
+
+fn no_content() -> Failure {
+    Failure::malformed("the content of an event is no data that lies in the message")
 }
 
 fn check_index(index: usize, len: usize) -> Result<(), Failure> {

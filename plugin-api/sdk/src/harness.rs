@@ -190,7 +190,7 @@ impl<P: Instance> Harness<P> {
     /// # Errors
     /// What the plugin answers with `failed`.
     pub fn on_batch(&mut self, rows: &Rows) -> Result<Vec<Rows>, Failure> {
-        wire::emitted(&self.call(&wire::on_batch(rows)))
+        wire::emitted(&self.call(&wire::on_batch(rows)?))
     }
 
     /// Says that no row before `time` comes any more.

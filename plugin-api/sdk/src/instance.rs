@@ -11,12 +11,20 @@ pub trait Instance: Default {
 
     /// Answers a request with a reply, both as the messages that they are. It never fails: what goes wrong is a reply too.
     fn handle(&mut self, host: &Host<'_>, request: &[u8]) -> Vec<u8> {
-        let mut answer = || {
-            let message = mainstem_plugin_abi::read(request)?;
-            self.answer(host, message.get_root()?)
-        };
-        answer().unwrap_or_else(|failure| failed(&failure))
+        handled(request, |request| self.answer(host, request))
     }
+}
+
+/// The reply to a request, whatever comes of it.
+pub(crate) fn handled(
+    request: &[u8],
+    answer: impl FnOnce(request::Reader<'_>) -> Result<Vec<u8>, Failure>,
+) -> Vec<u8> {
+    let answer = || {
+        let message = mainstem_plugin_abi::read(request)?;
+        answer(message.get_root()?)
+    };
+    answer().unwrap_or_else(|failure| failed(&failure))
 }
 
 /// What a plugin says to a call that is not of its kind, or new to it.

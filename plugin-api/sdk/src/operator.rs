@@ -1,5 +1,12 @@
-use crate::{Batch, Failure, Host, Instance, Parameters, Rows, instance::not_known, rows::write_emitted};
-use mainstem_plugin_abi::plugin_capnp::{reply, request};
+use crate::{
+    Batch, Failure, Host, Instance, Parameters, Rows,
+    instance::{handled, not_known},
+    rows::write_emitted,
+};
+use mainstem_plugin_abi::{
+    layout::{Structs, Words, tags},
+    plugin_capnp::{reply, request},
+};
 use std::marker::PhantomData;
 
 /// An operator: takes batches of rows at its inputs and gives batches of rows at its outputs.
@@ -113,6 +120,22 @@ impl<S> std::fmt::Debug for OperatorModule<S> {
 
 impl<S: OperatorSet> Instance for OperatorModule<S> {
     fn answer(&mut self, host: &Host<'_>, request: request::Reader<'_>) -> Result<Vec<u8>, Failure> {
+        self.answer_laid(host, request, None)
+    }
+
+    fn handle(&mut self, host: &Host<'_>, request: &[u8]) -> Vec<u8> {
+        handled(request, |reader| self.answer_laid(host, reader, laid_events(request)))
+    }
+}
+
+impl<S: OperatorSet> OperatorModule<S> {
+    /// Answers a request. `laid` is the list of events in it, if it has one that can be read by its layout alone.
+    fn answer_laid(
+        &mut self,
+        host: &Host<'_>,
+        request: request::Reader<'_>,
+        laid: Option<Structs<'_>>,
+    ) -> Result<Vec<u8>, Failure> {
         match request.which() {
             Ok(request::Start(start)) => {
                 let start = start?;
@@ -129,12 +152,13 @@ impl<S: OperatorSet> Instance for OperatorModule<S> {
             }
             Ok(request::OnBatch(batch)) => {
                 let batch = batch?;
-                let emitted = self.running()?.on_batch(host, batch.get_port(), &Batch::read(batch)?)?;
-                emit(&emitted)
+                let (port, batch) = (batch.get_port(), Batch::read(batch, laid)?);
+                let emitted = self.running()?.on_batch(host, port, &batch)?;
+                emit(&emitted, Some(&batch))
             }
             Ok(request::OnWatermark(time)) => {
                 let emitted = self.running()?.on_watermark(host, time)?;
-                emit(&emitted)
+                emit(&emitted, None)
             }
             Ok(request::Snapshot(())) => Ok(write_state(&self.running()?.snapshot())),
             Ok(request::Restore(state)) => {
@@ -169,7 +193,14 @@ impl<S> OperatorModule<S> {
     }
 }
 
-fn emit(rows: &[Rows]) -> Result<Vec<u8>, Failure> {
+/// The events of `onBatch`.
+fn laid_events(request: &[u8]) -> Option<Structs<'_>> {
+    let root = Words::of(request)?.root()?;
+    let batch = (root.u16(0) == tags::ON_BATCH).then(|| root.fields(0)).flatten()?;
+    (batch.u16(2) == tags::EVENTS).then(|| batch.structs(1)).flatten()
+}
+
+fn emit(rows: &[Rows], batch: Option<&Batch<'_>>) -> Result<Vec<u8>, Failure> {
     for (index, rows) in rows.iter().enumerate() {
         if let Some((list, count)) = rows.misfit() {
             let timestamps = rows.timestamps.len();
@@ -178,7 +209,7 @@ fn emit(rows: &[Rows]) -> Result<Vec<u8>, Failure> {
             )));
         }
     }
-    Ok(write_emitted(rows))
+    write_emitted(rows, batch)
 }
 
 fn no_such_operator(name: &str) -> Failure {

@@ -81,7 +81,27 @@ mod two {
         }
     }
 
-    mainstem_plugin_sdk::operators!(Pass, Odd);
+    /// Passes the rows on that it was started with, by their numbers; without a watermark's batch it cannot.
+    pub(crate) struct Choose(Vec<u32>);
+
+    impl Operator for Choose {
+        const NAME: &'static str = "choose";
+
+        fn start(parameters: &Parameters<'_>) -> Result<Self, Failure> {
+            let rows = parameters.text("rows")?.split(' ').filter(|row| !row.is_empty());
+            Ok(Self(rows.map(|row| row.parse().unwrap()).collect()))
+        }
+
+        fn on_batch(&mut self, _: &Host<'_>, port: u16, batch: &Batch<'_>) -> Result<Vec<Rows>, Failure> {
+            Ok(vec![Rows::passed(port, batch, self.0.clone())])
+        }
+
+        fn on_watermark(&mut self, _: &Host<'_>, time: i64) -> Result<Vec<Rows>, Failure> {
+            Ok(vec![Rows { port: 0, timestamps: vec![time], content: RowContent::Passed(vec![0]) }])
+        }
+    }
+
+    mainstem_plugin_sdk::operators!(Pass, Odd, Choose);
 }
 
 mod kept {
@@ -264,6 +284,37 @@ fn rows_of_every_type_come_and_go_as_they_are() {
     assert_eq!(harness.on_batch(&rows()), Ok(vec![rows()]));
     let events = Rows::events(0, vec![1], vec![(300, b"event".to_vec())]);
     assert_eq!(harness.on_batch(&events), Ok(vec![events]));
+}
+
+fn choose(rows: &str) -> Harness<two::Plugin> {
+    let mut harness = Harness::<two::Plugin>::default();
+    harness.start("choose", &[("rows", rows)]).unwrap();
+    harness
+}
+
+#[test]
+fn rows_that_are_passed_on_are_those_of_the_batch_in_the_order_that_is_given() {
+    let events = vec![(1, b"one".to_vec()), (2, vec![]), (3, b"three and more".to_vec())];
+    let events = Rows::events(0, vec![10, 20, 30], events);
+    let last_and_first =
+        vec![(3, b"three and more".to_vec()), (1, b"one".to_vec()), (3, b"three and more".to_vec())];
+    let last_and_first = Rows::events(0, vec![30, 10, 30], last_and_first);
+    assert_eq!(choose("2 0 2").on_batch(&events), Ok(vec![last_and_first]));
+    assert_eq!(choose("").on_batch(&events), Ok(vec![Rows::events(0, vec![], vec![])]));
+
+    let all: Vec<_> = (0..rows().timestamps.len()).map(|row| row.to_string()).collect();
+    assert_eq!(choose(&all.join(" ")).on_batch(&rows()), Ok(vec![rows()]));
+    let given = choose("1").on_batch(&rows()).unwrap();
+    assert_eq!(given[0].timestamps, [rows().timestamps[1]]);
+}
+
+#[test]
+fn rows_that_the_batch_does_not_have_are_not_passed_on() {
+    let events = Rows::events(0, vec![10], vec![(1, b"one".to_vec())]);
+    assert_eq!(choose("0 1").on_batch(&events).unwrap_err().code, FailureCode::Internal);
+    assert_eq!(choose("9").on_batch(&rows()).unwrap_err().code, FailureCode::Internal);
+    let failure = choose("0").on_watermark(5).unwrap_err();
+    assert!(failure.message.contains("was given none"), "{failure:?}");
 }
 
 #[test]

@@ -43,12 +43,9 @@ impl Operator for OfType {
     }
 
     fn on_batch(&mut self, _: &Host<'_>, _: u16, batch: &Batch<'_>) -> Result<Vec<Rows>, Failure> {
-        let rows = batch.timestamps().into_iter().zip(batch.events()?);
-        let (timestamps, events) = rows
-            .filter(|(_, event)| event.content_type == self.content_type)
-            .map(|(timestamp, event)| (timestamp, (event.content_type, event.content.to_vec())))
-            .unzip();
-        Ok(Rows::events(0, timestamps, events).if_any())
+        let types = (0..).zip(batch.content_types()?);
+        let rows = types.filter(|(_, of)| *of == self.content_type).map(|(row, _)| row).collect();
+        Ok(Rows::passed(0, batch, rows).if_any())
     }
 }
 

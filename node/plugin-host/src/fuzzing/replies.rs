@@ -1,16 +1,16 @@
 use crate::{
     Column, Emitted, Values, encryption,
-    instance::{Outcome, read_reply},
-    operator::{done, emitted, read_state},
-    signature::{read_origin, read_signatures, read_verdicts},
+    instance::{Outcome, read_reply, within},
+    operator::{done, emitted, quick_emitted, read_state},
+    signature::{quick_verdicts, read_origin, read_signatures, read_verdicts},
     storage,
 };
 use mainstem_model::{Opened, Plain, Query, Record, Records, limits};
 use mainstem_plugin_abi::{
-    ColumnClaim, ColumnType, OperatorClaim, Place, Port, SignatureClaim, limits::TEXT_BYTES_MAX,
-    plugin_capnp::reply,
+    ColumnClaim, ColumnType, OperatorClaim, Place, Port, SignatureClaim, layout::Words,
+    limits::TEXT_BYTES_MAX, plugin_capnp::reply,
 };
-use std::{mem::size_of, sync::LazyLock};
+use std::{fmt::Debug, mem::size_of, sync::LazyLock};
 
 /// Bytes of a reply here.
 const REPLY_BYTES_MAX: u32 = 64 << 10;
@@ -74,6 +74,7 @@ pub fn reply(data: &[u8]) {
 }
 
 fn verdicts(given: Given<'_>, count: usize) {
+    given.alike(|words| quick_verdicts(count, words), |reply| read_verdicts(count, reply));
     given.read(|reply| read_verdicts(count, reply), |verdicts| assert_eq!(verdicts.len(), count));
 }
 
@@ -96,6 +97,7 @@ fn origin(given: Given<'_>) {
 }
 
 fn emissions(given: Given<'_>) {
+    given.alike(|words| quick_emitted(&OPERATOR, words), |reply| emitted(&OPERATOR, reply));
     given.read(
         |reply| emitted(&OPERATOR, reply),
         |batches| {
@@ -198,6 +200,24 @@ impl Given<'_> {
             }
             Ok(Outcome::Failed(_, sentence)) => told(&sentence),
             Err(fault) => assert!(!fault.is_empty()),
+        }
+    }
+
+    /// What is read of a reply by its layout alone, if anything, is what is read by all means.
+    fn alike<R: PartialEq + Debug>(
+        self,
+        quick: impl FnOnce(Words<'_>) -> Option<R>,
+        by: impl FnOnce(reply::WhichReader<'_>) -> Result<R, String>,
+    ) {
+        let place = self.place;
+        if !place.ptr.is_multiple_of(8) || place.len > REPLY_BYTES_MAX {
+            return;
+        }
+        let Some(found) = within(self.memory, place).and_then(Words::of).and_then(quick) else { return };
+        match read_reply(self.memory, place, REPLY_BYTES_MAX, by) {
+            Ok(Outcome::Done(right)) => assert_eq!(found, right),
+            Ok(Outcome::Failed(..)) => panic!("{found:?} of what failed"),
+            Err(fault) => panic!("{found:?} of what is refused: {fault}"),
         }
     }
 

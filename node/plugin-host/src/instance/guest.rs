@@ -64,6 +64,12 @@ pub(crate) fn within(memory: &[u8], place: Place) -> Option<&[u8]> {
     memory.get(start..start.checked_add(usize::try_from(place.len).ok()?)?)
 }
 
+/// As [`within`], to write there.
+pub(super) fn within_mut(memory: &mut [u8], place: Place) -> Option<&mut [u8]> {
+    let start = usize::try_from(place.ptr).ok()?;
+    memory.get_mut(start..start.checked_add(usize::try_from(place.len).ok()?)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

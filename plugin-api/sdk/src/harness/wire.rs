@@ -144,8 +144,9 @@ pub(super) fn trim(places: &[u64]) -> Vec<u8> {
     })
 }
 
-pub(super) fn on_batch(rows: &Rows) -> Vec<u8> {
-    request(8 + rows.words(), |request| rows.write(request.init_on_batch()))
+pub(super) fn on_batch(rows: &Rows) -> Result<Vec<u8>, Failure> {
+    let content = rows.content(None)?;
+    Ok(request(8 + rows.words(&content), |request| rows.write(&content, request.init_on_batch())))
 }
 
 pub(super) fn on_watermark(time: i64) -> Vec<u8> {
@@ -254,7 +255,7 @@ pub(super) fn emitted(reply: &[u8]) -> Result<Vec<Rows>, Failure> {
 }
 
 fn rows(from: port_batch::Reader<'_>) -> Result<Rows, Failure> {
-    let batch = Batch::read(from)?;
+    let batch = Batch::read(from, None)?;
     let timestamps = batch.timestamps().iter().collect();
     let content = if batch.has_events() {
         let events = batch.events()?;
