@@ -14,7 +14,8 @@ pub struct WorkersConfig {
     /// How many; 0 is one for each processor, at least 2.
     pub threads: usize,
     /// How many more each plugin for signatures has, which are its own: what is slow to prove holds up what else it proves, and the
-    /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that.
+    /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that. On Linux one that has
+    /// kept a processor for 20 ms at once goes behind all other threads from then on (nice 19).
     pub plugin_threads: usize,
     /// Pieces of work waiting or being done, of the node and of each plugin, and as many of what other brokers bring; 1 to 1,048,576. One more
     /// waits in its session, which reads no further. For a plugin's a request by HTTP gets `OVERLOADED` instead, and another

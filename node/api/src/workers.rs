@@ -1,6 +1,9 @@
+mod standing;
+
 use crate::WorkersConfig;
 use bytes::Bytes;
 use mainstem_model::{Batch, BatchError, SignatureType, VerifiedBatch, Verifier};
+use standing::Standing;
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
@@ -91,10 +94,10 @@ impl Workers {
         let own = config.plugin_threads();
         let of_plugin = |signed: SignatureType| {
             let name = format!("prove-type-{}", signed.0);
-            Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default())?))
+            Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default(), Shared::work_of_plugin)?))
         };
         let plugins = types.into_iter().map(of_plugin).collect::<io::Result<_>>()?;
-        Self::spawn("prove", config.threads(), config.queue_max, Arc::new(plugins))
+        Self::spawn("prove", config.threads(), config.queue_max, Arc::new(plugins), Shared::work)
     }
 
     fn spawn(
@@ -102,13 +105,14 @@ impl Workers {
         threads: usize,
         queue_max: usize,
         plugins: Arc<BTreeMap<SignatureType, Self>>,
+        work: fn(&Shared),
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(queue_max.max(1))));
         let workers = Self { room, brokers_room, plugins, _closer: Arc::new(Closer(shared.clone())), shared };
         for number in 0..threads {
             let shared = workers.shared.clone();
-            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || shared.work())?;
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&shared))?;
         }
         Ok(workers)
     }
@@ -241,11 +245,21 @@ impl Shared {
     }
 
     fn work(&self) {
+        self.work_by(|work| work());
+    }
+
+    /// What a plugin does may take long.
+    fn work_of_plugin(&self) {
+        let mut standing = Standing::default();
+        self.work_by(|work| standing.keep(work));
+    }
+
+    fn work_by(&self, mut by: impl FnMut(Work)) {
         let mut queue = self.lock();
         loop {
             if let Some(work) = queue.next() {
                 drop(queue);
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| by(work))).is_err() {
                     tracing::error!("a worker's task panicked; its session is told that it failed");
                 }
                 queue = self.lock();
@@ -313,6 +327,33 @@ mod tests {
         assert_eq!(first.wait().await, Some(true));
         assert_eq!(second.wait().await, Some(2));
         assert_eq!(workers.run(|| 3).await, Some(3));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_plugins_thread_goes_behind_others_once_it_has_taken_long_and_no_other_does() {
+        let (slow, quick) = (SignatureType(240), SignatureType(241));
+        let config = WorkersConfig { threads: 1, plugin_threads: 1, ..WorkersConfig::default() };
+        let workers = Workers::with_plugins(&config, [slow, quick]).unwrap();
+        let nice = async |workers: &Workers| {
+            workers.run(|| rustix::process::getpriority_process(None).unwrap()).await.unwrap()
+        };
+        let before = nice(workers.of(Some(slow))).await;
+        for workers in [workers.of(Some(slow)), &workers] {
+            let busy = || {
+                let begun = std::time::Instant::now();
+                // Of a processor: on a busy machine this takes several times as long.
+                let mut sum = 0_u64;
+                while begun.elapsed() < Duration::from_secs(1) {
+                    sum = std::hint::black_box(sum.wrapping_add(1));
+                }
+            };
+            workers.run(busy).await.unwrap();
+        }
+        workers.of(Some(quick)).run(|| thread::sleep(Duration::from_millis(100))).await.unwrap();
+        assert_eq!(nice(workers.of(Some(slow))).await, 19);
+        assert_eq!(nice(workers.of(Some(quick))).await, before, "it waited and took nothing");
+        assert_eq!(nice(&workers).await, before);
     }
 
     #[tokio::test]
