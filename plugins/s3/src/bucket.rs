@@ -1,6 +1,6 @@
 use crate::{
     Credentials, Listing, Scope, Unsigned, encode, encode_path,
-    refusal::{code_of, refusal},
+    refusal::{is_absent, is_passing, refusal},
     sign,
     sigv4::hex,
 };
@@ -10,6 +10,9 @@ use mainstem_plugin_sdk::{Failure, FailureCode, Host, HttpRequest, HttpResponse}
 const PAGE_BYTES_MAX: u32 = 2 << 20;
 /// Bytes of an answer that says only how it went.
 const WORD_BYTES_MAX: u32 = 64 << 10;
+
+/// Of what was done as it was asked for.
+const RIGHT: [u16; 3] = [200, 204, 206];
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +78,8 @@ impl Bucket {
         Ok(Self { endpoint, name: name.to_owned(), credentials, scope, tries: 1 })
     }
 
-    /// The same bucket, where a request is made so often at most, one after the other, as long as its answer is 429 or 500 and up, or there
-    /// is none. Each of them does the same when it is made twice.
+    /// The same bucket, where a request is made so often at most, one after the other, as long as its answer is one that passes, or there is
+    /// none. Each of them does the same when it is made twice.
     #[must_use]
     pub fn with_tries(self, tries: u32) -> Self {
         Self { tries, ..self }
@@ -108,8 +111,7 @@ impl Bucket {
         let range = format!("bytes={offset}-{}", offset.saturating_add(u64::from(length) - 1));
         let response = self.ask(host, "GET", name, &[], Some(&range), &[], length.max(WORD_BYTES_MAX))?;
         match response.status {
-            // No such object; without its bucket nothing is known of it.
-            404 if code_of(&response.body) != "NoSuchBucket" => Ok(None),
+            _ if is_absent(response.status, &response.body) => Ok(None),
             // There is nothing behind the offset.
             416 => Ok(Some(Vec::new())),
             _ => {
@@ -131,7 +133,10 @@ impl Bucket {
     /// What keeps it from that.
     pub fn delete(&self, host: &Host<'_>, name: &str) -> Result<(), Failure> {
         let response = self.ask(host, "DELETE", name, &[], None, &[], WORD_BYTES_MAX)?;
-        self.expect(&response, &[200, 204, 404], name).map(drop)
+        if is_absent(response.status, &response.body) {
+            return Ok(());
+        }
+        self.expect(&response, &[200, 204], name).map(drop)
     }
 
     /// A page of the objects whose names begin so, in the order of their names.
@@ -176,7 +181,9 @@ impl Bucket {
             left = left.saturating_sub(1);
             let answer = self.send(host, &unsigned, &headers, &url, body, body_bytes_max);
             let again = match &answer {
-                Ok(response) => response.status == 429 || response.status >= 500,
+                Ok(response) => {
+                    !RIGHT.contains(&response.status) && is_passing(response.status, &response.body)
+                }
                 Err(failure) => failure.code == FailureCode::Unavailable,
             };
             if left == 0 || !again {

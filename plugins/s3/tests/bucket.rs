@@ -80,8 +80,10 @@ fn what_a_server_answers_is_told_as_what_it_means() {
         (put, read, bucket.delete(&host, "name").map_err(code), bucket.list(&host, "", None).map_err(code))
     };
     let (invalid, later) = (FailureCode::Invalid, FailureCode::Unavailable);
-    assert_eq!(said(404, b"").1, Ok(None));
-    assert_eq!(said(404, b"").2, Ok(()));
+    let none = b"<Error><Code>NoSuchKey</Code></Error>";
+    assert_eq!((said(404, none).1, said(404, none).2), (Ok(None), Ok(())));
+    // That is what a proxy says: nothing is known of the object.
+    assert_eq!((said(404, b"").1, said(404, b"<html>").2), (Err(later), Err(later)));
     assert_eq!(said(416, b"").1, Ok(Some(Vec::new())));
     assert_eq!(said(206, b"four").1, Ok(Some(b"four".to_vec())));
     assert_eq!(said(206, b"five.").1, Err(later));
@@ -97,6 +99,35 @@ fn what_a_server_answers_is_told_as_what_it_means() {
     assert_eq!(said(301, b"<Error><Code>PermanentRedirect</Code></Error>").0, Err(invalid));
     assert_eq!(said(404, b"<Error><Code>NoSuchKey</Code></Error>").1, Ok(None));
     assert_eq!(said(404, b"<Error><Code>NoSuchBucket</Code></Error>").1, Err(invalid));
+}
+
+#[test]
+fn what_passes_is_told_by_its_code_and_asked_again_whatever_its_status() {
+    for (status, code, is_passing) in [
+        (400, "RequestTimeout", true),
+        (400, "IncompleteBody", true),
+        (400, "BadDigest", true),
+        (400, "XAmzContentSHA256Mismatch", true),
+        (403, "SlowDown", true),
+        (409, "OperationAborted", true),
+        (409, "ConditionalRequestConflict", true),
+        (503, "SlowDown", true),
+        (403, "RequestTimeTooSkewed", false),
+        (400, "EntityTooLarge", false),
+        (403, "AccessDenied", false),
+        (501, "NotImplemented", false),
+    ] {
+        let count = Rc::new(RefCell::new(0));
+        let asked = count.clone();
+        let node = node(move |_| {
+            *asked.borrow_mut() += 1;
+            answer(status, format!("<Error><Code>{code}</Code></Error>").as_bytes())
+        });
+        let bucket = bucket("http://s3.example", "a-bucket").with_tries(3);
+        let refused = bucket.put(&Host::new(&node), "name", b"x").unwrap_err();
+        let expected = if is_passing { (FailureCode::Unavailable, 3) } else { (FailureCode::Invalid, 1) };
+        assert_eq!((refused.code, *count.borrow()), expected, "{status} {code}");
+    }
 }
 
 #[test]
