@@ -18,6 +18,11 @@ pub(crate) fn place_of(name: &str) -> Option<u64> {
     (name_of(first) == name).then_some(first)
 }
 
+/// Bytes of a list of so many places.
+pub(crate) const fn length(places: usize) -> u32 {
+    (HEAD + 8 * places) as u32
+}
+
 pub(crate) fn encode(places: &BTreeSet<u64>) -> Vec<u8> {
     let body: Vec<u8> = places.iter().flat_map(|place| place.to_be_bytes()).collect();
     let mut bytes = Vec::with_capacity(HEAD + body.len());

@@ -1,4 +1,4 @@
-use crate::{Bucket, Listing, Object, gone, name_of, place_of};
+use crate::{Bucket, Listing, Object, RECORDS_MAX, gone, name_of, place_of};
 use mainstem_plugin_sdk::{Failure, Host};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,34 +65,44 @@ impl Shelf {
         self.bucket.put(host, &self.name(&name_of(first)), bytes)
     }
 
-    /// Bytes of an object; nothing if it is not there.
+    /// Bytes of an object that has so many; nothing if it is not there.
+    ///
+    /// # Errors
+    /// `unavailable` also if there are fewer than the object has: that is no damage, but what stands between has lost some.
     pub(crate) fn read(
         &self,
         host: &Host<'_>,
         first: u64,
+        size: u64,
         offset: u64,
         length: u32,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        self.bucket.read(host, &self.name(&name_of(first)), offset, length)
+        let name = self.name(&name_of(first));
+        let Some(bytes) = self.bucket.read(host, &name, offset, length)? else { return Ok(None) };
+        let there = size.saturating_sub(offset).min(length.into());
+        if (bytes.len() as u64) < there {
+            let fault = format!("{name}: the server gave {} bytes of {there} from {offset} on", bytes.len());
+            return Err(Failure::unavailable(fault));
+        }
+        Ok(Some(bytes))
     }
 
-    /// The index of an object, read without its values; nothing if it is damaged or not there.
-    pub(crate) fn index(&self, host: &Host<'_>, first: u64) -> Result<Option<Object>, Failure> {
-        let Some(mut bytes) = self.read(host, first, 0, INDEX_BYTES)? else { return Ok(None) };
+    /// The index of an object that has so many bytes, read without its values; nothing if it is damaged or not there.
+    pub(crate) fn index(&self, host: &Host<'_>, first: u64, size: u64) -> Result<Option<Object>, Failure> {
+        let Some(mut bytes) = self.read(host, first, size, 0, INDEX_BYTES)? else { return Ok(None) };
         let Ok(length) = Object::index_length(&bytes) else { return Ok(None) };
         if let Some(missing) = length.checked_sub(bytes.len()).filter(|missing| *missing > 0) {
-            let rest = self.read(host, first, bytes.len() as u64, missing as u32)?;
+            let rest = self.read(host, first, size, bytes.len() as u64, missing as u32)?;
             bytes.extend(rest.unwrap_or_default());
         }
         Ok(Object::decode(&bytes).ok())
     }
 
-    /// What was trimmed of an object with so many records; of one that is damaged nothing is known, so that nothing is taken for trimmed.
-    /// More than the object has were trimmed before it was written anew: more than half were, so they are more than are left.
-    pub(crate) fn gone(&self, host: &Host<'_>, first: u64, records: usize) -> Result<BTreeSet<u64>, Failure> {
+    /// What was trimmed of an object; of a list that is damaged nothing is known, so that nothing is taken for trimmed. It may name
+    /// places that the object has no more, as it was written anew.
+    pub(crate) fn gone(&self, host: &Host<'_>, first: u64) -> Result<BTreeSet<u64>, Failure> {
         let name = self.name(&gone::name_of(first));
-        let length = gone::encode(&BTreeSet::new()).len() + 8 * records;
-        let bytes = self.bucket.read(host, &name, 0, length as u32)?;
+        let bytes = self.bucket.read(host, &name, 0, gone::length(RECORDS_MAX))?;
         Ok(bytes.and_then(|bytes| gone::decode(&bytes)).unwrap_or_default())
     }
 

@@ -1,4 +1,4 @@
-use crate::{Bucket, Credentials, Endpoint, Entry, Kept, Object, cache::Cache, shelf::Shelf};
+use crate::{Bucket, Credentials, Endpoint, Entry, Kept, Object, RECORDS_MAX, cache::Cache, shelf::Shelf};
 use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Parameters, Query, Record, Records, Storage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,18 +37,28 @@ pub struct S3 {
 
 #[derive(Debug)]
 struct Shelved {
+    /// Its bytes at most.
     size: u64,
+    /// Its bytes at least: less than `size` only while it is not known whether it was written anew.
+    size_min: u64,
     has_gone: bool,
     loaded: Option<Loaded>,
 }
 
 #[derive(Debug)]
 struct Loaded {
-    /// Without one that can be read it has no entries.
     index: Object,
-    is_damaged: bool,
-    /// Places of records that were trimmed.
+    /// Places of its records that were trimmed.
     gone: BTreeSet<u64>,
+}
+
+/// What is known of an object.
+enum Looked<'a> {
+    /// There is none.
+    Absent,
+    /// Its index cannot be read. IMPORTANT: that is never remembered, and nothing is written for it but what was trimmed: these places.
+    Damaged(BTreeSet<u64>),
+    Read(&'a Loaded),
 }
 
 impl Storage for S3 {
@@ -71,16 +81,21 @@ impl Storage for S3 {
             Bucket::new(endpoint, parameters.text("bucket")?, parameters.text("region")?, credentials)?;
         let shelf = Shelf::new(bucket.with_tries(tries), parameters.text("prefix")?)?;
         let found = shelf.list(host)?;
-        let shelved =
-            |(first, size)| (first, Shelved { size, has_gone: found.gone.contains(&first), loaded: None });
+        let shelved = |(first, size)| {
+            let has_gone = found.gone.contains(&first);
+            (first, Shelved { size, size_min: size, has_gone, loaded: None })
+        };
         let objects: BTreeMap<_, _> = found.objects.into_iter().map(shelved).collect();
         let orphans = found.gone.iter().copied().filter(|first| !objects.contains_key(first)).collect();
         let whole = Cache::new(CACHE_BYTES);
         let mut all =
             Self { shelf, objects, entries: 0, last: None, whole, orphans, sparse: BTreeSet::new() };
         if let Some(first) = all.objects.last_key_value().map(|(first, _)| *first) {
-            let last = all.loaded(host, first)?.and_then(|loaded| loaded.index.entries().last());
-            all.last = Some(last.map_or(first, |entry| entry.place));
+            let last = match all.look(host, first)? {
+                Looked::Read(loaded) => loaded.index.entries().last().map(|entry| entry.place),
+                Looked::Absent | Looked::Damaged(_) => None,
+            };
+            all.last = Some(last.unwrap_or(first));
         }
         Ok(all)
     }
@@ -137,11 +152,14 @@ impl Storage for S3 {
             let Some(first) = self.objects.range(..=place).next_back().map(|(first, _)| *first) else {
                 continue;
             };
-            let Some(loaded) = self.loaded(host, first)? else { continue };
-            if loaded.is_damaged {
-                found.damaged.push(*place);
-                continue;
-            }
+            let loaded = match self.look(host, first)? {
+                Looked::Read(loaded) => loaded,
+                Looked::Damaged(gone) => {
+                    found.damaged.extend(Some(*place).filter(|place| !gone.contains(place)));
+                    continue;
+                }
+                Looked::Absent => continue,
+            };
             let Some(entry) = loaded.entry(*place) else { continue };
             let is_next_here =
                 places.get(at + 1).is_some_and(|next| loaded.entry(*next).is_some() && next != place);
@@ -175,34 +193,36 @@ impl S3 {
         let size = bytes.len() as u64;
         // It is read again at once by those who follow what is published.
         self.whole.insert(first, bytes);
-        self.objects.insert(first, Shelved { size, has_gone: false, loaded: None });
-        self.loaded(host, first).map(drop)
+        self.objects.insert(first, Shelved { size, size_min: size, has_gone: false, loaded: None });
+        self.look(host, first).map(drop)
     }
 
     /// An object with its index.
-    fn loaded(&mut self, host: &Host<'_>, first: u64) -> Result<Option<&Loaded>, Failure> {
-        if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none() && shelved.is_small()) {
-            self.load_whole(host, first)?;
-        }
-        let Some(shelved) = self.objects.get_mut(&first) else { return Ok(None) };
+    fn look(&mut self, host: &Host<'_>, first: u64) -> Result<Looked<'_>, Failure> {
+        let Some(shelved) = self.objects.get(&first) else { return Ok(Looked::Absent) };
         if shelved.loaded.is_none() {
+            let (size, has_gone) = (shelved.size_min, shelved.has_gone);
+            if shelved.is_small() {
+                self.load_whole(host, first)?;
+            }
             let index = match self.whole.take(first) {
                 Some(bytes) => Object::decode(bytes).ok(),
-                None => self.shelf.index(host, first)?,
+                None => self.shelf.index(host, first, size)?,
             };
-            let is_damaged = index.is_none();
-            let index = index.unwrap_or_default();
-            let records = index.entries().len();
-            let gone = if shelved.has_gone && !is_damaged {
-                self.shelf.gone(host, first, records)?
-            } else {
-                BTreeSet::new()
+            let mut gone = if has_gone { self.shelf.gone(host, first)? } else { BTreeSet::new() };
+            let Some(index) = index else {
+                self.whole.remove(first);
+                return Ok(Looked::Damaged(gone));
             };
-            shelved.loaded = Some(Loaded { index, is_damaged, gone });
-            self.entries += records;
+            gone.retain(|place| index.entry(*place).is_some());
+            self.entries += index.entries().len();
+            if let Some(shelved) = self.objects.get_mut(&first) {
+                shelved.loaded = Some(Loaded { index, gone });
+            }
             self.drop_indices(first);
         }
-        Ok(self.objects.get(&first).and_then(|shelved| shelved.loaded.as_ref()))
+        let loaded = self.objects.get(&first).and_then(|shelved| shelved.loaded.as_ref());
+        Ok(loaded.map_or(Looked::Absent, Looked::Read))
     }
 
     /// Drops indices of the oldest objects, but of one not, until there are not too many.
@@ -230,10 +250,14 @@ impl S3 {
             // All of it is going to be wanted: one request for index and values.
             self.load_whole(host, first)?;
         }
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(true) };
-        if loaded.is_damaged {
-            return Ok(!(from..until).contains(&first) || answer.take(first, None));
-        }
+        let loaded = match self.look(host, first)? {
+            Looked::Read(loaded) => loaded,
+            Looked::Damaged(gone) => {
+                let is_missed = (from..until).contains(&first) && !gone.contains(&first);
+                return Ok(!is_missed || answer.take(first, None));
+            }
+            Looked::Absent => return Ok(true),
+        };
         let wanted: Vec<_> = loaded.left().filter(|entry| (from..until).contains(&entry.place)).collect();
         if loaded.is_sparse() {
             self.sparse.insert(first);
@@ -271,7 +295,8 @@ impl S3 {
                 entry.value(bytes).ok().map(<[u8]>::to_vec)
             }
             None => {
-                let bytes = self.shelf.read(host, first, entry.offset, entry.length)?;
+                let size = self.objects.get(&first).map_or(0, |shelved| shelved.size_min);
+                let bytes = self.shelf.read(host, first, size, entry.offset, entry.length)?;
                 bytes.and_then(|bytes| entry.value(&bytes).ok().map(<[u8]>::to_vec))
             }
         };
@@ -288,13 +313,19 @@ impl S3 {
         };
         // What is longer than a record was not written here; its index says so.
         let length = u32::try_from(shelved.size).unwrap_or(u32::MAX).min(WHOLE_BYTES_MAX);
-        let bytes = self.shelf.read(host, first, 0, length)?;
-        self.whole.insert(first, bytes.unwrap_or_default());
+        let size = shelved.size_min;
+        if let Some(bytes) = self.shelf.read(host, first, size, 0, length)? {
+            self.whole.insert(first, bytes);
+        }
         Ok(())
     }
 
     fn trim_object(&mut self, host: &Host<'_>, first: u64, places: &[u64]) -> Result<(), Failure> {
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(()) };
+        let loaded = match self.look(host, first)? {
+            Looked::Read(loaded) => loaded,
+            Looked::Damaged(gone) => return self.trim_damaged(host, first, gone, places),
+            Looked::Absent => return Ok(()),
+        };
         let there = places.iter().copied().filter(|place| loaded.entry(*place).is_some());
         let there: BTreeSet<_> = there.collect();
         if there.is_empty() {
@@ -327,7 +358,33 @@ impl S3 {
         Ok(())
     }
 
-    /// Writes an object anew, with what is left of it: one at most, so that the call is over in time. One with a damaged value stays.
+    /// Notes what was trimmed of an object whose index cannot be read: it may be read again, and is not deleted.
+    fn trim_damaged(
+        &mut self,
+        host: &Host<'_>,
+        first: u64,
+        mut gone: BTreeSet<u64>,
+        places: &[u64],
+    ) -> Result<(), Failure> {
+        let before = gone.len();
+        gone.extend(places);
+        if gone.len() == before {
+            return Ok(());
+        }
+        if gone.len() > RECORDS_MAX {
+            return Err(Failure::limit(format!(
+                "the object of place {first} is damaged, and more than {RECORDS_MAX} of its places are to be trimmed: delete it from the bucket"
+            )));
+        }
+        self.shelf.put_gone(host, first, &gone)?;
+        if let Some(shelved) = self.objects.get_mut(&first) {
+            shelved.has_gone = true;
+        }
+        Ok(())
+    }
+
+    /// Writes an object anew, with what is left of it: one at most, so that the call is over in time. One that
+    /// is damaged, or of which nothing is left, stays as it is.
     fn rewrite_one(&mut self, host: &Host<'_>) -> Result<(), Failure> {
         let Some(first) = self.sparse.first().copied() else { return Ok(()) };
         if let Some(bytes) = self.left_of(host, first)? {
@@ -342,10 +399,14 @@ impl S3 {
         Ok(())
     }
 
-    /// An object of what was not trimmed of another one; nothing if a value of it is damaged.
+    /// An object of what was not trimmed of another one; nothing if that is damaged, or has nothing left.
     fn left_of(&mut self, host: &Host<'_>, first: u64) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(None) };
+        // IMPORTANT: what cannot be read is not empty.
+        let Looked::Read(loaded) = self.look(host, first)? else { return Ok(None) };
         let left: Vec<_> = loaded.left().collect();
+        if left.is_empty() {
+            return Ok(None);
+        }
         let mut values = Vec::with_capacity(left.len());
         for entry in &left {
             let Some(value) = self.value(host, first, entry, true)? else { return Ok(None) };
@@ -364,6 +425,7 @@ impl S3 {
         self.whole.remove(first);
         if let Some(shelved) = self.objects.get_mut(&first) {
             shelved.size = shelved.size.max(size);
+            shelved.size_min = shelved.size_min.min(size);
             shelved.has_gone = true;
             if let Some(loaded) = shelved.loaded.take() {
                 self.entries -= loaded.index.entries().len();

@@ -10,12 +10,16 @@ use mainstem_plugin_sdk::{
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
+const NO_SUCH_KEY: &[u8] = b"<Error><Code>NoSuchKey</Code></Error>";
+
 /// Objects by their paths, requests so far, and what they are answered with, from the last on; 0 as it is right.
 #[derive(Debug, Default)]
 struct Server {
     objects: BTreeMap<String, Vec<u8>>,
     asked: Vec<String>,
     faults: Vec<u16>,
+    /// What reads are answered with instead, from the last on.
+    instead: Vec<(u16, Vec<u8>)>,
 }
 
 type Shared = Rc<RefCell<Server>>;
@@ -28,7 +32,8 @@ impl Server {
         let range = request.headers.iter().find(|(name, _)| *name == "range").map(|(_, value)| *value);
         self.asked.push(format!("{} {path}{}", request.method, range.map_or("", |_| " range")));
         if let Some(status) = self.faults.pop().filter(|status| *status > 0) {
-            return response(status, b"<Error><Code>SlowDown</Code></Error>");
+            let code = if status == 403 { "AccessDenied" } else { "SlowDown" };
+            return response(status, format!("<Error><Code>{code}</Code></Error>").as_bytes());
         }
         match (request.method, path.strip_prefix('/')) {
             ("GET", None) => {
@@ -47,7 +52,10 @@ impl Server {
                 response(200, (xml + "</ListBucketResult>").as_bytes())
             }
             ("GET", Some(name)) => {
-                let Some(bytes) = self.objects.get(name) else { return response(404, b"") };
+                if let Some((status, body)) = self.instead.pop() {
+                    return response(status, &body);
+                }
+                let Some(bytes) = self.objects.get(name) else { return response(404, NO_SUCH_KEY) };
                 let (from, last) = range.unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
                 let (from, last): (usize, usize) = (from.parse().unwrap(), last.parse().unwrap());
                 match bytes.get(from..bytes.len().min(last + 1)) {
@@ -220,6 +228,67 @@ fn a_record_whose_bytes_have_changed_is_named_and_costs_no_other() {
     assert_eq!(plugin.fetch(&[3, 9]).unwrap().damaged, [3, 9]);
     plugin.sync().unwrap();
     assert_eq!(names(&server).len(), 2, "nothing is deleted for it");
+}
+
+#[test]
+fn an_object_that_cannot_be_read_is_never_written_anew_and_is_read_again_each_time() {
+    let server = Shared::default();
+    let name = "a/0000000000000001.records";
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    append(&mut plugin, &[8]).unwrap();
+    plugin.trim(&[1, 2, 3]).unwrap();
+    let right = server.borrow().objects[name].clone();
+    let damage = || server.borrow_mut().objects.get_mut(name).unwrap()[20] ^= 1;
+    // It is to be written anew, that fails, and then it is damaged.
+    server.borrow_mut().faults = vec![503; 3];
+    drop(plugin.sync());
+    damage();
+    let damaged = server.borrow().objects[name].clone();
+    for _ in 0..100 {
+        plugin.sync().unwrap();
+    }
+    assert_eq!(server.borrow().objects[name], damaged);
+    assert!(names(&server).contains(&"a/0000000000000001.gone".to_owned()));
+    let mut plugin = started(&server);
+    assert_eq!(fetched(&mut plugin, &[8]), records(&[8]));
+    assert_eq!(plugin.fetch(&[2, 4]).unwrap().damaged, [4], "what was trimmed is not missed");
+    plugin.sync().unwrap();
+    assert_eq!(server.borrow().objects[name], damaged);
+    // What is trimmed of it meanwhile is noted, so that it stays away.
+    plugin.trim(&[4]).unwrap();
+    assert_eq!(plugin.fetch(&[4, 5]).unwrap().damaged, [5]);
+    server.borrow_mut().objects.insert(name.into(), right);
+    assert_eq!(fetched(&mut plugin, &[1, 4, 5, 8]), records(&[5, 8]), "damage is not remembered");
+    assert_eq!(fetched(&mut started(&server), &[1, 4, 5, 8]), records(&[5, 8]));
+}
+
+#[test]
+fn what_stands_between_and_answers_wrongly_does_no_damage() {
+    let server = Shared::default();
+    append(&mut started(&server), &[1, 2, 3]).unwrap();
+    // The last one is read at the start.
+    append(&mut started(&server), &[4]).unwrap();
+    let whole = server.borrow().objects["a/0000000000000001.records"].clone();
+    for (status, body) in [
+        (404, b"<html>not found</html>".to_vec()),
+        (404, b"".to_vec()),
+        (206, whole[..whole.len() - 1].to_vec()),
+        (206, Vec::new()),
+        (416, Vec::new()),
+        (403, b"<html>who are you</html>".to_vec()),
+    ] {
+        let mut plugin = started(&server);
+        server.borrow_mut().instead = vec![(status, body.clone()); 3];
+        plugin
+            .fetch(&[1])
+            .map(|found| assert!(found.damaged.is_empty(), "{status} {found:?}"))
+            .unwrap_or_else(|failure| {
+                assert_eq!(failure.code, FailureCode::Unavailable, "{status} {body:?}: {failure}")
+            });
+        server.borrow_mut().instead.clear();
+        assert_eq!(fetched(&mut plugin, &[1, 2]), records(&[1, 2]), "{status} {body:?}");
+    }
 }
 
 #[test]
