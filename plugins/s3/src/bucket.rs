@@ -139,15 +139,22 @@ impl Bucket {
         self.expect(&response, &[200, 204], name).map(drop)
     }
 
-    /// A page of the objects whose names begin so, in the order of their names.
+    /// Gives name and bytes of each object of a page of those whose names begin so, in the order of their names; returns what the next page
+    /// is asked for with, if there is one.
     ///
     /// # Errors
     /// What keeps it from that.
-    pub fn list(&self, host: &Host<'_>, prefix: &str, next: Option<&str>) -> Result<Listing, Failure> {
+    pub fn list(
+        &self,
+        host: &Host<'_>,
+        prefix: &str,
+        next: Option<&str>,
+        each: impl FnMut(&str, u64),
+    ) -> Result<Option<String>, Failure> {
         let mut query = vec![("list-type", "2"), ("prefix", prefix)];
         query.extend(next.map(|next| ("continuation-token", next)));
         let response = self.ask(host, "GET", "", &query, None, &[], PAGE_BYTES_MAX)?;
-        Listing::read(&self.expect(&response, &[200], "the list of objects")?.body)
+        Listing::new(&self.expect(&response, &[200], "the list of objects")?.body).read(each)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]

@@ -1,6 +1,7 @@
 //! The places of an object whose records were trimmed, in an object beside it: `MSG3`, count u32, xxh3-64 of the places, and u64 for each.
 //! Integers are big-endian. It is written whole each time.
 
+use crate::object::hex_place;
 use std::collections::BTreeSet;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,8 +15,7 @@ pub(crate) fn name_of(first: u64) -> String {
 
 /// The place in a name that [`name_of`] gave; nothing of others.
 pub(crate) fn place_of(name: &str) -> Option<u64> {
-    let first = u64::from_str_radix(name.strip_suffix(".gone")?, 16).ok()?;
-    (name_of(first) == name).then_some(first)
+    hex_place(name.strip_suffix(".gone")?)
 }
 
 /// Bytes of a list of so many places.

@@ -16,7 +16,7 @@ mod store;
 
 pub use bucket::{Bucket, Endpoint};
 pub use encode::{encode, encode_path};
-pub use listing::{Listed, Listing};
+pub use listing::Listing;
 pub use object::{Entry, Kept, Object, ObjectError, RECORDS_MAX, name_of, place_of};
 pub use sigv4::{Credentials, Scope, Unsigned, amz_date, sign};
 pub use store::S3;

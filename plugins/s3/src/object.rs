@@ -88,9 +88,20 @@ pub fn name_of(first: u64) -> String {
 
 /// The place in a name that [`name_of`] gave; nothing of others.
 pub fn place_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".records")?;
-    let first = u64::from_str_radix(digits, 16).ok()?;
-    (name_of(first) == name).then_some(first)
+    hex_place(name.strip_suffix(".records")?)
+}
+
+/// Of 16 hex digits in lower case: names are read at each start, all of them.
+pub(crate) fn hex_place(digits: &str) -> Option<u64> {
+    let digits: &[u8; 16] = digits.as_bytes().try_into().ok()?;
+    digits.iter().try_fold(0, |place, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(place << 4 | u64::from(value))
+    })
 }
 
 impl Object {

@@ -1,6 +1,6 @@
-use crate::{Bucket, Listing, Object, RECORDS_MAX, gone, name_of, place_of};
+use crate::{Bucket, Object, RECORDS_MAX, gone, name_of, place_of};
 use mainstem_plugin_sdk::{Failure, Host};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Bytes that are asked for to read an index: of some hundred records, so that most take one request.
 const INDEX_BYTES: u32 = 32 << 10;
@@ -18,8 +18,8 @@ pub(crate) struct Shelf {
 /// What a list of all objects said.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Bytes of the objects with records, by their first places.
-    pub(crate) objects: BTreeMap<u64, u64>,
+    /// First places of the objects with records, and their bytes.
+    pub(crate) objects: Vec<(u64, u64)>,
     /// First places of the objects of which something was trimmed.
     pub(crate) gone: BTreeSet<u64>,
 }
@@ -38,24 +38,37 @@ impl Shelf {
         Ok(Self { bucket, prefix: prefix.to_owned() })
     }
 
-    /// All objects. Names that are none of this plugin's are passed over.
-    pub(crate) fn list(&self, host: &Host<'_>) -> Result<Found, Failure> {
-        let (mut found, mut next) = (Found::default(), None);
+    /// All objects, up to so many names. Names that are none of this plugin's are passed over.
+    ///
+    /// # Errors
+    /// `limit` if there are more names: a call has not the fuel for them.
+    pub(crate) fn list(&self, host: &Host<'_>, names_max: usize) -> Result<Found, Failure> {
+        let (mut found, mut next, mut names) = (Found::default(), None, 0);
         loop {
-            let Listing { objects, next: then } = self.bucket.list(host, &self.prefix, next.as_deref())?;
-            for object in objects {
-                let Some(name) = object.name.strip_prefix(&self.prefix) else { continue };
+            let then = self.bucket.list(host, &self.prefix, next.as_deref(), |name, size| {
+                names += 1;
+                let Some(name) = name.strip_prefix(&self.prefix) else { return };
                 if let Some(first) = place_of(name) {
-                    found.objects.insert(first, object.size);
+                    found.objects.push((first, size));
                 } else if let Some(first) = gone::place_of(name) {
                     found.gone.insert(first);
                 }
+            })?;
+            if names > names_max {
+                return Err(Failure::limit(format!(
+                    "the prefix {} has more than {names_max} objects, and no more can be listed: write another prefix, or delete from the \
+                     bucket what is not this node's",
+                    self.prefix
+                )));
             }
             if then.is_none() {
                 return Ok(found);
             }
             if then == next {
-                return Err(Failure::unavailable("the server's list of objects does not go on"));
+                return Err(Failure::unavailable(format!(
+                    "the list of the bucket's objects has the page {} behind itself: see whether endpoint names a server that speaks S3",
+                    next.unwrap_or_default()
+                )));
             }
             next = then;
         }

@@ -14,6 +14,10 @@ const ENTRIES_MAX: usize = 1 << 18;
 /// Objects that are read for one query, once it has found something: a call must be over in time.
 const OBJECTS_READ_MAX: usize = 64;
 
+/// Names that can be listed in a call: a page of 1,000 costs up to 5 million of its fuel of 2 billion, as long as the server answers in a
+/// second.
+const NAMES_MAX: usize = 400_000;
+
 /// Times that `tries` may be.
 const TRIES_MAX: i64 = 10;
 
@@ -80,7 +84,7 @@ impl Storage for S3 {
         let bucket =
             Bucket::new(endpoint, parameters.text("bucket")?, parameters.text("region")?, credentials)?;
         let shelf = Shelf::new(bucket.with_tries(tries), parameters.text("prefix")?)?;
-        let found = shelf.list(host)?;
+        let found = shelf.list(host, NAMES_MAX)?;
         let shelved = |(first, size)| {
             let has_gone = found.gone.contains(&first);
             (first, Shelved { size, size_min: size, has_gone, loaded: None })
