@@ -1,6 +1,6 @@
 use crate::{
     Credentials, Listing, Scope, Unsigned, encode, encode_path,
-    refusal::{is_absent, is_passing, refusal},
+    refusal::{code_of, is_absent, is_passing, refusal},
     sign,
     sigv4::hex,
 };
@@ -94,6 +94,19 @@ impl Bucket {
         self.expect(&response, &[200], name).map(drop)
     }
 
+    /// Writes an object of which there is none yet; false if there is one, which may be what a request without an answer has written.
+    ///
+    /// # Errors
+    /// What keeps it from that, as with [`Bucket::put`].
+    pub fn put_new(&self, host: &Host<'_>, name: &str, bytes: &[u8]) -> Result<bool, Failure> {
+        let header = Some(("if-none-match", "*"));
+        let response = self.ask(host, "PUT", name, &[], header, bytes, WORD_BYTES_MAX)?;
+        if response.status == 412 && code_of(&response.body).as_deref() == Some("PreconditionFailed") {
+            return Ok(false);
+        }
+        self.expect(&response, &[200], name).map(|_| true)
+    }
+
     /// Bytes of an object from an offset on, as many as there are up to `length`; nothing if there is no such object.
     ///
     /// # Errors
@@ -109,7 +122,8 @@ impl Bucket {
             return Ok(Some(Vec::new()));
         }
         let range = format!("bytes={offset}-{}", offset.saturating_add(u64::from(length) - 1));
-        let response = self.ask(host, "GET", name, &[], Some(&range), &[], length.max(WORD_BYTES_MAX))?;
+        let header = Some(("range", range.as_str()));
+        let response = self.ask(host, "GET", name, &[], header, &[], length.max(WORD_BYTES_MAX))?;
         match response.status {
             _ if is_absent(response.status, &response.body) => Ok(None),
             // There is nothing behind the offset.
@@ -139,8 +153,8 @@ impl Bucket {
         self.expect(&response, &[200, 204], name).map(drop)
     }
 
-    /// Gives name and bytes of each object of a page of those whose names begin so, in the order of their names; returns what the next page
-    /// is asked for with, if there is one.
+    /// Gives name (as it stands in XML, see [`unescaped`](crate::unescaped)) and bytes of each object of a page of those whose names begin so,
+    /// in the order of their names; returns what the next page is asked for with, if there is one.
     ///
     /// # Errors
     /// What keeps it from that.
@@ -149,7 +163,7 @@ impl Bucket {
         host: &Host<'_>,
         prefix: &str,
         next: Option<&str>,
-        each: impl FnMut(&str, u64),
+        each: impl FnMut(&[u8], u64),
     ) -> Result<Option<String>, Failure> {
         let mut query = vec![("list-type", "2"), ("prefix", prefix)];
         query.extend(next.map(|next| ("continuation-token", next)));
@@ -164,7 +178,7 @@ impl Bucket {
         method: &str,
         name: &str,
         query: &[(&str, &str)],
-        range: Option<&str>,
+        header: Option<(&str, &str)>,
         body: &[u8],
         body_bytes_max: u32,
     ) -> Result<HttpResponse, Failure> {
@@ -175,7 +189,7 @@ impl Bucket {
         let body_sha256 = host.sha256(&[body])?.pop().unwrap_or_default();
         let hash = hex(&body_sha256);
         let mut headers = vec![("x-amz-content-sha256", hash.as_str())];
-        headers.extend(range.map(|range| ("range", range)));
+        headers.extend(header);
         let mut signed_headers = headers.clone();
         signed_headers.push(("host", &self.endpoint.authority));
         let unsigned = Unsigned { method, path: &path, query, headers: &signed_headers, body_sha256 };

@@ -81,29 +81,6 @@ impl fmt::Display for ObjectError {
 
 impl std::error::Error for ObjectError {}
 
-/// The name of the object whose first record has this place, behind the bucket's prefix: names have the order of places.
-pub fn name_of(first: u64) -> String {
-    format!("{first:016x}.records")
-}
-
-/// The place in a name that [`name_of`] gave; nothing of others.
-pub fn place_of(name: &str) -> Option<u64> {
-    hex_place(name.strip_suffix(".records")?)
-}
-
-/// Of 16 hex digits in lower case: names are read at each start, all of them.
-pub(crate) fn hex_place(digits: &str) -> Option<u64> {
-    let digits: &[u8; 16] = digits.as_bytes().try_into().ok()?;
-    digits.iter().try_fold(0, |place, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(place << 4 | u64::from(value))
-    })
-}
-
 impl Object {
     /// The bytes of an object of these records, up to [`RECORDS_MAX`], whose places rise.
     ///
