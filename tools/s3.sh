@@ -10,21 +10,23 @@ cd "$(dirname "$0")/.."
 need_rust
 need_version "Python (python3)" "python3 --version" "$PYTHON_MIN" "install it from your system's packages"
 
-MOTO=5.2.5
+wanted=tools/s3-requirements.txt
 folder="${CARGO_TARGET_DIR:-$PWD/target}/s3"
 export PYTHONPATH="$folder"
-if ! python3 -c "import moto, sys; sys.exit(moto.__version__ != '$MOTO')" 2>/dev/null; then
+# The copy is written when all of it is there.
+if ! cmp -s "$wanted" "$folder/requirements.txt"; then
     # A folder, no environment of its own: Debian's python3 makes none without the package python3-venv.
     python3 -m pip --version >/dev/null 2>&1 || {
         echo "missing: pip for python3" >&2
         echo "         install your system's package python3-pip" >&2
         exit 1
     }
-    echo "installing moto $MOTO into $folder"
+    echo "installing what $wanted names into $folder"
     rm -rf "$folder"
-    # Of what its server wants, what S3 and IAM need: all of it is more than twice as much.
+    # Of what moto's server wants, what S3 and IAM need: all of it is more than twice as much. Each file is held to its SHA-256.
     python3 -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --root-user-action=ignore --target "$folder" \
-        "moto[s3]==$MOTO" flask flask-cors
+        --require-hashes --requirement "$wanted"
+    cp "$wanted" "$folder/requirements.txt"
 fi
 [ $# -gt 0 ] || tools/plugins.sh memory segments s3
 exec python3 tools/s3.py "$@"

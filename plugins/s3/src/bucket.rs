@@ -1,6 +1,6 @@
 use crate::{
     Credentials, Listing, Scope, Unsigned, encode, encode_path,
-    refusal::{code_of, refusal},
+    refusal::{code_of, is_absent, is_passing, refusal},
     sign,
     sigv4::hex,
 };
@@ -10,6 +10,9 @@ use mainstem_plugin_sdk::{Failure, FailureCode, Host, HttpRequest, HttpResponse}
 const PAGE_BYTES_MAX: u32 = 2 << 20;
 /// Bytes of an answer that says only how it went.
 const WORD_BYTES_MAX: u32 = 64 << 10;
+
+/// Of what was done as it was asked for.
+const RIGHT: [u16; 3] = [200, 204, 206];
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +78,8 @@ impl Bucket {
         Ok(Self { endpoint, name: name.to_owned(), credentials, scope, tries: 1 })
     }
 
-    /// The same bucket, where a request is made so often at most, one after the other, as long as its answer is 429 or 500 and up, or there
-    /// is none. Each of them does the same when it is made twice.
+    /// The same bucket, where a request is made so often at most, one after the other, as long as its answer is one that passes, or there is
+    /// none. Each of them does the same when it is made twice.
     #[must_use]
     pub fn with_tries(self, tries: u32) -> Self {
         Self { tries, ..self }
@@ -89,6 +92,19 @@ impl Bucket {
     pub fn put(&self, host: &Host<'_>, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let response = self.ask(host, "PUT", name, &[], None, bytes, WORD_BYTES_MAX)?;
         self.expect(&response, &[200], name).map(drop)
+    }
+
+    /// Writes an object of which there is none yet; false if there is one, which may be what a request without an answer has written.
+    ///
+    /// # Errors
+    /// What keeps it from that, as with [`Bucket::put`].
+    pub fn put_new(&self, host: &Host<'_>, name: &str, bytes: &[u8]) -> Result<bool, Failure> {
+        let header = Some(("if-none-match", "*"));
+        let response = self.ask(host, "PUT", name, &[], header, bytes, WORD_BYTES_MAX)?;
+        if response.status == 412 && code_of(&response.body).as_deref() == Some("PreconditionFailed") {
+            return Ok(false);
+        }
+        self.expect(&response, &[200], name).map(|_| true)
     }
 
     /// Bytes of an object from an offset on, as many as there are up to `length`; nothing if there is no such object.
@@ -106,10 +122,10 @@ impl Bucket {
             return Ok(Some(Vec::new()));
         }
         let range = format!("bytes={offset}-{}", offset.saturating_add(u64::from(length) - 1));
-        let response = self.ask(host, "GET", name, &[], Some(&range), &[], length.max(WORD_BYTES_MAX))?;
+        let header = Some(("range", range.as_str()));
+        let response = self.ask(host, "GET", name, &[], header, &[], length.max(WORD_BYTES_MAX))?;
         match response.status {
-            // No such object; without its bucket nothing is known of it.
-            404 if code_of(&response.body) != "NoSuchBucket" => Ok(None),
+            _ if is_absent(response.status, &response.body) => Ok(None),
             // There is nothing behind the offset.
             416 => Ok(Some(Vec::new())),
             _ => {
@@ -131,18 +147,28 @@ impl Bucket {
     /// What keeps it from that.
     pub fn delete(&self, host: &Host<'_>, name: &str) -> Result<(), Failure> {
         let response = self.ask(host, "DELETE", name, &[], None, &[], WORD_BYTES_MAX)?;
-        self.expect(&response, &[200, 204, 404], name).map(drop)
+        if is_absent(response.status, &response.body) {
+            return Ok(());
+        }
+        self.expect(&response, &[200, 204], name).map(drop)
     }
 
-    /// A page of the objects whose names begin so, in the order of their names.
+    /// Gives name (as it stands in XML, see [`unescaped`](crate::unescaped)) and bytes of each object of a page of those whose names begin so,
+    /// in the order of their names; returns what the next page is asked for with, if there is one.
     ///
     /// # Errors
     /// What keeps it from that.
-    pub fn list(&self, host: &Host<'_>, prefix: &str, next: Option<&str>) -> Result<Listing, Failure> {
+    pub fn list(
+        &self,
+        host: &Host<'_>,
+        prefix: &str,
+        next: Option<&str>,
+        each: impl FnMut(&[u8], u64),
+    ) -> Result<Option<String>, Failure> {
         let mut query = vec![("list-type", "2"), ("prefix", prefix)];
         query.extend(next.map(|next| ("continuation-token", next)));
         let response = self.ask(host, "GET", "", &query, None, &[], PAGE_BYTES_MAX)?;
-        Listing::read(&self.expect(&response, &[200], "the list of objects")?.body)
+        Listing::new(&self.expect(&response, &[200], "the list of objects")?.body).read(each)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
@@ -152,7 +178,7 @@ impl Bucket {
         method: &str,
         name: &str,
         query: &[(&str, &str)],
-        range: Option<&str>,
+        header: Option<(&str, &str)>,
         body: &[u8],
         body_bytes_max: u32,
     ) -> Result<HttpResponse, Failure> {
@@ -163,7 +189,7 @@ impl Bucket {
         let body_sha256 = host.sha256(&[body])?.pop().unwrap_or_default();
         let hash = hex(&body_sha256);
         let mut headers = vec![("x-amz-content-sha256", hash.as_str())];
-        headers.extend(range.map(|range| ("range", range)));
+        headers.extend(header);
         let mut signed_headers = headers.clone();
         signed_headers.push(("host", &self.endpoint.authority));
         let unsigned = Unsigned { method, path: &path, query, headers: &signed_headers, body_sha256 };
@@ -176,7 +202,9 @@ impl Bucket {
             left = left.saturating_sub(1);
             let answer = self.send(host, &unsigned, &headers, &url, body, body_bytes_max);
             let again = match &answer {
-                Ok(response) => response.status == 429 || response.status >= 500,
+                Ok(response) => {
+                    !RIGHT.contains(&response.status) && is_passing(response.status, &response.body)
+                }
                 Err(failure) => failure.code == FailureCode::Unavailable,
             };
             if left == 0 || !again {

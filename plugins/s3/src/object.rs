@@ -81,18 +81,6 @@ impl fmt::Display for ObjectError {
 
 impl std::error::Error for ObjectError {}
 
-/// The name of the object whose first record has this place, behind the bucket's prefix: names have the order of places.
-pub fn name_of(first: u64) -> String {
-    format!("{first:016x}.records")
-}
-
-/// The place in a name that [`name_of`] gave; nothing of others.
-pub fn place_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".records")?;
-    let first = u64::from_str_radix(digits, 16).ok()?;
-    (name_of(first) == name).then_some(first)
-}
-
 impl Object {
     /// The bytes of an object of these records, up to [`RECORDS_MAX`], whose places rise.
     ///

@@ -3,22 +3,61 @@ use mainstem_plugin_sdk::Failure;
 /// Characters of what a server says that are told on.
 const CODE_CHARS: usize = 60;
 
-/// The code of an answer that is none of those that are right; `no reason` where there is none.
-pub(crate) fn code_of(body: &[u8]) -> String {
+/// Codes of what passes, whatever status they come with: what got lost or was changed on its way, what was too much, and what two did at once.
+const PASSING: &[&str] = &[
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "XAmzContentSHA256Mismatch",
+];
+
+/// The code of an answer that is none of those that are right; nothing where there is none, as in what a proxy says.
+pub(crate) fn code_of(body: &[u8]) -> Option<String> {
     let said = String::from_utf8_lossy(body);
-    let code = said.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    code.map_or("no reason", |(code, _)| code).chars().take(CODE_CHARS).collect()
+    let (_, rest) = said.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    Some(code.chars().take(CODE_CHARS).collect())
+}
+
+/// Whether there is no such object. A 404 that does not say so says nothing of the object: a proxy gives it, or a bucket that is not there.
+pub(crate) fn is_absent(status: u16, body: &[u8]) -> bool {
+    status == 404 && code_of(body).as_deref() == Some("NoSuchKey")
+}
+
+/// Whether the answer may be another one when the same is asked again: by its code, and where that says nothing by its status.
+pub(crate) fn is_passing(status: u16, body: &[u8]) -> bool {
+    match code_of(body).as_deref() {
+        Some(code) if PASSING.contains(&code) => true,
+        Some("NotImplemented") => false,
+        Some(_) | None => matches!(status, 408 | 409 | 425 | 429 | 500..),
+    }
 }
 
 /// What such an answer means: `unavailable` if it may be another one later, else `invalid` with the parameter that is to be looked at.
 pub(crate) fn refusal(bucket: &str, of: &str, status: u16, body: &[u8]) -> Failure {
-    let code = code_of(body);
+    let Some(code) = code_of(body) else {
+        return Failure::unavailable(format!(
+            "bucket {bucket}: {of} was answered with {status} and no code of S3: see whether endpoint names a server that speaks S3, and what \
+             stands between"
+        ));
+    };
     let what = format!("bucket {bucket}: {of} was answered with {status}, {code}");
-    match status {
-        // A conflict passes, and so does what came too late or too often.
-        408 | 409 | 425 | 429 => Failure::unavailable(what),
-        301 | 308 | 400..=499 => Failure::invalid(format!("{what}: {}", remedy(&code))),
-        _ => Failure::unavailable(what),
+    if is_passing(status, body) {
+        Failure::unavailable(what)
+    } else {
+        Failure::invalid(format!("{what}: {}", remedy(&code)))
     }
 }
 
@@ -42,6 +81,9 @@ fn remedy(code: &str) -> &'static str {
         }
         "RequestTimeTooSkewed" => {
             "the clocks of node and server are more than 15 minutes apart: set the node's"
+        }
+        "NotImplemented" => {
+            "the server does not know that: take one that knows PUT with If-None-Match, GET with Range, and ListObjectsV2, and name it in endpoint"
         }
         _ => "look at the parameters endpoint, bucket, region and access_key",
     }

@@ -1,6 +1,6 @@
-use crate::{Bucket, Listing, Object, gone, name_of, place_of};
+use crate::{Bucket, Kind, Name, Object, RECORDS_MAX, Stem, places, unescaped};
 use mainstem_plugin_sdk::{Failure, Host};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Bytes that are asked for to read an index: of some hundred records, so that most take one request.
 const INDEX_BYTES: u32 = 32 << 10;
@@ -18,10 +18,12 @@ pub(crate) struct Shelf {
 /// What a list of all objects said.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Bytes of the objects with records, by their first places.
-    pub(crate) objects: BTreeMap<u64, u64>,
-    /// First places of the objects of which something was trimmed.
-    pub(crate) gone: BTreeSet<u64>,
+    /// The objects with records, and their bytes.
+    pub(crate) objects: Vec<(Stem, u64)>,
+    /// Those beside which something is noted that was trimmed.
+    pub(crate) gone: Vec<Stem>,
+    /// Numbers of the notes of what was trimmed.
+    pub(crate) notes: Vec<u64>,
 }
 
 impl Shelf {
@@ -30,90 +32,155 @@ impl Shelf {
     pub(crate) fn new(bucket: Bucket, prefix: &str) -> Result<Self, Failure> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/');
         let is_path = prefix.split('/').any(|part| matches!(part, "." | ".."));
-        if prefix.len() > PREFIX_BYTES_MAX || !prefix.bytes().all(fits) || is_path {
+        if !(1..=PREFIX_BYTES_MAX).contains(&prefix.len()) || !prefix.bytes().all(fits) || is_path {
             return Err(Failure::invalid(format!(
-                "the parameter prefix is none: up to {PREFIX_BYTES_MAX} letters, digits, -, ., _ and /, such as mainstem/one/"
+                "the parameter prefix is none: 1 to {PREFIX_BYTES_MAX} letters, digits, -, ., _ and /, of this node alone, such as mainstem/one/"
             )));
         }
         Ok(Self { bucket, prefix: prefix.to_owned() })
     }
 
     /// All objects. Names that are none of this plugin's are passed over.
-    pub(crate) fn list(&self, host: &Host<'_>) -> Result<Found, Failure> {
-        let (mut found, mut next) = (Found::default(), None);
+    ///
+    /// # Errors
+    /// `limit` if there are more with records than `objects_max`, or more than that beside them: a call has neither fuel nor memory for them.
+    pub(crate) fn list(&self, host: &Host<'_>, objects_max: usize) -> Result<Found, Failure> {
+        let (mut found, mut next, mut others) = (Found::default(), None, 0);
         loop {
-            let Listing { objects, next: then } = self.bucket.list(host, &self.prefix, next.as_deref())?;
-            for object in objects {
-                let Some(name) = object.name.strip_prefix(&self.prefix) else { continue };
-                if let Some(first) = place_of(name) {
-                    found.objects.insert(first, object.size);
-                } else if let Some(first) = gone::place_of(name) {
-                    found.gone.insert(first);
-                }
+            let then =
+                self.bucket.list(host, &self.prefix, next.as_deref(), |name, size| match self.own(name) {
+                    Some(Name::Of(stem, Kind::Records)) => found.objects.push((stem, size)),
+                    Some(Name::Of(stem, Kind::Gone)) => found.gone.push(stem),
+                    Some(Name::Trimmed(number)) => found.notes.push(number),
+                    None => others += 1,
+                })?;
+            let beside = found.gone.len() + found.notes.len() + others;
+            if found.objects.len().max(beside) > objects_max {
+                return Err(Failure::limit(format!(
+                    "the prefix {} has more than {objects_max} objects, and no more can be listed: write another prefix, or delete from the \
+                     bucket what is not this node's",
+                    self.prefix
+                )));
             }
             if then.is_none() {
                 return Ok(found);
             }
             if then == next {
-                return Err(Failure::unavailable("the server's list of objects does not go on"));
+                return Err(Failure::unavailable(format!(
+                    "the list of the bucket's objects has the page {} behind itself: see whether endpoint names a server that speaks S3",
+                    next.unwrap_or_default()
+                )));
             }
             next = then;
         }
     }
 
-    pub(crate) fn put(&self, host: &Host<'_>, first: u64, bytes: &[u8]) -> Result<(), Failure> {
-        self.bucket.put(host, &self.name(&name_of(first)), bytes)
+    /// What a name in XML says, if it is one of this plugin's behind this prefix. Nothing in them needs an entity, but a server may write some.
+    fn own(&self, name: &[u8]) -> Option<Name> {
+        let read = |name: &[u8]| Name::read(name.strip_prefix(self.prefix.as_bytes())?);
+        read(name).or_else(|| name.contains(&b'&').then(|| read(unescaped(name)?.as_bytes())).flatten())
     }
 
-    /// Bytes of an object; nothing if it is not there.
+    /// Writes records that were not there before. Those that are there already, to the byte, are written.
+    ///
+    /// # Errors
+    /// `invalid` if there are others: somebody else writes here.
+    pub(crate) fn put_new(&self, host: &Host<'_>, stem: Stem, bytes: &[u8]) -> Result<(), Failure> {
+        let name = self.records(stem);
+        if self.bucket.put_new(host, &name, bytes)? {
+            return Ok(());
+        }
+        // It may be what was asked for before, and had no answer.
+        match self.bucket.read(host, &name, 0, bytes.len() as u32 + 1)? {
+            Some(there) if there == bytes => Ok(()),
+            Some(there) if there.len() >= bytes.len() || !bytes.starts_with(&there) => {
+                Err(Failure::invalid(format!(
+                    "{name} is there already with other records: another node writes behind the prefix {}; stop it, and give each node a \
+                     prefix of its own",
+                    self.prefix
+                )))
+            }
+            Some(_) | None => {
+                Err(Failure::unavailable(format!("{name} is there already and cannot be read")))
+            }
+        }
+    }
+
+    /// Writes records anew, or together.
+    pub(crate) fn put(&self, host: &Host<'_>, stem: Stem, bytes: &[u8]) -> Result<(), Failure> {
+        self.bucket.put(host, &self.records(stem), bytes)
+    }
+
+    /// Bytes of an object that has so many; nothing if it is not there.
+    ///
+    /// # Errors
+    /// `unavailable` also if there are fewer than the object has: that is no damage, but what stands between has lost some.
     pub(crate) fn read(
         &self,
         host: &Host<'_>,
-        first: u64,
+        stem: Stem,
+        size: u64,
         offset: u64,
         length: u32,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        self.bucket.read(host, &self.name(&name_of(first)), offset, length)
+        let name = self.records(stem);
+        let Some(bytes) = self.bucket.read(host, &name, offset, length)? else { return Ok(None) };
+        let there = size.saturating_sub(offset).min(length.into());
+        if (bytes.len() as u64) < there {
+            let fault = format!("{name}: the server gave {} bytes of {there} from {offset} on", bytes.len());
+            return Err(Failure::unavailable(fault));
+        }
+        Ok(Some(bytes))
     }
 
-    /// The index of an object, read without its values; nothing if it is damaged or not there.
-    pub(crate) fn index(&self, host: &Host<'_>, first: u64) -> Result<Option<Object>, Failure> {
-        let Some(mut bytes) = self.read(host, first, 0, INDEX_BYTES)? else { return Ok(None) };
+    /// The index of an object that has so many bytes, read without its values; nothing if it is damaged or not there.
+    pub(crate) fn index(&self, host: &Host<'_>, stem: Stem, size: u64) -> Result<Option<Object>, Failure> {
+        let Some(mut bytes) = self.read(host, stem, size, 0, INDEX_BYTES)? else { return Ok(None) };
         let Ok(length) = Object::index_length(&bytes) else { return Ok(None) };
         if let Some(missing) = length.checked_sub(bytes.len()).filter(|missing| *missing > 0) {
-            let rest = self.read(host, first, bytes.len() as u64, missing as u32)?;
+            let rest = self.read(host, stem, size, bytes.len() as u64, missing as u32)?;
             bytes.extend(rest.unwrap_or_default());
         }
         Ok(Object::decode(&bytes).ok())
     }
 
-    /// What was trimmed of an object with so many records; of one that is damaged nothing is known, so that nothing is taken for trimmed.
-    /// More than the object has were trimmed before it was written anew: more than half were, so they are more than are left.
-    pub(crate) fn gone(&self, host: &Host<'_>, first: u64, records: usize) -> Result<BTreeSet<u64>, Failure> {
-        let name = self.name(&gone::name_of(first));
-        let length = gone::encode(&BTreeSet::new()).len() + 8 * records;
-        let bytes = self.bucket.read(host, &name, 0, length as u32)?;
-        Ok(bytes.and_then(|bytes| gone::decode(&bytes)).unwrap_or_default())
+    /// What was trimmed of an object; of a list that is damaged nothing is known, so that nothing is taken for trimmed. It may name
+    /// places that the object has no more, as it was written anew.
+    pub(crate) fn gone(&self, host: &Host<'_>, stem: Stem) -> Result<BTreeSet<u64>, Failure> {
+        self.places(host, Name::Of(stem, Kind::Gone)).map(Option::unwrap_or_default)
     }
 
-    pub(crate) fn put_gone(
-        &self,
-        host: &Host<'_>,
-        first: u64,
-        places: &BTreeSet<u64>,
-    ) -> Result<(), Failure> {
-        self.bucket.put(host, &self.name(&gone::name_of(first)), &gone::encode(places))
+    pub(crate) fn put_gone(&self, host: &Host<'_>, stem: Stem, gone: &BTreeSet<u64>) -> Result<(), Failure> {
+        self.bucket.put(host, &self.name(Name::Of(stem, Kind::Gone)), &places::encode(gone))
     }
 
-    pub(crate) fn delete(&self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
-        self.bucket.delete(host, &self.name(&name_of(first)))
+    /// The places in a note of what was trimmed; nothing if it is damaged.
+    pub(crate) fn note(&self, host: &Host<'_>, number: u64) -> Result<Option<BTreeSet<u64>>, Failure> {
+        self.places(host, Name::Trimmed(number))
     }
 
-    pub(crate) fn delete_gone(&self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
-        self.bucket.delete(host, &self.name(&gone::name_of(first)))
+    pub(crate) fn put_note(&self, host: &Host<'_>, number: u64, gone: &BTreeSet<u64>) -> Result<(), Failure> {
+        self.bucket.put(host, &self.name(Name::Trimmed(number)), &places::encode(gone))
     }
 
-    fn name(&self, name: &str) -> String {
+    pub(crate) fn delete(&self, host: &Host<'_>, name: Name) -> Result<(), Failure> {
+        self.bucket.delete(host, &self.name(name))
+    }
+
+    fn places(&self, host: &Host<'_>, name: Name) -> Result<Option<BTreeSet<u64>>, Failure> {
+        let bytes = self.bucket.read(host, &self.name(name), 0, places::length(RECORDS_MAX))?;
+        Ok(bytes.and_then(|bytes| places::decode(&bytes)))
+    }
+
+    fn records(&self, stem: Stem) -> String {
+        self.name(Name::Of(stem, Kind::Records))
+    }
+
+    fn name(&self, name: Name) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 }

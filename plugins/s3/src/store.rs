@@ -1,6 +1,15 @@
-use crate::{Bucket, Credentials, Endpoint, Entry, Kept, Object, cache::Cache, shelf::Shelf};
+//! A node's records in a bucket: what is known of its objects, and what a node asks of them.
+
+mod read;
+mod shelved;
+mod tidy;
+mod trim;
+
+use crate::{Bucket, Credentials, Endpoint, Kept, Object, Stem, cache::Cache, shelf::Shelf};
 use mainstem_plugin_sdk::{Failure, Host, KeptRecord, Page, Parameters, Query, Record, Records, Storage};
-use std::collections::{BTreeMap, BTreeSet};
+use shelved::{Looked, Shelved};
+use std::collections::BTreeMap;
+use tidy::Tidying;
 
 /// Bytes of an object that is read whole whatever is wanted of it: it takes one request either way.
 const SMALL_BYTES: u64 = 32 << 10;
@@ -15,52 +24,43 @@ const ENTRIES_MAX: usize = 1 << 18;
 const OBJECTS_READ_MAX: usize = 64;
 
 /// Times that `tries` may be.
-const TRIES_MAX: i64 = 10;
+const TRIES_MAX: u32 = 10;
+
+/// What `objects_max` may be. All of them, and as many lists of what was trimmed of them, are listed in one call, which has fuel and memory for
+/// that (`node/store/tests/suite/buckets.rs`).
+const OBJECTS_MAX: u32 = 150_000;
+
+/// At a start there may be some more of either: what a tidying that was broken off left, and what was trimmed at the bound.
+const LISTED_MAX: usize = OBJECTS_MAX as usize + 10_000;
+
+/// Steps of tidying up in a call of `sync`, with a request or two each: as long the next append waits.
+const SYNC_STEPS: usize = 6;
+
+/// The same of an append that has no room: it waits for that.
+const ROOM_STEPS: usize = 64;
 
 /// A node's records in a bucket.
 #[derive(Debug)]
 pub struct S3 {
     shelf: Shelf,
-    /// By the first place of each.
+    /// By the first place of each. A record that is in two of them counts in the one that begins later.
     objects: BTreeMap<u64, Shelved>,
+    /// At which appends are refused.
+    objects_max: usize,
     /// Entries of all indices that are in memory.
     entries: usize,
     /// The last place that was appended, as far as it is known.
     last: Option<u64>,
     /// Those that were read or written last, whole.
     whole: Cache,
-    /// What was trimmed of objects that are deleted; to be deleted too.
-    orphans: BTreeSet<u64>,
-    /// Objects that are to be written anew.
-    sparse: BTreeSet<u64>,
-}
-
-#[derive(Debug)]
-struct Shelved {
-    size: u64,
-    has_gone: bool,
-    loaded: Option<Loaded>,
-}
-
-#[derive(Debug)]
-struct Loaded {
-    /// Without one that can be read it has no entries.
-    index: Object,
-    is_damaged: bool,
-    /// Places of records that were trimmed.
-    gone: BTreeSet<u64>,
+    tidying: Tidying,
 }
 
 impl Storage for S3 {
     fn start(host: &Host<'_>, parameters: &Parameters<'_>) -> Result<Self, Failure> {
         let text = |name| parameters.text(name).map(str::to_owned);
-        let tries = parameters.int64("tries")?;
-        let tries =
-            u32::try_from(tries).ok().filter(|_| (1..=TRIES_MAX).contains(&tries)).ok_or_else(|| {
-                Failure::invalid(format!(
-                    "the parameter tries is {tries}; it must be 1 to {TRIES_MAX}, such as 3"
-                ))
-            })?;
+        let tries = number(parameters, "tries", 1..=TRIES_MAX, 3)?;
+        let objects_max = number(parameters, "objects_max", 100..=OBJECTS_MAX, 100_000)? as usize;
         let credentials = Credentials {
             access_key: text("access_key")?,
             secret_key: text("secret_key")?,
@@ -70,46 +70,58 @@ impl Storage for S3 {
         let bucket =
             Bucket::new(endpoint, parameters.text("bucket")?, parameters.text("region")?, credentials)?;
         let shelf = Shelf::new(bucket.with_tries(tries), parameters.text("prefix")?)?;
-        let found = shelf.list(host)?;
-        let shelved =
-            |(first, size)| (first, Shelved { size, has_gone: found.gone.contains(&first), loaded: None });
-        let objects: BTreeMap<_, _> = found.objects.into_iter().map(shelved).collect();
-        let orphans = found.gone.iter().copied().filter(|first| !objects.contains_key(first)).collect();
+        let found = shelf.list(host, LISTED_MAX)?;
+        let notes = found.notes.clone();
+        let (objects, leftovers) = shelved::sorted_out(found);
+        let mut tidying = Tidying::new(leftovers);
+        for number in notes {
+            let places = shelf.note(host, number)?;
+            tidying.found_note(number, places);
+        }
         let whole = Cache::new(CACHE_BYTES);
-        let mut all =
-            Self { shelf, objects, entries: 0, last: None, whole, orphans, sparse: BTreeSet::new() };
-        if let Some(first) = all.objects.last_key_value().map(|(first, _)| *first) {
-            let last = all.loaded(host, first)?.and_then(|loaded| loaded.index.entries().last());
-            all.last = Some(last.map_or(first, |entry| entry.place));
+        let mut all = Self { shelf, objects, objects_max, entries: 0, last: None, whole, tidying };
+        if let Some((first, stem)) = all.objects.last_key_value().map(|(first, it)| (*first, it.stem)) {
+            let last = match all.look(host, first)? {
+                Looked::Read(loaded) => loaded.index.entries().last().map(|entry| entry.place),
+                Looked::Absent | Looked::Damaged(_) => None,
+            };
+            all.last = last.max(Some(stem.end()));
         }
         Ok(all)
     }
 
-    /// One object: a node never appends more at once than one has room for. After `unavailable` the same is asked again, and written again.
+    /// One object: a node never appends more at once than one has room for. What is there already, to the byte, was asked for before and is
+    /// kept: after `unavailable` the same is asked again, perhaps of another instance.
     fn append(&mut self, host: &Host<'_>, records: &[Record<'_>]) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
-        let (first, last) = (first.place, last.place);
-        if self.last.is_some_and(|kept| first <= kept) {
-            let fault = format!("place {first} is not behind the last one that is kept, {:?}", self.last);
-            return Err(Failure::invalid(fault));
+        let (stem, last) = (Stem::of(first.place), last.place);
+        let is_there = self.objects.get(&stem.first).is_some_and(|it| it.stem == stem);
+        if let Some(kept) = self.last.filter(|kept| stem.first <= *kept && !is_there) {
+            return Err(Failure::invalid(format!(
+                "place {} is not behind the last one that is kept, {kept}: another node may have written behind the prefix {}; give each a \
+                 prefix of its own",
+                stem.first,
+                self.shelf.prefix()
+            )));
         }
         let kept: Vec<_> = records
             .iter()
             .map(|record| Kept { place: record.place, timestamp: record.timestamp, value: record.value })
             .collect();
         let bytes = encode(&kept)?;
-        self.shelf.put(host, first, &bytes)?;
-        self.last = Some(last);
-        self.written(host, first, bytes)
+        if !is_there {
+            self.make_room(host)?;
+            self.delete_left_gone(host, stem)?;
+        }
+        self.shelf.put_new(host, stem, &bytes)?;
+        self.last = self.last.max(Some(last));
+        if is_there { Ok(()) } else { self.written(host, stem, bytes) }
     }
 
-    /// What was appended and trimmed is on the server already; here is time to tidy up.
+    /// What was appended and trimmed is on the server already; here is time to tidy up. That it fails is told in the log alone, and tried again.
     fn sync(&mut self, host: &Host<'_>) -> Result<(), Failure> {
-        while let Some(first) = self.orphans.first().copied() {
-            self.shelf.delete_gone(host, first)?;
-            self.orphans.remove(&first);
-        }
-        self.rewrite_one(host)
+        self.tidy(host, SYNC_STEPS);
+        Ok(())
     }
 
     fn query(&mut self, host: &Host<'_>, query: &Query) -> Result<Records, Failure> {
@@ -117,9 +129,10 @@ impl Storage for S3 {
         if query.from >= query.until {
             return Ok(page.into_records());
         }
-        let first = self.objects.range(..=query.from).next_back().map_or(query.from, |(first, _)| *first);
-        let firsts: Vec<_> = self.objects.range(first..query.until).map(|(first, _)| *first).collect();
-        for (count, first) in firsts.into_iter().enumerate() {
+        let begin = self.first_of(query.from).unwrap_or(query.from);
+        let next = |all: &Self, from| all.objects.range(from..query.until).next().map(|(first, _)| *first);
+        let (mut at, mut count) = (next(self, begin), 0);
+        while let Some(first) = at {
             if count >= OBJECTS_READ_MAX && page.count() > 0 {
                 page.end_at(first);
                 break;
@@ -127,6 +140,9 @@ impl Storage for S3 {
             if !self.query_object(host, first, query, &mut page)? {
                 break;
             }
+            count += 1;
+            // Below `until`.
+            at = next(self, first + 1);
         }
         Ok(page.into_records())
     }
@@ -134,14 +150,15 @@ impl Storage for S3 {
     fn fetch(&mut self, host: &Host<'_>, places: &[u64]) -> Result<Records, Failure> {
         let mut found = Records::default();
         for (at, place) in places.iter().enumerate() {
-            let Some(first) = self.objects.range(..=place).next_back().map(|(first, _)| *first) else {
-                continue;
+            let Some(first) = self.first_of(*place) else { continue };
+            let loaded = match self.look(host, first)? {
+                Looked::Read(loaded) => loaded,
+                Looked::Damaged(gone) => {
+                    found.damaged.extend(Some(*place).filter(|place| !gone.contains(place)));
+                    continue;
+                }
+                Looked::Absent => continue,
             };
-            let Some(loaded) = self.loaded(host, first)? else { continue };
-            if loaded.is_damaged {
-                found.damaged.push(*place);
-                continue;
-            }
             let Some(entry) = loaded.entry(*place) else { continue };
             let is_next_here =
                 places.get(at + 1).is_some_and(|next| loaded.entry(*next).is_some() && next != place);
@@ -156,253 +173,67 @@ impl Storage for S3 {
     }
 
     fn trim(&mut self, host: &Host<'_>, places: &[u64]) -> Result<(), Failure> {
-        let mut by_object: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for place in places {
-            if let Some((first, _)) = self.objects.range(..=place).next_back() {
-                by_object.entry(*first).or_default().push(*place);
-            }
-        }
-        for (first, places) in by_object {
-            self.trim_object(host, first, &places)?;
-        }
-        Ok(())
+        self.trim_places(host, places)
     }
 }
 
 impl S3 {
+    /// The object that a record of this place is in, if it is in one.
+    fn first_of(&self, place: u64) -> Option<u64> {
+        self.objects.range(..=place).next_back().map(|(first, _)| *first)
+    }
+
+    /// Tidies up if there are as many objects as there may be.
+    ///
+    /// # Errors
+    /// `limit` if that has made no room; what has kept it from that.
+    fn make_room(&mut self, host: &Host<'_>) -> Result<(), Failure> {
+        if self.records_objects() >= self.objects_max {
+            self.tidy_now(host, ROOM_STEPS)?;
+        }
+        if self.records_objects() >= self.objects_max {
+            return Err(Failure::limit(format!(
+                "the prefix {} has {} objects, and objects_max is {}: raise that, up to {OBJECTS_MAX}, and let the node keep less history",
+                self.shelf.prefix(),
+                self.records_objects(),
+                self.objects_max
+            )));
+        }
+        Ok(())
+    }
+
+    /// Objects with records, also those that are only to be deleted.
+    fn records_objects(&self) -> usize {
+        self.objects.len() + self.tidying.left_objects()
+    }
+
     /// Takes over an object as it was written.
-    fn written(&mut self, host: &Host<'_>, first: u64, bytes: Vec<u8>) -> Result<(), Failure> {
+    fn written(&mut self, host: &Host<'_>, stem: Stem, bytes: Vec<u8>) -> Result<(), Failure> {
         let size = bytes.len() as u64;
         // It is read again at once by those who follow what is published.
-        self.whole.insert(first, bytes);
-        self.objects.insert(first, Shelved { size, has_gone: false, loaded: None });
-        self.loaded(host, first).map(drop)
-    }
-
-    /// An object with its index.
-    fn loaded(&mut self, host: &Host<'_>, first: u64) -> Result<Option<&Loaded>, Failure> {
-        if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none() && shelved.is_small()) {
-            self.load_whole(host, first)?;
-        }
-        let Some(shelved) = self.objects.get_mut(&first) else { return Ok(None) };
-        if shelved.loaded.is_none() {
-            let index = match self.whole.take(first) {
-                Some(bytes) => Object::decode(bytes).ok(),
-                None => self.shelf.index(host, first)?,
-            };
-            let is_damaged = index.is_none();
-            let index = index.unwrap_or_default();
-            let records = index.entries().len();
-            let gone = if shelved.has_gone && !is_damaged {
-                self.shelf.gone(host, first, records)?
-            } else {
-                BTreeSet::new()
-            };
-            shelved.loaded = Some(Loaded { index, is_damaged, gone });
-            self.entries += records;
-            self.drop_indices(first);
-        }
-        Ok(self.objects.get(&first).and_then(|shelved| shelved.loaded.as_ref()))
-    }
-
-    /// Drops indices of the oldest objects, but of one not, until there are not too many.
-    fn drop_indices(&mut self, but: u64) {
-        if self.entries <= ENTRIES_MAX {
-            return;
-        }
-        for (first, shelved) in &mut self.objects {
-            if *first == but {
-                continue;
-            }
-            if let Some(loaded) = shelved.loaded.take() {
-                self.entries -= loaded.index.entries().len();
-                if self.entries <= ENTRIES_MAX {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Adds what is wanted of an object to a page; false if there is no room for more.
-    fn query_object(
-        &mut self,
-        host: &Host<'_>,
-        first: u64,
-        query: &Query,
-        page: &mut Page,
-    ) -> Result<bool, Failure> {
-        let (from, until) = (query.from, query.until);
-        if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none()) && first >= from {
-            // All of it is going to be wanted: one request for index and values.
-            self.load_whole(host, first)?;
-        }
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(true) };
-        if loaded.is_damaged {
-            return Ok(!(from..until).contains(&first) || page.take(first, None));
-        }
-        let wanted: Vec<_> = loaded.left().filter(|entry| (from..until).contains(&entry.place)).collect();
-        if loaded.is_sparse() {
-            self.sparse.insert(first);
-        }
-        let more = wanted.len() > 1;
-        for entry in wanted {
-            // What has no room for the value is not to be read for it.
-            if !page.has_room(entry.length as usize) {
-                page.end_at(entry.place);
-                return Ok(false);
-            }
-            let value = self.value(host, first, &entry, more)?;
-            if !page.take(entry.place, value.as_deref().map(|value| (entry.timestamp, value))) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// A record's value; nothing if it is damaged. With `more` the whole object is read and kept, as others of it are wanted too; so is a
-    /// small one.
-    fn value(
-        &mut self,
-        host: &Host<'_>,
-        first: u64,
-        entry: &Entry,
-        more: bool,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        if more || self.objects.get(&first).is_some_and(Shelved::is_small) {
-            self.load_whole(host, first)?;
-        }
-        let value = match self.whole.take(first) {
-            Some(bytes) => {
-                let bytes = bytes.get(entry.offset as usize..).unwrap_or_default();
-                entry.value(bytes).ok().map(<[u8]>::to_vec)
-            }
-            None => {
-                let bytes = self.shelf.read(host, first, entry.offset, entry.length)?;
-                bytes.and_then(|bytes| entry.value(&bytes).ok().map(<[u8]>::to_vec))
-            }
-        };
-        if value.is_none() {
-            // It may have been damaged on its way.
-            self.whole.remove(first);
-        }
-        Ok(value)
-    }
-
-    fn load_whole(&mut self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
-        let Some(shelved) = self.objects.get(&first).filter(|_| !self.whole.has(first)) else {
-            return Ok(());
-        };
-        // What is longer than a record was not written here; its index says so.
-        let length = u32::try_from(shelved.size).unwrap_or(u32::MAX).min(WHOLE_BYTES_MAX);
-        let bytes = self.shelf.read(host, first, 0, length)?;
-        self.whole.insert(first, bytes.unwrap_or_default());
-        Ok(())
-    }
-
-    fn trim_object(&mut self, host: &Host<'_>, first: u64, places: &[u64]) -> Result<(), Failure> {
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(()) };
-        let there = places.iter().copied().filter(|place| loaded.entry(*place).is_some());
-        let there: BTreeSet<_> = there.collect();
-        if there.is_empty() {
-            return Ok(());
-        }
-        let gone: BTreeSet<_> = loaded.gone.union(&there).copied().collect();
-        let records = loaded.index.entries().len();
-        if gone.len() == records {
-            self.shelf.delete(host, first)?;
-            let had_gone = self.objects.remove(&first).is_some_and(|shelved| shelved.has_gone);
-            self.entries -= records;
-            self.sparse.remove(&first);
-            self.whole.remove(first);
-            if had_gone {
-                // IMPORTANT: behind it, so that no record comes back between the two.
-                self.orphans.insert(first);
-            }
-            return Ok(());
-        }
-        self.shelf.put_gone(host, first, &gone)?;
-        if let Some(shelved) = self.objects.get_mut(&first) {
-            shelved.has_gone = true;
-            if let Some(loaded) = &mut shelved.loaded {
-                loaded.gone = gone;
-                if loaded.is_sparse() {
-                    self.sparse.insert(first);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes an object anew, with what is left of it: one at most, so that the call is over in time. One with a damaged value stays.
-    fn rewrite_one(&mut self, host: &Host<'_>) -> Result<(), Failure> {
-        let Some(first) = self.sparse.first().copied() else { return Ok(()) };
-        if let Some(bytes) = self.left_of(host, first)? {
-            // IMPORTANT: until it is known which of the two is there, nothing is known of it.
-            self.unload(first, bytes.len() as u64);
-            self.shelf.put(host, first, &bytes)?;
-            // IMPORTANT: behind it: places that are named there and are not in the object do no harm.
-            self.shelf.delete_gone(host, first)?;
-            self.written(host, first, bytes)?;
-        }
-        self.sparse.remove(&first);
-        Ok(())
-    }
-
-    /// An object of what was not trimmed of another one; nothing if a value of it is damaged.
-    fn left_of(&mut self, host: &Host<'_>, first: u64) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(loaded) = self.loaded(host, first)? else { return Ok(None) };
-        let left: Vec<_> = loaded.left().collect();
-        let mut values = Vec::with_capacity(left.len());
-        for entry in &left {
-            let Some(value) = self.value(host, first, entry, true)? else { return Ok(None) };
-            values.push(value);
-        }
-        let kept: Vec<_> = left
-            .iter()
-            .zip(&values)
-            .map(|(entry, value)| Kept { place: entry.place, timestamp: entry.timestamp, value })
-            .collect();
-        encode(&kept).map(Some)
-    }
-
-    /// Forgets what is in memory of an object that is going to be one of another size.
-    fn unload(&mut self, first: u64, size: u64) {
-        self.whole.remove(first);
-        if let Some(shelved) = self.objects.get_mut(&first) {
-            shelved.size = shelved.size.max(size);
-            shelved.has_gone = true;
-            if let Some(loaded) = shelved.loaded.take() {
-                self.entries -= loaded.index.entries().len();
-            }
-        }
-    }
-}
-
-/// Bytes of an object: what is appended at once, and the index.
-const WHOLE_BYTES_MAX: u32 = 4 << 20;
-
-impl Shelved {
-    const fn is_small(&self) -> bool {
-        self.size <= SMALL_BYTES
-    }
-}
-
-impl Loaded {
-    /// A record that was not trimmed.
-    fn entry(&self, place: u64) -> Option<Entry> {
-        self.index.entry(place).copied().filter(|_| !self.gone.contains(&place))
-    }
-
-    fn left(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.index.entries().iter().copied().filter(|entry| !self.gone.contains(&entry.place))
-    }
-
-    /// Whether it is worth writing anew.
-    fn is_sparse(&self) -> bool {
-        self.gone.len() > self.index.entries().len() / 2
+        self.whole.insert(stem.first, bytes);
+        self.objects.insert(stem.first, Shelved::new(stem, size, false));
+        self.look(host, stem.first).map(drop)
     }
 }
 
 fn encode(kept: &[Kept<'_>]) -> Result<Vec<u8>, Failure> {
     Object::encode(kept).map_err(|fault| Failure::invalid(fault.to_string()))
+}
+
+/// A parameter that is a number within these bounds.
+fn number(
+    parameters: &Parameters<'_>,
+    name: &str,
+    range: core::ops::RangeInclusive<u32>,
+    such_as: u32,
+) -> Result<u32, Failure> {
+    let given = parameters.int64(name)?;
+    u32::try_from(given).ok().filter(|given| range.contains(given)).ok_or_else(|| {
+        Failure::invalid(format!(
+            "the parameter {name} is {given}; it must be {} to {}, such as {such_as}",
+            range.start(),
+            range.end()
+        ))
+    })
 }

@@ -3,7 +3,7 @@
 
 mod over_tcp;
 
-use mainstem_plugin_s3::{Bucket, Credentials, Endpoint, Listed, Listing};
+use mainstem_plugin_s3::{Bucket, Credentials, Endpoint, Listing, unescaped};
 use mainstem_plugin_sdk::{
     Failure, FailureCode, Host, HttpRequest, HttpResponse,
     harness::{Node, Servers},
@@ -51,7 +51,7 @@ fn requests_name_the_bucket_by_path_and_are_signed_with_all_that_matters() {
     bucket.put(&host, "of a/b+c", b"abc").unwrap();
     assert_eq!(bucket.read(&host, "name", 10, 5).unwrap(), Some(b"x".to_vec()));
     bucket.delete(&host, "name").unwrap();
-    bucket.list(&host, "of a/", Some("to ken=")).unwrap();
+    bucket.list(&host, "of a/", Some("to ken="), |_, _| ()).unwrap();
     let all = "host;x-amz-content-sha256;x-amz-date";
     let with_range = "host;range;x-amz-content-sha256;x-amz-date";
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -77,11 +77,14 @@ fn what_a_server_answers_is_told_as_what_it_means() {
         let code = |failure: Failure| failure.code;
         let put = bucket.put(&host, "name", b"x").map_err(code);
         let read = bucket.read(&host, "name", 0, 4).map_err(code);
-        (put, read, bucket.delete(&host, "name").map_err(code), bucket.list(&host, "", None).map_err(code))
+        let list = bucket.list(&host, "", None, |_, _| ()).map_err(code);
+        (put, read, bucket.delete(&host, "name").map_err(code), list)
     };
     let (invalid, later) = (FailureCode::Invalid, FailureCode::Unavailable);
-    assert_eq!(said(404, b"").1, Ok(None));
-    assert_eq!(said(404, b"").2, Ok(()));
+    let none = b"<Error><Code>NoSuchKey</Code></Error>";
+    assert_eq!((said(404, none).1, said(404, none).2), (Ok(None), Ok(())));
+    // That is what a proxy says: nothing is known of the object.
+    assert_eq!((said(404, b"").1, said(404, b"<html>").2), (Err(later), Err(later)));
     assert_eq!(said(416, b"").1, Ok(Some(Vec::new())));
     assert_eq!(said(206, b"four").1, Ok(Some(b"four".to_vec())));
     assert_eq!(said(206, b"five.").1, Err(later));
@@ -97,6 +100,35 @@ fn what_a_server_answers_is_told_as_what_it_means() {
     assert_eq!(said(301, b"<Error><Code>PermanentRedirect</Code></Error>").0, Err(invalid));
     assert_eq!(said(404, b"<Error><Code>NoSuchKey</Code></Error>").1, Ok(None));
     assert_eq!(said(404, b"<Error><Code>NoSuchBucket</Code></Error>").1, Err(invalid));
+}
+
+#[test]
+fn what_passes_is_told_by_its_code_and_asked_again_whatever_its_status() {
+    for (status, code, is_passing) in [
+        (400, "RequestTimeout", true),
+        (400, "IncompleteBody", true),
+        (400, "BadDigest", true),
+        (400, "XAmzContentSHA256Mismatch", true),
+        (403, "SlowDown", true),
+        (409, "OperationAborted", true),
+        (409, "ConditionalRequestConflict", true),
+        (503, "SlowDown", true),
+        (403, "RequestTimeTooSkewed", false),
+        (400, "EntityTooLarge", false),
+        (403, "AccessDenied", false),
+        (501, "NotImplemented", false),
+    ] {
+        let count = Rc::new(RefCell::new(0));
+        let asked = count.clone();
+        let node = node(move |_| {
+            *asked.borrow_mut() += 1;
+            answer(status, format!("<Error><Code>{code}</Code></Error>").as_bytes())
+        });
+        let bucket = bucket("http://s3.example", "a-bucket").with_tries(3);
+        let refused = bucket.put(&Host::new(&node), "name", b"x").unwrap_err();
+        let expected = if is_passing { (FailureCode::Unavailable, 3) } else { (FailureCode::Invalid, 1) };
+        assert_eq!((refused.code, *count.borrow()), expected, "{status} {code}");
+    }
 }
 
 #[test]
@@ -122,39 +154,60 @@ fn a_refusal_names_what_the_server_said_and_the_parameter_that_is_to_be_looked_a
 
 #[test]
 fn a_list_is_read_page_by_page_with_names_as_they_are() {
+    let read = |xml: &[u8]| {
+        let mut objects = Vec::new();
+        let next = Listing::new(xml).read(|name, size| objects.push((name.to_owned(), size)))?;
+        let name = |name: Vec<u8>| unescaped(&name).map_or("none".to_owned(), |name| name.into_owned());
+        let objects: Vec<_> = objects.into_iter().map(|(it, size)| (name(it), size)).collect();
+        Ok::<_, Failure>((objects, next))
+    };
     let page = |body: &str| {
-        Listing::read(
-            format!("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"x\">{body}</ListBucketResult>")
-                .as_bytes(),
-        )
+        let xml = format!("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"x\">{body}</ListBucketResult>");
+        let whole = read(xml.as_bytes());
+        for length in 0..xml.len() {
+            assert!(read(&xml.as_bytes()[..length]).is_err(), "{length} bytes of {xml}");
+        }
+        whole
     };
     let object = |key: &str, size: u64| {
         format!("<Contents><Key>{key}</Key><ETag>&quot;e&quot;</ETag><Size>{size}</Size></Contents>")
     };
-    let listed = |name: &str, size| Listed { name: name.into(), size };
+    let listed = |name: &str, size| (name.to_owned(), size);
     let body = format!(
         "<IsTruncated>true</IsTruncated>{}{}<NextContinuationToken>a&amp;b</NextContinuationToken>",
         object("a&lt;&#x41;&#66;&apos;", 0),
         object("b", 7)
     );
-    assert_eq!(
-        page(&body).unwrap(),
-        Listing { objects: vec![listed("a<AB'", 0), listed("b", 7)], next: Some("a&b".into()) }
-    );
-    assert_eq!(page("<IsTruncated>false</IsTruncated>").unwrap(), Listing::default());
+    assert_eq!(page(&body).unwrap(), (vec![listed("a<AB'", 0), listed("b", 7)], Some("a&b".into())));
+    assert_eq!(page("<IsTruncated>false</IsTruncated>").unwrap(), (Vec::new(), None));
+    // As Amazon's has it, in another order, and with elements that are none of this plugin's.
+    let body = "<Name>b</Name><KeyCount>2</KeyCount><Contents><Size> 5 </Size><Owner><ID>K</ID></Owner><Key>c</Key></Contents>\
+        <Contents><Key>d</Key><StorageClass>STANDARD</StorageClass><Size>18446744073709551615</Size><RestoreStatus/></Contents>";
+    assert_eq!(page(body).unwrap(), (vec![listed("c", 5), listed("d", u64::MAX)], None));
     for broken in [
         "<IsTruncated>true</IsTruncated>".to_owned(),
         "<Contents><Key>a</Key></Contents>".to_owned(),
         "<Contents><Size>1</Size></Contents>".to_owned(),
-        object("&none;", 1),
-        object("&#xd800;", 1),
-        object("&", 1),
         "<Contents><Key>a</Key><Size>-1</Size></Contents>".to_owned(),
+        "<Contents><Key>a</Key><Size></Size></Contents>".to_owned(),
+        "<Contents><Key>a</Key><Size>18446744073709551616</Size></Contents>".to_owned(),
+        object("a", 1) + "<Contents><Key>b</Key></Contents>",
+        // The first one has no size, and it is as far to that of the second one as it was before.
+        format!(
+            "<KeyCount>3</KeyCount>{}<Contents><Key>b</Key></Contents>{}",
+            object("a", 1),
+            object("c", 1)
+        ),
     ] {
         assert_eq!(page(&broken).unwrap_err().code, FailureCode::Unavailable, "{broken}");
     }
-    for none in [&b""[..], b"<html>", b"\xff<ListBucketResult></ListBucketResult>", b"<ListBucketResult>"] {
-        assert!(Listing::read(none).is_err());
+    for none in ["&none;", "&#xd800;", "&"] {
+        assert_eq!(unescaped(none.as_bytes()), None);
+    }
+    assert_eq!(unescaped(b"\xff"), None);
+    for none in [&b""[..], b"<html>", b"<ListBucketResult>", b"</ListBucketResult>"] {
+        let refused = read(none).unwrap_err();
+        assert!(refused.message.contains("endpoint"), "{refused}");
     }
 }
 
@@ -209,9 +262,10 @@ fn a_server_that_speaks_s3_takes_gives_lists_and_deletes() {
     right.put(&host, "other", b"0123456789").unwrap();
     let (mut found, mut next) = (BTreeMap::new(), None);
     loop {
-        let page = right.list(&host, "p q/", next.as_deref()).unwrap();
-        found.extend(page.objects.into_iter().map(|object| (object.name, object.size as usize)));
-        next = page.next;
+        let each = |name: &[u8], size: u64| {
+            found.extend([(unescaped(name).unwrap().into_owned(), size as usize)]);
+        };
+        next = right.list(&host, "p q/", next.as_deref(), each).unwrap();
         if next.is_none() {
             break;
         }

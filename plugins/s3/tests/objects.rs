@@ -1,7 +1,7 @@
 //! Records lie in objects, and are found there as they were written or told damaged.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use mainstem_plugin_s3::{Kept, Object, ObjectError, RECORDS_MAX, name_of, place_of};
+use mainstem_plugin_s3::{Kept, Kind, Name, Object, ObjectError, RECORDS_MAX, Stem};
 use proptest::prelude::*;
 
 const RECORDS: [Kept<'_>; 3] = [
@@ -91,15 +91,26 @@ fn what_is_no_object_is_refused() {
 #[test]
 fn names_have_the_order_of_places_and_name_one_each() {
     let places = [0, 1, 9, 10, 15, 16, 255, 1 << 32, u64::MAX];
-    let names: Vec<_> = places.iter().map(|place| name_of(*place)).collect();
-    assert!(names.is_sorted());
-    for (place, name) in places.iter().zip(&names) {
-        assert_eq!(place_of(name), Some(*place));
+    let names: Vec<_> = places.iter().map(|place| Name::Of(Stem::of(*place), Kind::Records)).collect();
+    assert!(names.iter().map(Name::to_string).is_sorted());
+    let span = Stem { first: 16, last: Some(255) };
+    let others = [Name::Of(span, Kind::Records), Name::Of(span, Kind::Gone), Name::Trimmed(7)];
+    for name in names.iter().chain(&others) {
+        assert_eq!(Name::read(name.to_string().as_bytes()), Some(*name), "{name}");
     }
-    for other in
-        ["", "0.records", "000000000000000A.records", "0000000000000000.record", "+00000000000000a.records"]
-    {
-        assert_eq!(place_of(other), None, "{other}");
+    assert_eq!(others.map(|name| name.to_string())[0], "0000000000000010-00000000000000ff.records");
+    for other in [
+        "",
+        "0.records",
+        "000000000000000A.records",
+        "0000000000000000.record",
+        "0000000000000000",
+        "+00000000000000a.records",
+        "0000000000000001-.records",
+        "0000000000000001-2.gone",
+        "0000000000000001-0000000000000002.trimmed",
+    ] {
+        assert_eq!(Name::read(other.as_bytes()), None, "{other}");
     }
 }
 

@@ -1,125 +1,15 @@
 //! The storage over a server that this test makes up: it keeps objects in memory and answers as S3 does.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod in_memory;
 mod over_tcp;
 
+use in_memory::{PARAMETERS, Shared, all, append, fetched, names, node, records, started};
 use mainstem_plugin_s3::Plugin;
 use mainstem_plugin_sdk::{
-    Failure, FailureCode, HttpRequest, HttpResponse, Query, Record,
+    FailureCode, Record,
     harness::{Harness, Node},
 };
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
-
-/// Objects by their paths, requests so far, and what they are answered with, from the last on; 0 as it is right.
-#[derive(Debug, Default)]
-struct Server {
-    objects: BTreeMap<String, Vec<u8>>,
-    asked: Vec<String>,
-    faults: Vec<u16>,
-}
-
-type Shared = Rc<RefCell<Server>>;
-
-impl Server {
-    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
-        let response =
-            |status, body: &[u8]| HttpResponse { status, headers: Vec::new(), body: body.to_vec() };
-        let path = request.url.strip_prefix("http://s3.example/bucket").unwrap();
-        let range = request.headers.iter().find(|(name, _)| *name == "range").map(|(_, value)| *value);
-        self.asked.push(format!("{} {path}{}", request.method, range.map_or("", |_| " range")));
-        if let Some(status) = self.faults.pop().filter(|status| *status > 0) {
-            return response(status, b"<Error><Code>SlowDown</Code></Error>");
-        }
-        match (request.method, path.strip_prefix('/')) {
-            ("GET", None) => {
-                let after = path.split("continuation-token=").nth(1).unwrap_or_default().replace("%2F", "/");
-                let rest: Vec<_> = self.objects.iter().filter(|(name, _)| **name > after).collect();
-                // Pages of three, so that there are some.
-                let (page, more) = rest.split_at(rest.len().min(3));
-                let mut xml = format!("<ListBucketResult><IsTruncated>{}</IsTruncated>", !more.is_empty());
-                for (name, bytes) in page {
-                    let size = bytes.len();
-                    xml += &format!("<Contents><Key>{name}</Key><Size>{size}</Size></Contents>");
-                }
-                if let Some((last, _)) = page.last().filter(|_| !more.is_empty()) {
-                    xml += &format!("<NextContinuationToken>{last}</NextContinuationToken>");
-                }
-                response(200, (xml + "</ListBucketResult>").as_bytes())
-            }
-            ("GET", Some(name)) => {
-                let Some(bytes) = self.objects.get(name) else { return response(404, b"") };
-                let (from, last) = range.unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                let (from, last): (usize, usize) = (from.parse().unwrap(), last.parse().unwrap());
-                match bytes.get(from..bytes.len().min(last + 1)) {
-                    Some(part) if !part.is_empty() => response(206, part),
-                    Some(_) | None => response(416, b""),
-                }
-            }
-            ("PUT", Some(name)) => {
-                self.objects.insert(name.to_owned(), request.body.to_vec());
-                response(200, b"")
-            }
-            ("DELETE", Some(name)) => {
-                self.objects.remove(name);
-                response(204, b"")
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-const PARAMETERS: [(&str, &str); 8] = [
-    ("endpoint", "http://s3.example"),
-    ("bucket", "bucket"),
-    ("region", "us-east-1"),
-    ("prefix", "a/"),
-    ("access_key", "AKIDEXAMPLE"),
-    ("secret_key", "geheim"),
-    ("session_token", "none"),
-    ("tries", "3"),
-];
-
-const ALL: Query = Query { from: 0, until: u64::MAX, records_max: 99, bytes_max: 99_999, prefix_bytes: 0 };
-
-fn node(server: &Shared) -> Node {
-    let server = Rc::clone(server);
-    Node { servers: Box::new(move |request| Ok(server.borrow_mut().answer(request))), ..Node::default() }
-}
-
-fn started(server: &Shared) -> Harness<Plugin> {
-    let mut plugin = Harness::<Plugin>::new(node(server));
-    plugin.start("", &PARAMETERS).unwrap();
-    plugin
-}
-
-fn records(places: &[u64]) -> Vec<(u64, Vec<u8>)> {
-    places.iter().map(|place| (*place, vec![*place as u8; *place as usize % 50])).collect()
-}
-
-fn append(plugin: &mut Harness<Plugin>, places: &[u64]) -> Result<(), Failure> {
-    let values = records(places);
-    let record = |(place, value): &'_ (u64, Vec<u8>)| (*place, value.clone());
-    let owned: Vec<_> = values.iter().map(record).collect();
-    let all: Vec<_> =
-        owned.iter().map(|(place, value)| Record { place: *place, timestamp: -7, value }).collect();
-    plugin.append(&all)
-}
-
-/// Places and values of all that is there, by query, and the damaged places.
-fn all(plugin: &mut Harness<Plugin>) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
-    let (mut found, mut damaged, mut from) = (Vec::new(), Vec::new(), 0);
-    while from < u64::MAX {
-        let answer = plugin.query(&Query { from, records_max: 3, ..ALL }).unwrap();
-        found.extend(answer.records.into_iter().map(|record| (record.place, record.value)));
-        damaged.extend(answer.damaged);
-        from = answer.next;
-    }
-    (found, damaged)
-}
-
-fn names(server: &Shared) -> Vec<String> {
-    server.borrow().objects.keys().cloned().collect()
-}
 
 #[test]
 fn what_is_appended_is_on_the_server_at_once_and_there_again_for_who_starts_anew() {
@@ -141,11 +31,6 @@ fn what_is_appended_is_on_the_server_at_once_and_there_again_for_who_starts_anew
     let late = append(&mut started(&server), &[7]).unwrap_err();
     assert!(late.code == FailureCode::Invalid && late.message.contains("place 7"), "{late}");
     assert!(names(&server).iter().all(|name| name.starts_with("a/")));
-}
-
-fn fetched(plugin: &mut Harness<Plugin>, places: &[u64]) -> Vec<(u64, Vec<u8>)> {
-    let found = plugin.fetch(places).unwrap();
-    found.records.into_iter().map(|record| (record.place, record.value)).collect()
 }
 
 #[test]
@@ -223,6 +108,67 @@ fn a_record_whose_bytes_have_changed_is_named_and_costs_no_other() {
 }
 
 #[test]
+fn an_object_that_cannot_be_read_is_never_written_anew_and_is_read_again_each_time() {
+    let server = Shared::default();
+    let name = "a/0000000000000001.records";
+    let mut plugin = started(&server);
+    append(&mut plugin, &[1, 2, 3, 4, 5]).unwrap();
+    append(&mut plugin, &[8]).unwrap();
+    plugin.trim(&[1, 2, 3]).unwrap();
+    let right = server.borrow().objects[name].clone();
+    let damage = || server.borrow_mut().objects.get_mut(name).unwrap()[20] ^= 1;
+    // It is to be written anew, that fails, and then it is damaged.
+    server.borrow_mut().faults = vec![503; 3];
+    drop(plugin.sync());
+    damage();
+    let damaged = server.borrow().objects[name].clone();
+    for _ in 0..100 {
+        plugin.sync().unwrap();
+    }
+    assert_eq!(server.borrow().objects[name], damaged);
+    assert!(names(&server).contains(&"a/0000000000000001.gone".to_owned()));
+    let mut plugin = started(&server);
+    assert_eq!(fetched(&mut plugin, &[8]), records(&[8]));
+    assert_eq!(plugin.fetch(&[2, 4]).unwrap().damaged, [4], "what was trimmed is not missed");
+    plugin.sync().unwrap();
+    assert_eq!(server.borrow().objects[name], damaged);
+    // What is trimmed of it meanwhile is noted, so that it stays away.
+    plugin.trim(&[4]).unwrap();
+    assert_eq!(plugin.fetch(&[4, 5]).unwrap().damaged, [5]);
+    server.borrow_mut().objects.insert(name.into(), right);
+    assert_eq!(fetched(&mut plugin, &[1, 4, 5, 8]), records(&[5, 8]), "damage is not remembered");
+    assert_eq!(fetched(&mut started(&server), &[1, 4, 5, 8]), records(&[5, 8]));
+}
+
+#[test]
+fn what_stands_between_and_answers_wrongly_does_no_damage() {
+    let server = Shared::default();
+    append(&mut started(&server), &[1, 2, 3]).unwrap();
+    // The last one is read at the start.
+    append(&mut started(&server), &[4]).unwrap();
+    let whole = server.borrow().objects["a/0000000000000001.records"].clone();
+    for (status, body) in [
+        (404, b"<html>not found</html>".to_vec()),
+        (404, b"".to_vec()),
+        (206, whole[..whole.len() - 1].to_vec()),
+        (206, Vec::new()),
+        (416, Vec::new()),
+        (403, b"<html>who are you</html>".to_vec()),
+    ] {
+        let mut plugin = started(&server);
+        server.borrow_mut().instead = vec![(status, body.clone()); 3];
+        plugin
+            .fetch(&[1])
+            .map(|found| assert!(found.damaged.is_empty(), "{status} {found:?}"))
+            .unwrap_or_else(|failure| {
+                assert_eq!(failure.code, FailureCode::Unavailable, "{status} {body:?}: {failure}")
+            });
+        server.borrow_mut().instead.clear();
+        assert_eq!(fetched(&mut plugin, &[1, 2]), records(&[1, 2]), "{status} {body:?}");
+    }
+}
+
+#[test]
 fn a_server_that_is_busy_is_asked_again_and_not_without_end() {
     let server = Shared::default();
     let mut plugin = started(&server);
@@ -259,7 +205,7 @@ fn a_write_that_was_not_answered_is_asked_again_and_kept_once() {
     assert_eq!(all(&mut plugin).0, records(&[4, 5]));
     // The object is written anew, and what was trimmed of it is not deleted.
     fail(&[0]);
-    plugin.sync().unwrap_err();
+    plugin.sync().unwrap();
     assert_eq!(names(&server).len(), 2);
     // So much that nothing of before is in memory.
     let much = vec![8; 1 << 20];
@@ -270,7 +216,14 @@ fn a_write_that_was_not_answered_is_asked_again_and_kept_once() {
     plugin.trim(&(100..110).collect::<Vec<_>>()).unwrap();
     let mut other = started(&server);
     assert_eq!(all(&mut other).0, records(&[4, 5]));
-    plugin.sync().unwrap();
+    // It rests for eight of them.
+    for _ in 0..8 {
+        plugin.sync().unwrap();
+        assert!(names(&server).contains(&"a/0000000000000001.gone".to_owned()));
+    }
+    for _ in 0..8 {
+        plugin.sync().unwrap();
+    }
     assert_eq!(names(&server), ["a/0000000000000001.records"]);
     assert_eq!(all(&mut plugin).0, records(&[4, 5]));
 }
@@ -301,6 +254,9 @@ fn a_parameter_that_is_none_is_refused_by_its_name_and_no_key_is_told() {
         ("bucket", "B"),
         ("prefix", "../x"),
         ("prefix", "a b"),
+        ("prefix", ""),
+        ("objects_max", "99"),
+        ("objects_max", "150001"),
         ("tries", "0"),
         ("tries", "11"),
         ("tries", "x"),

@@ -32,7 +32,7 @@ fn server() -> (String, String, String) {
 /// Installs the plugin in a data folder with a server granted; gives a configuration that names it as the store.
 fn bucket(data: &Path, endpoint: &str) -> PathBuf {
     let file = module("s3");
-    let install = ["install", file.to_str().unwrap(), "--grant", "http,clock", "--http-host", endpoint];
+    let install = ["install", file.to_str().unwrap(), "--grant", "http,clock,log", "--http-host", endpoint];
     let installed = plugin_command(data, &install);
     assert!(installed.contains("scheme = \"s3\" in [store]"), "{installed}");
     let (_, access_key, secret_key) = server();

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod buckets;
 mod comparing;
 mod crash;
 mod damage;

@@ -53,6 +53,17 @@ pub(crate) fn s3_prefix() -> String {
 }
 
 fn start(name: &str, files: Option<PathBuf>, parameters: &[(&str, &str)]) -> StoragePlugin {
+    let endpoint = s3_server().map(|(endpoint, _)| endpoint).unwrap_or_default();
+    try_start(name, files, &endpoint, parameters).unwrap()
+}
+
+/// A plugin that may reach the server of this endpoint, if it is one.
+pub(crate) fn try_start(
+    name: &str,
+    files: Option<PathBuf>,
+    endpoint: &str,
+    parameters: &[(&str, &str)],
+) -> Result<StoragePlugin, String> {
     static HOST: OnceLock<(Host, TempDir)> = OnceLock::new();
     let (host, _) = HOST.get_or_init(|| {
         // Each module is compiled once.
@@ -66,11 +77,12 @@ fn start(name: &str, files: Option<PathBuf>, parameters: &[(&str, &str)]) -> Sto
     let module = fs::read(&path);
     let module = module.unwrap_or_else(|_| panic!("{} is missing: run tools/plugins.sh", path.display()));
     let mut grants = Grants { files, ..Grants::default() };
-    grants.capabilities.extend([Capability::Blob, Capability::Http, Capability::Clock]);
-    grants.http_hosts.extend(s3_server().map(|(endpoint, _)| endpoint.parse::<HttpHost>().unwrap()));
+    grants.capabilities.extend([Capability::Blob, Capability::Http, Capability::Clock, Capability::Log]);
+    grants.http_hosts.extend(endpoint.parse::<HttpHost>().ok());
     let parameters: BTreeMap<_, _> =
         parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    host.load(&module, grants).unwrap().storage(&parameters).unwrap()
+    let plugin = host.load(&module, grants).map_err(|error| error.to_string())?;
+    plugin.storage(&parameters).map_err(|error| error.to_string())
 }
 
 #[derive(Clone, Debug)]

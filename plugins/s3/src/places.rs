@@ -1,4 +1,4 @@
-//! The places of an object whose records were trimmed, in an object beside it: `MSG3`, count u32, xxh3-64 of the places, and u64 for each.
+//! Places of records that were trimmed, as they lie in an object beside them: `MSG3`, count u32, xxh3-64 of the places, and u64 for each.
 //! Integers are big-endian. It is written whole each time.
 
 use std::collections::BTreeSet;
@@ -7,15 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 const MAGIC: [u8; 4] = *b"MSG3";
 const HEAD: usize = 16;
 
-/// The name of what was trimmed of the object whose first record has this place.
-pub(crate) fn name_of(first: u64) -> String {
-    format!("{first:016x}.gone")
-}
-
-/// The place in a name that [`name_of`] gave; nothing of others.
-pub(crate) fn place_of(name: &str) -> Option<u64> {
-    let first = u64::from_str_radix(name.strip_suffix(".gone")?, 16).ok()?;
-    (name_of(first) == name).then_some(first)
+/// Bytes of a list of so many places.
+pub(crate) const fn length(places: usize) -> u32 {
+    (HEAD + 8 * places) as u32
 }
 
 pub(crate) fn encode(places: &BTreeSet<u64>) -> Vec<u8> {
@@ -56,6 +50,5 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(decode(&bytes[..length]), None, "{length} bytes");
         }
-        assert_eq!((place_of(&name_of(7)), place_of("7.gone"), place_of("x.records")), (Some(7), None, None));
     }
 }
