@@ -31,6 +31,8 @@ use std::{
 const RATE: u32 = 200;
 /// Of each that does not. Each of the slow ones takes a tenth of a second of a processor for a call.
 const BAD_RATE: u32 = 2;
+/// How long those that do not behave go on before it is looked at who notices.
+const KNOWN_AFTER: Duration = Duration::from_secs(3);
 /// Batches before the clock counts.
 const WARM_UP: usize = 200;
 /// Bytes of an event's content.
@@ -75,6 +77,8 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
         .iter()
         .map(|(_, signed, ..)| tokio::spawn(misbehave(place.clone(), SignatureType(*signed))))
         .collect();
+    // Each has been called some times by then, and is known: its threads go behind others once it has taken long.
+    tokio::time::sleep(KNOWN_AFTER).await;
     let beside = both().await;
     let ended: Vec<usize> =
         bad.iter().enumerate().filter(|(_, it)| it.is_finished()).map(|(at, _)| at).collect();
