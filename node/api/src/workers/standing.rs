@@ -15,7 +15,7 @@ mod linux {
     };
     use std::time::Duration;
 
-    /// Time of a processor that a piece of work may take. A batch of 1,024 events with the slowest signature that is here takes less.
+    /// Time of a processor that a piece of work may take.
     const LONG: Duration = Duration::from_millis(20);
     /// The least there is: a sixtieth of what others get, where all want to run.
     const NICE: i32 = 19;
