@@ -15,8 +15,12 @@ pub struct WorkersConfig {
     pub threads: usize,
     /// How many more each plugin for signatures has, which are its own: what is slow to prove holds up what else it proves, and the
     /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that. On Linux one that has
-    /// kept a processor for 20 ms at once goes behind all other threads from then on (nice 19).
+    /// kept a processor for 5 ms at once runs where nobody else wants to from then on (`SCHED_IDLE`).
     pub plugin_threads: usize,
+    /// Of the time of each of these that such slow work may take, 1 to 100 percent (on Linux). After a piece of it the thread rests, so a plugin
+    /// that takes 10 ms for a proof gives 10 proofs a second for each thread at 10 percent; what comes faster waits, up to `queue_max`. To be
+    /// raised for a plugin that is trusted and slow by its nature.
+    pub slow_percent_max: u32,
     /// Pieces of work waiting or being done, of the node and of each plugin, and as many of what other brokers bring; 1 to 1,048,576. One more
     /// waits in its session, which reads no further. For a plugin's a request by HTTP gets `OVERLOADED` instead, and another
     /// broker's batch too (see `network.proofs_max`).
@@ -29,7 +33,7 @@ const QUEUE_MAX: usize = 1 << 20;
 impl Default for WorkersConfig {
     fn default() -> Self {
         // 256 batches of 64 KiB are 16 MiB and, on two cores, 20 ms of work.
-        Self { threads: 0, plugin_threads: 0, queue_max: 256 }
+        Self { threads: 0, plugin_threads: 0, slow_percent_max: 10, queue_max: 256 }
     }
 }
 
@@ -39,11 +43,15 @@ impl WorkersConfig {
     /// # Errors
     /// [`ApiError::Config`].
     pub fn check(&self) -> Result<(), ApiError> {
-        if (1..=QUEUE_MAX).contains(&self.queue_max) {
-            return Ok(());
+        if !(1..=QUEUE_MAX).contains(&self.queue_max) {
+            let reason = format!("is {}; it must be 1 to {QUEUE_MAX}", self.queue_max);
+            return Err(ApiError::Config { key: "workers.queue_max", reason });
         }
-        let reason = format!("is {}; it must be 1 to {QUEUE_MAX}", self.queue_max);
-        Err(ApiError::Config { key: "workers.queue_max", reason })
+        if !(1..=100).contains(&self.slow_percent_max) {
+            let reason = format!("is {}; it must be 1 to 100", self.slow_percent_max);
+            return Err(ApiError::Config { key: "workers.slow_percent_max", reason });
+        }
+        Ok(())
     }
 
     /// Threads for the node's own work.

@@ -92,9 +92,11 @@ impl Workers {
         types: impl IntoIterator<Item = SignatureType>,
     ) -> io::Result<Self> {
         let own = config.plugin_threads();
+        let percent = config.slow_percent_max;
         let of_plugin = |signed: SignatureType| {
             let name = format!("prove-type-{}", signed.0);
-            Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default(), Shared::work_of_plugin)?))
+            let work = move |shared: &Shared| shared.work_of_plugin(Standing::new(percent));
+            Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default(), work)?))
         };
         let plugins = types.into_iter().map(of_plugin).collect::<io::Result<_>>()?;
         Self::spawn("prove", config.threads(), config.queue_max, Arc::new(plugins), Shared::work)
@@ -105,7 +107,7 @@ impl Workers {
         threads: usize,
         queue_max: usize,
         plugins: Arc<BTreeMap<SignatureType, Self>>,
-        work: fn(&Shared),
+        work: impl Fn(&Shared) + Copy + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(queue_max.max(1))));
@@ -249,8 +251,7 @@ impl Shared {
     }
 
     /// What a plugin does may take long.
-    fn work_of_plugin(&self) {
-        let mut standing = Standing::default();
+    fn work_of_plugin(&self, mut standing: Standing) {
         self.work_by(|work| standing.keep(work));
     }
 
@@ -333,27 +334,26 @@ mod tests {
     #[tokio::test]
     async fn a_plugins_thread_goes_behind_others_once_it_has_taken_long_and_no_other_does() {
         let (slow, quick) = (SignatureType(240), SignatureType(241));
-        let config = WorkersConfig { threads: 1, plugin_threads: 1, ..WorkersConfig::default() };
-        let workers = Workers::with_plugins(&config, [slow, quick]).unwrap();
-        let nice = async |workers: &Workers| {
-            workers.run(|| rustix::process::getpriority_process(None).unwrap()).await.unwrap()
+        let config = WorkersConfig {
+            threads: 1,
+            plugin_threads: 1,
+            slow_percent_max: 100,
+            ..WorkersConfig::default()
         };
-        let before = nice(workers.of(Some(slow))).await;
+        let workers = Workers::with_plugins(&config, [slow, quick]).unwrap();
+        let policy = async |workers: &Workers| {
+            workers.run(|| thread_priority::thread_schedule_policy().unwrap()).await.unwrap()
+        };
+        let before = policy(workers.of(Some(slow))).await;
         for workers in [workers.of(Some(slow)), &workers] {
-            let busy = || {
-                let begun = std::time::Instant::now();
-                // Of a processor: on a busy machine this takes several times as long.
-                let mut sum = 0_u64;
-                while begun.elapsed() < Duration::from_secs(1) {
-                    sum = std::hint::black_box(sum.wrapping_add(1));
-                }
-            };
-            workers.run(busy).await.unwrap();
+            workers.run(standing::be_slow).await.unwrap();
         }
         workers.of(Some(quick)).run(|| thread::sleep(Duration::from_millis(100))).await.unwrap();
-        assert_eq!(nice(workers.of(Some(slow))).await, 19);
-        assert_eq!(nice(workers.of(Some(quick))).await, before, "it waited and took nothing");
-        assert_eq!(nice(&workers).await, before);
+        let behind =
+            thread_priority::ThreadSchedulePolicy::Normal(thread_priority::NormalThreadSchedulePolicy::Idle);
+        assert_eq!(policy(workers.of(Some(slow))).await, behind);
+        assert_eq!(policy(workers.of(Some(quick))).await, before, "it waited and took nothing");
+        assert_eq!(policy(&workers).await, before);
     }
 
     #[tokio::test]
@@ -392,7 +392,8 @@ mod tests {
     #[tokio::test]
     async fn a_plugin_that_takes_all_its_workers_holds_up_neither_another_one_nor_the_node() {
         let (slow, other) = (SignatureType(240), SignatureType(241));
-        let config = WorkersConfig { threads: 2, plugin_threads: 1, queue_max: 2 };
+        let config =
+            WorkersConfig { threads: 2, plugin_threads: 1, queue_max: 2, ..WorkersConfig::default() };
         let workers = Workers::with_plugins(&config, [slow, other]).unwrap();
         let (release, gate) = mpsc::channel::<()>();
         let of_slow = workers.of(Some(slow));

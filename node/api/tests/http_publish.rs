@@ -365,7 +365,7 @@ impl SchemeSigner for Slow {
 
 /// What a batch is answered whose plugin is at work on something else, with room for so many pieces of work.
 async fn answered_while_its_plugin_is_busy(queue_max: usize, answer_timeout_ms: u64) -> (u16, String, Value) {
-    let config = WorkersConfig { threads: 2, plugin_threads: 1, queue_max };
+    let config = WorkersConfig { threads: 2, plugin_threads: 1, queue_max, ..WorkersConfig::default() };
     let workers = Workers::with_plugins(&config, [Slow::TYPE]).unwrap();
     let http = HttpConfig { answer_timeout_ms, ..HttpConfig::default() };
     let verifier = Verifier::new(http_support::NETWORK);

@@ -359,6 +359,8 @@ mod tests {
             ("[workers]\nplugin_threads = 33\n", "workers.plugin_threads is 33"),
             ("[workers]\nqueue_max = 0\n", "workers.queue_max"),
             ("[workers]\nqueue_max = 4611686018427387904\n", "workers.queue_max"),
+            ("[workers]\nslow_percent_max = 0\n", "workers.slow_percent_max is 0"),
+            ("[workers]\nslow_percent_max = 101\n", "workers.slow_percent_max is 101"),
             ("[plugins]\nhttp_requests_max = 4611686018427387904\n", "plugins.http_requests_max"),
             ("[plugins]\nfuel_default = 0\n", "plugins.fuel_default is 0"),
         ] {
