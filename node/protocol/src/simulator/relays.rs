@@ -4,28 +4,29 @@ use crate::{LinkStatus, NetworkStatus};
 use mainstem_model::{Address, StreamPartition};
 use std::collections::BTreeMap;
 
-/// The ways that partitions come by to brokers.
+/// The ways that partitions come by to brokers, each by the address of who is told.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
-    /// By the address of who is told.
-    parents: BTreeMap<(Address, StreamPartition), Address>,
+    parents: BTreeMap<Address, BTreeMap<StreamPartition, Address>>,
     /// Since when a broker is in a ring.
-    rings: BTreeMap<(Address, StreamPartition), i64>,
+    rings: Since,
     /// Since when nobody reads what a broker follows.
-    idle: BTreeMap<(Address, StreamPartition), i64>,
+    idle: Since,
 }
+
+/// Since when something is so for a broker.
+type Since = BTreeMap<Address, BTreeMap<StreamPartition, i64>>;
 
 impl Relays {
     /// Looks whom a broker follows now. Gives the longest that it has been in a ring, milliseconds.
     pub(crate) fn look(&mut self, status: &NetworkStatus, now: i64) -> i64 {
-        self.parents.retain(|(who, _), _| *who != status.me);
         let stands = |link: &&LinkStatus| link.stands;
-        for link in status.links.iter().filter(stands) {
-            self.parents.extend(link.full.map(|parent| ((status.me, link.at), parent)));
-        }
+        let standing = status.links.iter().filter(stands);
+        let now_told = standing.filter_map(|link| Some((link.at, link.full?))).collect();
+        self.parents.insert(status.me, now_told);
         let parents = &self.parents;
         let is_ring = |at: StreamPartition| {
-            let parent = |who: &Address| parents.get(&(*who, at)).copied();
+            let parent = |who: &Address| parents.get(who)?.get(&at).copied();
             let mut way = std::iter::successors(parent(&status.me), parent).take(parents.len() + 1);
             way.any(|who| who == status.me)
         };
@@ -46,20 +47,16 @@ impl Relays {
 
     /// The process of a broker is gone.
     pub(crate) fn forget(&mut self, who: Address) {
-        self.parents.retain(|(of, _), _| *of != who);
-        self.rings.retain(|(of, _), _| *of != who);
-        self.idle.retain(|(of, _), _| *of != who);
+        self.parents.remove(&who);
+        self.rings.remove(&who);
+        self.idle.remove(&who);
     }
 }
 
 /// Notes where something is so; how long it has been so at most.
-fn longest(
-    since: &mut BTreeMap<(Address, StreamPartition), i64>,
-    who: Address,
-    where_it_is: Vec<StreamPartition>,
-    now: i64,
-) -> i64 {
-    since.retain(|(of, at), _| *of != who || where_it_is.contains(at));
-    let ages = where_it_is.into_iter().map(|at| now - *since.entry((who, at)).or_insert(now));
+fn longest(since: &mut Since, who: Address, where_it_is: Vec<StreamPartition>, now: i64) -> i64 {
+    let since = since.entry(who).or_default();
+    since.retain(|at, _| where_it_is.contains(at));
+    let ages = where_it_is.into_iter().map(|at| now - *since.entry(at).or_insert(now));
     ages.max().unwrap_or(0)
 }

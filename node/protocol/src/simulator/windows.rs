@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Bytes on their way from each broker.
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
-    links: BTreeMap<(usize, Address, StreamPartition), usize>,
+    links: BTreeMap<(usize, Address), BTreeMap<StreamPartition, usize>>,
     copies: BTreeMap<(usize, Address), BTreeMap<(SeriesKey, u64), Sent>>,
     /// When each has last answered for a copy, and when the newest of those was last sent.
     answered: BTreeMap<(usize, Address), [i64; 2]>,
     /// Who is told all batches of a partition.
-    told: BTreeMap<(usize, StreamPartition), BTreeSet<Address>>,
+    told: BTreeMap<usize, BTreeMap<StreamPartition, BTreeSet<Address>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Windows {
             PeerMessage::Feed { batch } => {
                 let bytes = batch.bytes().len();
                 let at = batch.stream_partition()?;
-                let before = self.links.entry((n, peer, at)).or_default();
+                let before = self.links.entry((n, peer)).or_default().entry(at).or_default();
                 let over = *before > 0 && *before + bytes > config.link_window_bytes;
                 *before += bytes;
                 over.then(|| format!("broker {n} has {before} bytes on their way over a link to {peer}"))
@@ -69,7 +69,7 @@ impl Windows {
                 })
             }
             PeerMessage::Followed { at, full: true, .. } => {
-                let told = self.told.entry((n, *at)).or_default();
+                let told = self.told.entry(n).or_default().entry(*at).or_default();
                 told.insert(peer);
                 let (has, max) = (told.len(), config.relay_degree);
                 (has > max).then(|| format!("broker {n} tells {has} others each batch"))
@@ -83,7 +83,7 @@ impl Windows {
     }
 
     fn end_link(&mut self, n: usize, peer: Address, at: StreamPartition) {
-        if let Some(told) = self.told.get_mut(&(n, at)) {
+        if let Some(told) = self.told.get_mut(&n).and_then(|told| told.get_mut(&at)) {
             told.remove(&peer);
         }
     }
@@ -114,7 +114,8 @@ impl Windows {
     pub(crate) fn take_in(&mut self, n: usize, event: &InEvent, now: i64, config: &Config) {
         match event {
             InEvent::Peer { peer, message: PeerMessage::Fed { at, bytes } } => {
-                if let Some(before) = self.links.get_mut(&(n, *peer, *at)) {
+                let sent = self.links.get_mut(&(n, *peer)).and_then(|sent| sent.get_mut(at));
+                if let Some(before) = sent {
                     *before = before.saturating_sub(usize::try_from(*bytes).unwrap_or(usize::MAX));
                 }
             }
@@ -122,7 +123,9 @@ impl Windows {
                 peer,
                 message: PeerMessage::Follow { at, .. } | PeerMessage::Unfollow { at },
             } => {
-                self.links.remove(&(n, *peer, *at));
+                if let Some(sent) = self.links.get_mut(&(n, *peer)) {
+                    sent.remove(at);
+                }
                 self.end_link(n, *peer, *at);
             }
             InEvent::Peer { peer, message: PeerMessage::Held { series, next_sequence, .. } } => {
@@ -132,12 +135,12 @@ impl Windows {
                 self.answer(n, *peer, |(of, _)| of == series, now, config);
             }
             InEvent::PeerUp { peer } | InEvent::PeerDown { peer } => {
-                self.links.retain(|(from, to, _), _| *from != n || to != peer);
+                self.links.remove(&(n, *peer));
                 self.copies.remove(&(n, *peer));
                 self.answered.remove(&(n, *peer));
-                self.told.iter_mut().filter(|((from, _), _)| *from == n).for_each(|(_, told)| {
+                for told in self.told.get_mut(&n).into_iter().flat_map(BTreeMap::values_mut) {
                     told.remove(peer);
-                });
+                }
             }
             _ => {}
         }
@@ -145,9 +148,9 @@ impl Windows {
 
     /// The process of broker `n` is another one.
     pub(crate) fn forget(&mut self, n: usize) {
-        self.links.retain(|(from, ..), _| *from != n);
+        self.links.retain(|(from, _), _| *from != n);
         self.copies.retain(|(from, _), _| *from != n);
         self.answered.retain(|(from, _), _| *from != n);
-        self.told.retain(|(from, _), _| *from != n);
+        self.told.remove(&n);
     }
 }
