@@ -9,6 +9,7 @@ mod began;
 mod behind;
 mod followed;
 mod followers;
+mod lately;
 mod owed;
 
 pub(crate) use began::handle_heads;
@@ -23,6 +24,7 @@ use began::Began;
 use behind::Reads;
 use followed::Followed;
 use followers::Followers;
+use lately::Lately;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use owed::Owed;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +77,8 @@ struct Following {
     asked: ReadToken,
     /// What was here before is to be compared with what a broker has that keeps the partition.
     uncompared: bool,
+    /// Where the own log has gone on lately.
+    lately: Lately,
 }
 
 /// What was here of a partition when it began to be followed.
@@ -312,6 +316,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             sound_at: since,
             owed: Vec::new(),
             excused_until: i64::MIN,
+            lately: Lately::default(),
         });
         following.idle_since = None;
         choose(at, following, cx);

@@ -91,6 +91,8 @@ pub enum Rule {
     AgedByClaim,
     /// What was lacking where a reader was is looked for at those too that do not have all.
     SeamAnywhere,
+    /// A reader that comes home goes through what came lately: where it was that may have been lacking.
+    SeamLately,
     /// A broker that sees an epoch late is not ready for it.
     ReadyInEpoch,
     /// Who kept a shard before and has another log since has nothing of it.
@@ -196,7 +198,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 86] = [
+    pub const ALL: [Self; 87] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -237,6 +239,7 @@ impl Rule {
         Self::SeamAgain,
         Self::AgedByClaim,
         Self::SeamAnywhere,
+        Self::SeamLately,
         Self::ReadyInEpoch,
         Self::FormerLogs,
         Self::BegunByTwo,

@@ -250,6 +250,23 @@ impl Subscription {
     }
 }
 
+/// Where a reader that goes away will go on in the own log, which ends at `end`.
+///
+/// IMPORTANT: of what came here lately the broker where it reads may lack something, and may have it only when the reader has left.
+/// So what came lately is gone through at home. Not for one that comes back with a cursor: what it had before that cannot be
+/// known from what it is told. Nor for the last batches, which are those of one log.
+fn home(end: Cursor, at: StreamPartition, start: ReadStart, cx: &Context<'_>) -> Cursor {
+    let lately = cx.links.lately(at, cx.now.up_ms, cx.config);
+    match (end, start, lately) {
+        (Cursor::Arrival { log, position, .. }, ReadStart::From, Some(lately))
+            if cx.keeps(Rule::SeamLately) =>
+        {
+            Cursor::Arrival { log, position: position.min(lately), skip: 0 }
+        }
+        _ => end,
+    }
+}
+
 impl Delivery {
     /// The end of the own log is known: the reader goes to another broker for what lies before.
     pub(super) fn send_away(&mut self, key: Key, local: Option<Cursor>, cx: &mut Context<'_>) {
@@ -257,7 +274,7 @@ impl Delivery {
         let (at, again) = (subscription.at, subscription.seen.again);
         let Some(away) = &mut subscription.away else { return };
         let mut filter = away.filter(subscription.filter);
-        away.local = away.local.or(local);
+        away.local = away.local.or_else(|| local.map(|end| home(end, at, away.start, cx)));
         let mut start = away.start;
         // Cursors mean something to the broker that gave them only.
         let only = match (start, away.from) {

@@ -36,7 +36,7 @@ fn seeds_max() -> u64 {
 }
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 86] = [
+const SEEDS: [(Rule, In, u64); 87] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -70,6 +70,7 @@ const SEEDS: [(Rule, In, u64); 86] = [
     (Rule::FormerLogs, Wiped, 5),
     (Rule::AgedByClaim, News, 7),
     (Rule::SeamAnywhere, Long, 1550),
+    (Rule::SeamLately, Slow, 4),
     (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
     (Rule::PulledWasAsked, With(Planting), 137),

@@ -1,12 +1,14 @@
 //! Who tells whom: owners that are full, brokers that pass on what they are told, and what must not close to a ring.
 
-use crate::desk::{Desk, SESSION, STREAM, at, series};
+use crate::desk::{Desk, SESSION, STREAM, appended, at, series};
 use mainstem_crypto::Address;
 use mainstem_model::{
-    Assignment, Code, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, ShardCount, VerifiedBatch,
+    Assignment, Code, Cursor, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, ShardCount,
+    VerifiedBatch,
 };
 use mainstem_protocol::{
-    Config, InEvent, Misdeed, Node, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd, Subscribe,
+    Config, InEvent, LastArrival, Misdeed, Node, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd,
+    Subscribe,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -234,4 +236,49 @@ fn a_link_whose_batch_found_no_room_here_has_withheld_nothing() {
         |output: &OutEvent| matches!(output, OutEvent::Tell { message: PeerMessage::Unfollow { .. }, .. });
     assert!(!out.iter().any(left), "the link is left");
     assert_eq!(desk.node.counters().misdeeds.get(&Misdeed::Withheld), None);
+}
+
+#[test]
+fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() {
+    let owners = [peer(1), peer(2)];
+    let mut desk = broker(Config::default(), &owners);
+    for owner in owners {
+        desk.handle(InEvent::PeerUp { peer: owner });
+        tell(&mut desk, owner, PeerMessage::Hello { log: 1, epoch: 0, ready: true });
+    }
+    let out = subscribe(&mut desk);
+    let links = asked(&out);
+    let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
+    let last = out.iter().find_map(|output| match output {
+        OutEvent::ReadLast { read, .. } => Some(*read),
+        _ => None,
+    });
+    let read = last.expect("it looks what is here");
+    let result = Ok(LastArrival { end: 5, received_at: i64::MIN });
+    desk.handle(InEvent::LastRead { read, result });
+    tell(&mut desk, link, followed(true, &[]));
+    tell(&mut desk, other, followed(false, &[]));
+    let batch = desk.seal(&mut series(1), "not yet at all owners");
+    tell(&mut desk, link, PeerMessage::Feed { batch: PeerBatch::Proven(batch.clone()) });
+    let write =
+        appended(&desk.handle(InEvent::HeadRead { series: SeriesKey::of(batch.header()), result: Ok(None) }));
+    desk.handle(InEvent::Stored { writes: vec![(write, 5)] });
+
+    let subscribe = Subscribe { at: at(STREAM), start: ReadStart::From, filter: ReadFilter::ALL, live: true };
+    let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 2, subscribe });
+    let end = Cursor::Arrival { log: 7, position: 6, skip: 0 };
+    let read = out.iter().find_map(|output| match output {
+        OutEvent::ResolveStart { read, .. } => Some(*read),
+        _ => None,
+    });
+    let read = read.expect("it looks where the own log ends");
+    let out = desk.handle(InEvent::StartResolved { read, result: Ok(end) });
+    let [OutEvent::Tell { peer, message: PeerMessage::Resolve { read, .. } }] = out[..] else {
+        panic!("{out:?}")
+    };
+    // There is nothing there.
+    let nothing = Ok(Cursor::Arrival { log: 1, position: 0, skip: 0 });
+    let out = tell(&mut desk, peer, PeerMessage::Resolved { read, result: nothing });
+    let [OutEvent::ReadPage { cursor, .. }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(*cursor, Cursor::Arrival { log: 7, position: 5, skip: 0 }, "it goes on behind what it lacks");
 }

@@ -1,0 +1,87 @@
+//! Where the log of a followed partition stood a moment ago: a reader of the past begins there when it comes home. What had come here and was
+//! not yet where the reader was, is told then.
+
+use super::Links;
+use crate::Config;
+use mainstem_model::StreamPartition;
+use std::collections::VecDeque;
+
+/// Between two marks, milliseconds.
+const MARKS_MS: i64 = 1_000;
+
+/// Marks of the own log, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    /// When a batch came, and its position. The first is the last of those that are old, or of the first batch.
+    marks: VecDeque<(i64, u64)>,
+}
+
+impl Lately {
+    fn note(&mut self, position: u64, now: i64, old: i64) {
+        if self.marks.back().is_none_or(|(at, _)| now - at >= MARKS_MS) {
+            self.marks.push_back((now, position));
+            while self.marks.get(1).is_some_and(|(at, _)| *at <= old) {
+                self.marks.pop_front();
+            }
+        }
+    }
+
+    /// A position before all that has come since then.
+    fn since(&self, then: i64) -> Option<u64> {
+        let before = self.marks.iter().rev().find(|(at, _)| *at <= then);
+        before.or(self.marks.front()).map(|(_, position)| *position)
+    }
+}
+
+impl Links {
+    /// A batch is in the own log.
+    pub(crate) fn note_stored(&mut self, at: StreamPartition, position: u64, now: i64, config: &Config) {
+        if let Some(following) = self.following.get_mut(&at) {
+            following.lately.note(position, now, old(now, config));
+        }
+    }
+
+    /// A position of the own log before all that a broker that keeps the partition may still lack.
+    pub(crate) fn lately(&self, at: StreamPartition, now: i64, config: &Config) -> Option<u64> {
+        self.following.get(&at).and_then(|following| following.lately.since(old(now, config)))
+    }
+}
+
+/// What came before is everywhere: a pull and another one have brought it.
+fn old(now: i64, config: &Config) -> i64 {
+    now.saturating_sub(2 * config.pull_wait_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_come_since_a_time_lies_behind_the_position_of_that_time() {
+        let mut lately = Lately::default();
+        assert_eq!(lately.since(0), None);
+        for position in 0_i64..100 {
+            let now = 300 * position;
+            lately.note(position.unsigned_abs(), now, now - 5_000);
+        }
+        // Batch 83 came at 24,900 ms.
+        for then in [24_899, 24_900, 26_000] {
+            let from = lately.since(then).unwrap();
+            assert!(from <= 84 && from >= 78, "{from}");
+        }
+        assert!(lately.marks.len() <= 7, "{lately:?}");
+        let oldest = lately.since(0).unwrap();
+        assert!(oldest > 70, "before the first mark nothing is known: {oldest}");
+    }
+
+    #[test]
+    fn after_a_long_silence_nothing_is_read_twice_but_the_last_second() {
+        let mut lately = Lately::default();
+        lately.note(7, 1_000, -4_000);
+        lately.note(8, 1_999, -3_001);
+        lately.note(9, 90_000, 85_000);
+        assert_eq!(lately.since(85_000), Some(7));
+        lately.note(10, 99_000, 94_000);
+        assert_eq!(lately.since(94_000), Some(9));
+    }
+}
