@@ -35,6 +35,14 @@ pub struct Workers {
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// Whose work it is.
+#[derive(Clone, Copy, Debug)]
+enum Lane {
+    New,
+    /// Another broker's.
+    Brokers,
+}
+
 /// Pieces of other brokers' work that go first in a row while there is other work, too.
 const BROKERS_IN_A_ROW: u32 = 7;
 
@@ -139,13 +147,7 @@ impl Workers {
 
     /// Hands in a piece of work. Waits while the queue is full; then the work is done whether or not the answer is awaited.
     pub async fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Answer<T> {
-        let (reply, answer) = Answer::channel();
-        // The semaphore is never closed; were it, the dropped reply would say so.
-        if let Ok(slot) = self.room.clone().acquire_owned().await {
-            let work = boxed(work, reply, slot);
-            self.shared.push(|queue| queue.work.push_back(work));
-        }
-        answer
+        self.hand_in(Lane::New, work).await
     }
 
     /// [`Workers::submit`] where there is room.
@@ -157,11 +159,7 @@ impl Workers {
         input: I,
         work: impl FnOnce(I) -> T + Send + 'static,
     ) -> Result<Answer<T>, I> {
-        let Ok(slot) = self.room.clone().try_acquire_owned() else { return Err(input) };
-        let (reply, answer) = Answer::channel();
-        let work = boxed(move || work(input), reply, slot);
-        self.shared.push(|queue| queue.work.push_back(work));
-        Ok(answer)
+        self.try_hand_in(Lane::New, input, work)
     }
 
     /// [`Workers::submit`] for what another broker brings.
@@ -169,12 +167,7 @@ impl Workers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Answer<T> {
-        let (reply, answer) = Answer::channel();
-        if let Ok(slot) = self.brokers_room.clone().acquire_owned().await {
-            let work = boxed(work, reply, slot);
-            self.shared.push(|queue| queue.brokers.push_back(work));
-        }
-        answer
+        self.hand_in(Lane::Brokers, work).await
     }
 
     /// [`Workers::submit_of_broker`] where there is room.
@@ -186,11 +179,39 @@ impl Workers {
         input: I,
         work: impl FnOnce(I) -> T + Send + 'static,
     ) -> Result<Answer<T>, I> {
-        let Ok(slot) = self.brokers_room.clone().try_acquire_owned() else { return Err(input) };
+        self.try_hand_in(Lane::Brokers, input, work)
+    }
+
+    async fn hand_in<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Answer<T> {
         let (reply, answer) = Answer::channel();
-        let work = boxed(move || work(input), reply, slot);
-        self.shared.push(|queue| queue.brokers.push_back(work));
+        // The semaphore is never closed; were it, the dropped reply would say so.
+        if let Ok(slot) = self.room(lane).acquire_owned().await {
+            self.shared.push(lane, boxed(work, reply, slot));
+        }
+        answer
+    }
+
+    fn try_hand_in<I: Send + 'static, T: Send + 'static>(
+        &self,
+        lane: Lane,
+        input: I,
+        work: impl FnOnce(I) -> T + Send + 'static,
+    ) -> Result<Answer<T>, I> {
+        let Ok(slot) = self.room(lane).try_acquire_owned() else { return Err(input) };
+        let (reply, answer) = Answer::channel();
+        self.shared.push(lane, boxed(move || work(input), reply, slot));
         Ok(answer)
+    }
+
+    fn room(&self, lane: Lane) -> Arc<Semaphore> {
+        match lane {
+            Lane::New => self.room.clone(),
+            Lane::Brokers => self.brokers_room.clone(),
+        }
     }
 
     /// Does a piece of work and gives its answer; `None` when it panicked.
@@ -236,9 +257,12 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, add: impl FnOnce(&mut Queue)) {
+    fn push(&self, lane: Lane, work: Work) {
         let mut queue = self.lock();
-        add(&mut queue);
+        match lane {
+            Lane::New => queue.work.push_back(work),
+            Lane::Brokers => queue.brokers.push_back(work),
+        }
         let wake = queue.idle > 0;
         drop(queue);
         if wake {
