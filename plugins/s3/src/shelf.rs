@@ -20,10 +20,10 @@ pub(crate) struct Shelf {
 pub(crate) struct Found {
     /// The objects with records, and their bytes.
     pub(crate) objects: Vec<(Stem, u64)>,
-    /// Those beside which something is noted that was trimmed.
-    pub(crate) gone: Vec<Stem>,
-    /// Numbers of the notes of what was trimmed.
-    pub(crate) notes: Vec<u64>,
+    /// Those beside which something is noted that was trimmed, and the bytes of that.
+    pub(crate) gone: Vec<(Stem, u32)>,
+    /// Numbers of the notes of what was trimmed, and their bytes.
+    pub(crate) notes: Vec<(u64, u32)>,
 }
 
 impl Shelf {
@@ -50,8 +50,8 @@ impl Shelf {
             let then =
                 self.bucket.list(host, &self.prefix, next.as_deref(), |name, size| match self.own(name) {
                     Some(Name::Of(stem, Kind::Records)) => found.objects.push((stem, size)),
-                    Some(Name::Of(stem, Kind::Gone)) => found.gone.push(stem),
-                    Some(Name::Trimmed(number)) => found.notes.push(number),
+                    Some(Name::Of(stem, Kind::Gone)) => found.gone.push((stem, at_most(size))),
+                    Some(Name::Trimmed(number)) => found.notes.push((number, at_most(size))),
                     None => others += 1,
                 })?;
             let beside = found.gone.len() + found.notes.len() + others;
@@ -144,19 +144,24 @@ impl Shelf {
         Ok(Object::decode(&bytes).ok())
     }
 
-    /// What was trimmed of an object; of a list that is damaged nothing is known, so that nothing is taken for trimmed. It may name
-    /// places that the object has no more, as it was written anew.
-    pub(crate) fn gone(&self, host: &Host<'_>, stem: Stem) -> Result<BTreeSet<u64>, Failure> {
-        self.places(host, Name::Of(stem, Kind::Gone)).map(Option::unwrap_or_default)
+    /// What was trimmed of an object, from a list that has so many bytes at least; of one that is damaged nothing is known, so that nothing is
+    /// taken for trimmed. It may name places that the object has no more, as it was written anew.
+    pub(crate) fn gone(&self, host: &Host<'_>, stem: Stem, size: u32) -> Result<BTreeSet<u64>, Failure> {
+        self.places(host, Name::Of(stem, Kind::Gone), size).map(Option::unwrap_or_default)
     }
 
     pub(crate) fn put_gone(&self, host: &Host<'_>, stem: Stem, gone: &BTreeSet<u64>) -> Result<(), Failure> {
         self.bucket.put(host, &self.name(Name::Of(stem, Kind::Gone)), &places::encode(gone))
     }
 
-    /// The places in a note of what was trimmed; nothing if it is damaged.
-    pub(crate) fn note(&self, host: &Host<'_>, number: u64) -> Result<Option<BTreeSet<u64>>, Failure> {
-        self.places(host, Name::Trimmed(number))
+    /// The places in a note of what was trimmed, which has so many bytes; nothing if it is damaged.
+    pub(crate) fn note(
+        &self,
+        host: &Host<'_>,
+        number: u64,
+        size: u32,
+    ) -> Result<Option<BTreeSet<u64>>, Failure> {
+        self.places(host, Name::Trimmed(number), size)
     }
 
     pub(crate) fn put_note(&self, host: &Host<'_>, number: u64, gone: &BTreeSet<u64>) -> Result<(), Failure> {
@@ -167,9 +172,17 @@ impl Shelf {
         self.bucket.delete(host, &self.name(name))
     }
 
-    fn places(&self, host: &Host<'_>, name: Name) -> Result<Option<BTreeSet<u64>>, Failure> {
-        let bytes = self.bucket.read(host, &self.name(name), 0, places::length(RECORDS_MAX))?;
-        Ok(bytes.and_then(|bytes| places::decode(&bytes)))
+    /// # Errors
+    /// `unavailable` also if there are fewer bytes: what stands between has lost some, and what was trimmed would come back for it.
+    fn places(&self, host: &Host<'_>, name: Name, size: u32) -> Result<Option<BTreeSet<u64>>, Failure> {
+        let (name, most) = (self.name(name), places::length(RECORDS_MAX));
+        let Some(bytes) = self.bucket.read(host, &name, 0, most)? else { return Ok(None) };
+        let there = size.min(most);
+        if bytes.len() < there as usize {
+            let fault = format!("{name}: the server gave {} bytes of {there}", bytes.len());
+            return Err(Failure::unavailable(fault));
+        }
+        Ok(places::decode(&bytes))
     }
 
     fn records(&self, stem: Stem) -> String {
@@ -183,4 +196,9 @@ impl Shelf {
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
+}
+
+/// Bytes of a list of places; of one that is none so many that none has as many.
+fn at_most(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -74,8 +74,8 @@ impl Storage for S3 {
         let notes = found.notes.clone();
         let (objects, leftovers) = shelved::sorted_out(found);
         let mut tidying = Tidying::new(leftovers);
-        for number in notes {
-            let places = shelf.note(host, number)?;
+        for (number, size) in notes {
+            let places = shelf.note(host, number, size)?;
             tidying.found_note(number, places);
         }
         let whole = Cache::new(CACHE_BYTES);
@@ -212,7 +212,7 @@ impl S3 {
         let size = bytes.len() as u64;
         // It is read again at once by those who follow what is published.
         self.whole.insert(stem.first, bytes);
-        self.objects.insert(stem.first, Shelved::new(stem, size, false));
+        self.objects.insert(stem.first, Shelved::new(stem, size, None));
         self.look(host, stem.first).map(drop)
     }
 }

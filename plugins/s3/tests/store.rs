@@ -4,10 +4,10 @@
 mod in_memory;
 mod over_tcp;
 
-use in_memory::{PARAMETERS, Shared, all, append, fetched, names, node, records, started};
-use mainstem_plugin_s3::Plugin;
+use in_memory::{ALL, PARAMETERS, Shared, all, append, fetched, names, node, records, started};
+use mainstem_plugin_s3::{Object, Plugin};
 use mainstem_plugin_sdk::{
-    FailureCode, Record,
+    FailureCode, Query, Record,
     harness::{Harness, Node},
 };
 
@@ -157,15 +157,65 @@ fn what_stands_between_and_answers_wrongly_does_no_damage() {
     ] {
         let mut plugin = started(&server);
         server.borrow_mut().instead = vec![(status, body.clone()); 3];
-        plugin
-            .fetch(&[1])
-            .map(|found| assert!(found.damaged.is_empty(), "{status} {found:?}"))
-            .unwrap_or_else(|failure| {
-                assert_eq!(failure.code, FailureCode::Unavailable, "{status} {body:?}: {failure}")
-            });
+        let refused = plugin.fetch(&[1]).unwrap_err();
+        assert_eq!(refused.code, FailureCode::Unavailable, "{status} {body:?}: {refused}");
         server.borrow_mut().instead.clear();
         assert_eq!(fetched(&mut plugin, &[1, 2]), records(&[1, 2]), "{status} {body:?}");
     }
+}
+
+#[test]
+fn a_list_of_what_was_trimmed_that_is_cut_on_its_way_brings_no_record_back() {
+    let server = Shared::default();
+    append(&mut started(&server), &[1, 2, 3]).unwrap();
+    append(&mut started(&server), &[4]).unwrap();
+    started(&server).trim(&[1, 2]).unwrap();
+    let bytes = |name: &str| server.borrow().objects[name].clone();
+    let (whole, gone) = (bytes("a/0000000000000001.records"), bytes("a/0000000000000001.gone"));
+    for (status, body) in [(206, gone[..gone.len() - 8].to_vec()), (206, Vec::new()), (416, Vec::new())] {
+        let mut plugin = started(&server);
+        // The object first, and then the list.
+        server.borrow_mut().instead = vec![(status, body.clone()), (206, whole.clone())];
+        let refused = plugin.fetch(&[1, 2, 3]).unwrap_err();
+        assert!(
+            refused.code == FailureCode::Unavailable && refused.message.contains("a/0000000000000001.gone"),
+            "{status} {body:?}: {refused}"
+        );
+        assert_eq!(fetched(&mut plugin, &[1, 2, 3]), records(&[3]), "{status} {body:?}");
+    }
+    // A note is read at the start.
+    let mut plugin = started(&server);
+    (11..=20).for_each(|place| append(&mut plugin, &[place]).unwrap());
+    plugin.trim(&(11..=19).collect::<Vec<_>>()).unwrap();
+    let note = bytes("a/0000000000000000.trimmed");
+    server.borrow_mut().instead = vec![(206, note[..note.len() - 1].to_vec())];
+    let refused = Harness::<Plugin>::new(node(&server)).start("", &PARAMETERS).unwrap_err();
+    assert!(
+        refused.code == FailureCode::Unavailable && refused.message.contains("a/0000000000000000.trimmed"),
+        "{refused}"
+    );
+    assert_eq!(all(&mut started(&server)).0, records(&[3, 4, 20]));
+}
+
+#[test]
+fn an_object_of_which_every_value_is_damaged_is_read_once_for_a_query_and_anew_for_the_next_one() {
+    let server = Shared::default();
+    let name = "a/0000000000000001.records";
+    let places: Vec<u64> = (1..=200).filter(|place| place % 50 > 0).collect();
+    append(&mut started(&server), &places).unwrap();
+    let right = server.borrow().objects[name].clone();
+    let index = Object::index_length(&right).unwrap();
+    server.borrow_mut().objects.get_mut(name).unwrap()[index..].iter_mut().for_each(|byte| *byte ^= 1);
+    let mut plugin = started(&server);
+    let query = Query { records_max: 4_096, ..ALL };
+    // It is the last one, which the start has read.
+    for requests in [0, 1, 1] {
+        server.borrow_mut().asked.clear();
+        assert_eq!(plugin.query(&query).unwrap().damaged, places);
+        assert_eq!(server.borrow().asked.len(), requests);
+    }
+    server.borrow_mut().objects.insert(name.into(), right);
+    assert_eq!(plugin.query(&query).unwrap().records.len(), places.len(), "damage is not remembered");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod in_memory;
 
-use in_memory::{PARAMETERS, Shared, all, append, names, node, records, started};
+use in_memory::{ALL, PARAMETERS, Shared, all, append, names, node, records, started};
 use mainstem_plugin_s3::Plugin;
 use mainstem_plugin_sdk::{FailureCode, LogLevel, Record, harness::Harness};
 
@@ -118,6 +118,84 @@ fn what_is_deleted_does_not_come_back_from_what_it_was_put_together_of() {
 }
 
 #[test]
+fn what_was_put_together_is_deleted_only_if_that_which_stands_for_it_can_be_read() {
+    for damaged_byte in [20, usize::MAX] {
+        let server = Shared::default();
+        let mut plugin = started(&server);
+        let places: Vec<u64> = (1..=10).collect();
+        places.iter().for_each(|place| append(&mut plugin, &[*place]).unwrap());
+        // They are put together, and then nothing arrives any more.
+        let begun = server.borrow().asked.len();
+        server.borrow_mut().ends_after = Some(begun + 1);
+        plugin.sync().unwrap();
+        server.borrow_mut().ends_after = None;
+        drop(plugin);
+        let name = "a/0000000000000001-000000000000000a.records";
+        let right = server.borrow().objects[name].clone();
+        let at = damaged_byte.min(right.len() - 1);
+        server.borrow_mut().objects.get_mut(name).unwrap()[at] ^= 1;
+        let mut plugin = started(&server);
+        append(&mut plugin, &[50, 51, 52]).unwrap();
+        plugin.trim(&[50, 51]).unwrap();
+        synced(&mut plugin, 30);
+        let log = plugin.node.log.borrow().clone();
+        let said = log.iter().filter(|(_, text)| text.contains(&format!("delete {}", &name[2..]))).count();
+        assert_eq!(said, 1, "{log:?}");
+        assert_eq!(names(&server).len(), 12, "what else there is to do is done: {:?}", names(&server));
+        // Nothing of it was lost, whichever of the two is mended.
+        let without = server.borrow_mut().objects.remove(name).unwrap();
+        assert_ne!(without, right);
+        assert_eq!(self::places(&server), [&places[..], &[52]].concat());
+        server.borrow_mut().objects.insert(name.to_owned(), right);
+        synced(&mut started(&server), 30);
+        assert_eq!(names(&server).len(), 2, "{:?}", names(&server));
+        assert_eq!(self::places(&server), [&places[..], &[52]].concat());
+    }
+}
+
+#[test]
+fn what_a_note_names_is_passed_over_by_its_index_alone() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    let value = vec![1; 101 << 10];
+    for place in 1..=20 {
+        plugin.append(&[Record { place, timestamp: 1, value: &value }]).unwrap();
+    }
+    plugin.trim(&(1..=19).collect::<Vec<_>>()).unwrap();
+    let mut plugin = started(&server);
+    server.borrow_mut().given = 0;
+    let found = plugin.query(&ALL).unwrap().records;
+    assert_eq!(found.iter().map(|record| record.place).collect::<Vec<_>>(), [20]);
+    let given = server.borrow().given;
+    assert!(given < 1 << 20, "{given} bytes for 101 KiB");
+}
+
+#[test]
+fn with_as_many_notes_as_there_may_be_a_trim_works_some_off_and_is_asked_again_until_there_is_room() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    (1..=600).for_each(|place| append(&mut plugin, &[place]).unwrap());
+    let notes = || names(&server).iter().filter(|name| name.ends_with(".trimmed")).count();
+    // The oldest one has more objects than one call works off.
+    plugin.trim(&(1..=300).collect::<Vec<_>>()).unwrap();
+    let mut parts = (301..=600).collect::<Vec<_>>();
+    for _ in 1..16 {
+        plugin.trim(&parts.drain(..10).collect::<Vec<_>>()).unwrap();
+    }
+    assert_eq!(notes(), 16);
+    let next: Vec<_> = parts.drain(..10).collect();
+    let refused = plugin.trim(&next).unwrap_err();
+    assert!(
+        refused.code == FailureCode::Unavailable && refused.message.contains("when this is asked again"),
+        "{refused}"
+    );
+    assert_eq!((notes(), names(&server).len()), (16, 600 - 256 + 16));
+    plugin.trim(&next).unwrap();
+    assert!(notes() <= 16, "{}", notes());
+    assert_eq!(places(&server), parts);
+}
+
+#[test]
 fn a_trim_of_thousands_of_objects_takes_one_request_and_is_worked_off_a_few_at_a_time() {
     let server = Shared::default();
     let mut plugin = started(&server);
@@ -136,7 +214,6 @@ fn a_trim_of_thousands_of_objects_takes_one_request_and_is_worked_off_a_few_at_a
     assert!(server.borrow().asked.len() - before < 20);
     synced(&mut plugin, 200);
     assert_eq!(names(&server).len(), 100);
-    // At the bound of notes it is asked again, and goes on each time.
     server.borrow_mut().asked.clear();
     for part in all_places[500..].chunks(6) {
         plugin.trim(part).unwrap();

@@ -16,7 +16,7 @@ impl S3 {
     pub(super) fn look(&mut self, host: &Host<'_>, first: u64) -> Result<Looked<'_>, Failure> {
         let Some(shelved) = self.objects.get(&first) else { return Ok(Looked::Absent) };
         if shelved.loaded.is_none() {
-            let (stem, size, has_gone) = (shelved.stem, shelved.size_min, shelved.has_gone);
+            let (stem, size, gone_size) = (shelved.stem, shelved.size_min, shelved.gone_size_min);
             if shelved.is_small() {
                 self.load_whole(host, first)?;
             }
@@ -24,7 +24,10 @@ impl S3 {
                 Some(bytes) => Object::decode(bytes).ok(),
                 None => self.shelf.index(host, stem, size)?,
             };
-            let mut gone = if has_gone { self.shelf.gone(host, stem)? } else { BTreeSet::new() };
+            let mut gone = match gone_size {
+                Some(size) => self.shelf.gone(host, stem, size)?,
+                None => BTreeSet::new(),
+            };
             gone.extend(self.tidying.noted(first, self.next_first(first)));
             let Some(index) = index else {
                 self.whole.remove(first);
@@ -74,15 +77,16 @@ impl S3 {
         page: &mut Page,
     ) -> Result<bool, Failure> {
         let (from, until) = (query.from, query.until);
-        if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none()) && first >= from {
-            // All of it is going to be wanted: one request for index and values.
+        let next = self.next_first(first);
+        if self.objects.get(&first).is_some_and(|shelved| shelved.loaded.is_none())
+            && first >= from
+            && self.tidying.noted(first, next).next().is_none()
+        {
+            // All of it is going to be wanted: one request for index and values. Of what is named in a note mostly nothing is.
             self.load_whole(host, first)?;
         }
         // What is in the next one too counts there.
-        let until = match self.next_first(first) {
-            u64::MAX => until,
-            next => until.min(next),
-        };
+        let until = if next == u64::MAX { until } else { until.min(next) };
         let loaded = match self.look(host, first)? {
             Looked::Read(loaded) => loaded,
             Looked::Damaged(gone) => {
@@ -95,24 +99,48 @@ impl S3 {
         if loaded.is_sparse() {
             self.tidying.sparse.insert(first);
         }
-        let more = wanted.len() > 1;
+        let (more, mut damaged, mut has_room) = (wanted.len() > 1, false, true);
         for entry in wanted {
             // What has no room for the value is not to be read for it.
             if !page.has_room(entry.length as usize) {
                 page.end_at(entry.place);
-                return Ok(false);
+                has_room = false;
+                break;
             }
-            let value = self.value(host, first, &entry, more)?;
+            let value = self.value_in_memory(host, first, &entry, more)?;
+            damaged |= value.is_none();
             if !page.take(entry.place, value.as_deref().map(|value| (entry.timestamp, value))) {
-                return Ok(false);
+                has_room = false;
+                break;
             }
         }
-        Ok(true)
+        if damaged {
+            // It may have been damaged on its way. IMPORTANT: not before all of them were looked at: an object of which thousands are damaged
+            // would be read for each of them, and a call has no fuel for that.
+            self.whole.remove(first);
+        }
+        Ok(has_room)
     }
 
-    /// A record's value; nothing if it is damaged. With `more` the whole object is read and kept, as others of it are wanted too; so is a
-    /// small one.
+    /// A record's value; nothing if it is damaged, and then the object is read anew the next time. With `more` the whole object is read and
+    /// kept, as others of it are wanted too; so is a small one.
     pub(super) fn value(
+        &mut self,
+        host: &Host<'_>,
+        first: u64,
+        entry: &Entry,
+        more: bool,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let value = self.value_in_memory(host, first, entry, more)?;
+        if value.is_none() {
+            // It may have been damaged on its way.
+            self.whole.remove(first);
+        }
+        Ok(value)
+    }
+
+    /// The same, which leaves the object in memory though the value is damaged.
+    fn value_in_memory(
         &mut self,
         host: &Host<'_>,
         first: u64,
@@ -122,7 +150,7 @@ impl S3 {
         if more || self.objects.get(&first).is_some_and(Shelved::is_small) {
             self.load_whole(host, first)?;
         }
-        let value = match (self.whole.take(first), self.objects.get(&first)) {
+        Ok(match (self.whole.take(first), self.objects.get(&first)) {
             (Some(bytes), _) => {
                 let bytes = bytes.get(entry.offset as usize..).unwrap_or_default();
                 entry.value(bytes).ok().map(<[u8]>::to_vec)
@@ -132,12 +160,7 @@ impl S3 {
                 bytes.and_then(|bytes| entry.value(&bytes).ok().map(<[u8]>::to_vec))
             }
             (None, None) => None,
-        };
-        if value.is_none() {
-            // It may have been damaged on its way.
-            self.whole.remove(first);
-        }
-        Ok(value)
+        })
     }
 
     /// Reads an object into memory, if it is not there and fits.

@@ -13,8 +13,8 @@ pub(super) struct Shelved {
     pub(super) size: u64,
     /// Its bytes at least: less than `size` only while it is not known whether it was written anew.
     pub(super) size_min: u64,
-    /// Whether there is an object beside it with what was trimmed of it.
-    pub(super) has_gone: bool,
+    /// Bytes at least of the object beside it with what was trimmed of it, if there may be one.
+    pub(super) gone_size_min: Option<u32>,
     pub(super) loaded: Option<Loaded>,
 }
 
@@ -37,8 +37,8 @@ pub(super) enum Looked<'a> {
 }
 
 impl Shelved {
-    pub(super) const fn new(stem: Stem, size: u64, has_gone: bool) -> Self {
-        Self { stem, size, size_min: size, has_gone, loaded: None }
+    pub(super) const fn new(stem: Stem, size: u64, gone_size_min: Option<u32>) -> Self {
+        Self { stem, size, size_min: size, gone_size_min, loaded: None }
     }
 
     pub(super) const fn is_small(&self) -> bool {
@@ -69,7 +69,10 @@ pub(super) fn sorted_out(found: Found) -> (BTreeMap<u64, Shelved>, BTreeSet<Left
     // Of those that begin at one place the widest first.
     let order = |stem: &Stem| (stem.first, Reverse(stem.last));
     objects.sort_by_key(|(stem, _)| order(stem));
-    gone.sort_by_key(order);
+    gone.sort_by_key(|(stem, _)| order(stem));
+    // IMPORTANT: one that a server lists twice is within itself, and would be deleted as its own part.
+    objects.dedup_by_key(|(stem, _)| *stem);
+    gone.dedup_by_key(|(stem, _)| *stem);
     let mut leftovers = BTreeSet::new();
     // The last place of those before that were put together.
     let mut covered = None;
@@ -84,13 +87,13 @@ pub(super) fn sorted_out(found: Found) -> (BTreeMap<u64, Shelved>, BTreeSet<Left
     let mut gone = gone.into_iter().peekable();
     let mut shelved = Vec::with_capacity(objects.len());
     for (stem, size) in objects {
-        while let Some(alone) = gone.next_if(|of| order(of) < order(&stem)) {
+        while let Some((alone, _)) = gone.next_if(|(of, _)| order(of) < order(&stem)) {
             leftovers.insert((alone, Kind::Gone));
         }
-        let has_gone = gone.next_if_eq(&stem).is_some();
-        shelved.push((stem.first, Shelved::new(stem, size, has_gone)));
+        let gone_size = gone.next_if(|(of, _)| *of == stem).map(|(_, size)| size);
+        shelved.push((stem.first, Shelved::new(stem, size, gone_size)));
     }
-    leftovers.extend(gone.map(|stem| (stem, Kind::Gone)));
+    leftovers.extend(gone.map(|(stem, _)| (stem, Kind::Gone)));
     (shelved.into_iter().collect(), leftovers)
 }
 
@@ -115,12 +118,14 @@ mod tests {
         // One within one within one.
         let nested = [plain(1), span(1, 6), span(1, 20), plain(5), span(9, 12), plain(10), plain(21)];
         check(&nested, &[span(1, 20), plain(21)], &[plain(1), span(1, 6), plain(5), span(9, 12), plain(10)]);
+        // A server that lists one twice.
+        check(&[span(1, 6), span(1, 6), plain(5), plain(7), plain(7)], &[span(1, 6), plain(7)], &[plain(5)]);
         // What was never written here: one that reaches over the end of another one has records of its own.
         check(&[span(1, 6), span(5, 9)], &[span(1, 6), span(5, 9)], &[]);
-        let gone = vec![plain(1), plain(5), span(1, 6)];
+        let gone = [plain(1), plain(5), span(1, 6), span(1, 6)].map(|stem| (stem, 40)).to_vec();
         let found = Found { objects: vec![(span(1, 6), 1), (plain(5), 1)], gone, ..Found::default() };
         let (objects, leftovers) = sorted_out(found);
-        assert!(objects[&1].has_gone);
+        assert_eq!(objects[&1].gone_size_min, Some(40));
         let (gone, records) = (Kind::Gone, Kind::Records);
         assert_eq!(Vec::from_iter(leftovers), [(plain(1), gone), (plain(5), records), (plain(5), gone)]);
     }

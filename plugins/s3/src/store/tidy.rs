@@ -4,7 +4,10 @@
 use super::{S3, encode, shelved::Looked};
 use crate::{Kept, Kind, Name, Stem};
 use mainstem_plugin_sdk::{Failure, Host, LogLevel};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 /// Neighbours that are put together.
 const JOINED: usize = 10;
@@ -35,6 +38,10 @@ pub(super) struct Tidying {
     joining: Option<(Vec<u64>, Stem)>,
     /// Objects that are not put together with others, as there is damage in them.
     apart: BTreeSet<u64>,
+    /// Objects that were put together and cannot be read whole: what they were put together of is left as it is.
+    doubtful: BTreeSet<u64>,
+    /// The one of them that was read whole last.
+    sound: Option<u64>,
     /// Where small neighbours are looked for; before it there are none.
     from: u64,
     /// Calls until there is tidied up again.
@@ -87,6 +94,14 @@ impl Tidying {
         self.notes.values().flat_map(move |places| between(places, from, until))
     }
 
+    /// Forgets what is known of an object that is no more.
+    pub(super) fn forget(&mut self, first: u64) {
+        self.sparse.remove(&first);
+        self.apart.remove(&first);
+        self.doubtful.remove(&first);
+        self.sound = self.sound.filter(|sound| *sound != first);
+    }
+
     pub(super) fn left_objects(&self) -> usize {
         self.leftovers.iter().filter(|(_, kind)| *kind == Kind::Records).count()
     }
@@ -128,7 +143,7 @@ impl S3 {
         if self.tidying.joining.is_some() {
             return self.finish_joining(host).map(|()| true);
         }
-        if let Some((stem, kind)) = self.tidying.leftovers.first().copied() {
+        if let Some((stem, kind)) = self.leftover_to_delete(host)? {
             self.shelf.delete(host, Name::Of(stem, kind))?;
             self.tidying.leftovers.remove(&(stem, kind));
             return Ok(true);
@@ -137,6 +152,55 @@ impl S3 {
             return Ok(true);
         }
         self.join(host)
+    }
+
+    /// The first of what is left over that nobody misses: its records are in another object, which can be read.
+    fn leftover_to_delete(&mut self, host: &Host<'_>) -> Result<Option<Leftover>, Failure> {
+        let mut next = self.tidying.leftovers.first().copied();
+        while let Some(leftover) = next {
+            if !self.is_missed(host, leftover.0)? {
+                return Ok(Some(leftover));
+            }
+            let behind = (Bound::Excluded(leftover), Bound::Unbounded);
+            next = self.tidying.leftovers.range(behind).next().copied();
+        }
+        Ok(None)
+    }
+
+    /// Whether an object stands for one that is left over and is damaged. IMPORTANT: its name alone does not say that it has its records.
+    fn is_missed(&mut self, host: &Host<'_>, part: Stem) -> Result<bool, Failure> {
+        let Some(first) = self.first_of(part.first) else { return Ok(false) };
+        let Some(stem) = self.objects.get(&first).map(|shelved| shelved.stem) else { return Ok(false) };
+        if stem == part || stem.last.is_none_or(|last| part.end() > last) || self.tidying.sound == Some(first)
+        {
+            return Ok(false);
+        }
+        if !self.tidying.doubtful.contains(&first) {
+            if self.is_whole(host, first)? {
+                self.tidying.sound = Some(first);
+                return Ok(false);
+            }
+            self.tidying.doubtful.insert(first);
+            let name = Name::Of(stem, Kind::Records);
+            let text = format!(
+                "{name} is damaged, and what it was put together of is still in the bucket and stays there: delete {name}, and at the next \
+                 start that counts again, and what was trimmed of it since is back"
+            );
+            drop(host.log(LogLevel::Warn, &text));
+        }
+        Ok(true)
+    }
+
+    /// Whether all that is left of an object can be read.
+    fn is_whole(&mut self, host: &Host<'_>, first: u64) -> Result<bool, Failure> {
+        let Looked::Read(loaded) = self.look(host, first)? else { return Ok(false) };
+        let left: Vec<_> = loaded.left().collect();
+        for entry in left {
+            if self.value(host, first, &entry, true)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Writes an object anew, with what is left of it; false if there is none to be. One that is damaged stays as it is.
@@ -161,7 +225,7 @@ impl S3 {
         if let Some(shelved) = self.objects.get_mut(&first) {
             shelved.size = shelved.size.max(size);
             shelved.size_min = shelved.size_min.min(size);
-            shelved.has_gone = true;
+            shelved.gone_size_min.get_or_insert(0);
             if let Some(loaded) = shelved.loaded.take() {
                 self.entries -= loaded.index.entries().len();
             }
@@ -231,7 +295,7 @@ impl S3 {
         for first in self.tidying.joining.take().map_or(Vec::new(), |(run, _)| run) {
             if let Some(shelved) = self.objects.get(&first) {
                 self.tidying.leftovers.insert((shelved.stem, Kind::Records));
-                if shelved.has_gone {
+                if shelved.gone_size_min.is_some() {
                     self.tidying.leftovers.insert((shelved.stem, Kind::Gone));
                 }
             }

@@ -4,7 +4,7 @@ use super::{
     S3,
     shelved::{Looked, Shelved},
 };
-use crate::{Kind, Name, RECORDS_MAX, Stem};
+use crate::{Kind, Name, RECORDS_MAX, Stem, places};
 use mainstem_plugin_sdk::{Failure, Host};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,14 +114,11 @@ impl S3 {
         if gone.len() == records {
             return self.delete_object(host, first);
         }
-        self.shelf.put_gone(host, shelved.stem, &gone)?;
-        if let Some(shelved) = self.objects.get_mut(&first) {
-            shelved.has_gone = true;
-            if let Some(loaded) = &mut shelved.loaded {
-                loaded.gone = gone;
-                if loaded.is_sparse() {
-                    self.tidying.sparse.insert(first);
-                }
+        self.put_gone(host, first, &gone)?;
+        if let Some(loaded) = self.objects.get_mut(&first).and_then(|shelved| shelved.loaded.as_mut()) {
+            loaded.gone = gone;
+            if loaded.is_sparse() {
+                self.tidying.sparse.insert(first);
             }
         }
         Ok(())
@@ -129,22 +126,32 @@ impl S3 {
 
     /// Notes what was trimmed of an object whose index cannot be read: it may be read again, and is not deleted.
     fn note_damaged(&mut self, host: &Host<'_>, first: u64, gone: &BTreeSet<u64>) -> Result<(), Failure> {
-        let Some(shelved) = self.objects.get_mut(&first) else { return Ok(()) };
+        let Some(shelved) = self.objects.get(&first) else { return Ok(()) };
         if gone.len() > RECORDS_MAX {
             let name = Name::Of(shelved.stem, Kind::Records);
             return Err(Failure::limit(format!(
                 "{name} is damaged, and more than {RECORDS_MAX} of its places are to be trimmed: delete it from the bucket"
             )));
         }
+        self.put_gone(host, first, gone)
+    }
+
+    /// Writes what was trimmed of an object beside it.
+    fn put_gone(&mut self, host: &Host<'_>, first: u64, gone: &BTreeSet<u64>) -> Result<(), Failure> {
+        let Some(shelved) = self.objects.get_mut(&first) else { return Ok(()) };
+        let size = places::length(gone.len());
+        // IMPORTANT: until it is known which of the two is there, it may be the shorter one.
+        let least = shelved.gone_size_min.get_or_insert(size);
+        *least = size.min(*least);
         self.shelf.put_gone(host, shelved.stem, gone)?;
-        shelved.has_gone = true;
+        shelved.gone_size_min = Some(size);
         Ok(())
     }
 
     /// Deletes an object of which nothing is left, and before it what it was put together of, which would count again.
     fn delete_object(&mut self, host: &Host<'_>, first: u64) -> Result<(), Failure> {
-        let Some(Shelved { stem, has_gone, .. }) = self.objects.get(&first) else { return Ok(()) };
-        let (stem, has_gone) = (*stem, *has_gone);
+        let Some(Shelved { stem, gone_size_min, .. }) = self.objects.get(&first) else { return Ok(()) };
+        let (stem, has_gone) = (*stem, gone_size_min.is_some());
         for (part, kind) in self.tidying.left_within(stem) {
             self.shelf.delete(host, Name::Of(part, kind))?;
             self.tidying.leftovers.remove(&(part, kind));
@@ -176,6 +183,6 @@ impl S3 {
             self.entries -= loaded.index.entries().len();
         }
         self.whole.remove(first);
-        self.tidying.sparse.remove(&first);
+        self.tidying.forget(first);
     }
 }

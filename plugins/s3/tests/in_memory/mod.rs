@@ -15,6 +15,8 @@ const NO_SUCH_KEY: &[u8] = b"<Error><Code>NoSuchKey</Code></Error>";
 pub(crate) struct Server {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     pub(crate) asked: Vec<String>,
+    /// Bytes of objects that were given so far.
+    pub(crate) given: usize,
     pub(crate) faults: Vec<u16>,
     /// What reads are answered with instead, from the last on.
     pub(crate) instead: Vec<(u16, Vec<u8>)>,
@@ -64,7 +66,10 @@ impl Server {
                 let (from, last) = range.unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
                 let (from, last): (usize, usize) = (from.parse().unwrap(), last.parse().unwrap());
                 match bytes.get(from..bytes.len().min(last + 1)) {
-                    Some(part) if !part.is_empty() => response(206, part),
+                    Some(part) if !part.is_empty() => {
+                        self.given += part.len();
+                        response(206, part)
+                    }
                     Some(_) | None => response(416, b""),
                 }
             }
