@@ -15,11 +15,11 @@ pub struct WorkersConfig {
     pub threads: usize,
     /// How many more each plugin for signatures has, which are its own: what is slow to prove holds up what else it proves, and the
     /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that. On Linux one that has
-    /// kept a processor for 5 ms at once runs where nobody else wants to from then on (`SCHED_IDLE`).
+    /// kept a processor for 10 ms for a proof, three times, runs where nobody else wants to from then on (`SCHED_IDLE`).
     pub plugin_threads: usize,
-    /// Of the time of each of these that such slow work may take, 1 to 100 percent (on Linux). After a piece of it the thread rests, so a plugin
-    /// that takes 10 ms for a proof gives 10 proofs a second for each thread at 10 percent; what comes faster waits, up to `queue_max`. To be
-    /// raised for a plugin that is trusted and slow by its nature.
+    /// Of the time of each of these that such slow proofs may take from then on, 1 to 100 percent. After one the thread rests, 10 s at most,
+    /// so a plugin that takes 20 ms for a proof gives 5 a second for each thread at 10 percent; what comes faster waits, up to
+    /// `queue_max`. To be raised for a plugin that is trusted and slow by its nature.
     pub slow_percent_max: u32,
     /// Pieces of work waiting or being done, of the node and of each plugin, and as many of what other brokers bring; 1 to 1,048,576. One more
     /// waits in its session, which reads no further. For a plugin's a request by HTTP gets `OVERLOADED` instead, and another

@@ -10,6 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -50,6 +51,8 @@ const BROKERS_IN_A_ROW: u32 = 7;
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Tells threads that rest.
+    closes: Condvar,
 }
 
 #[derive(Default)]
@@ -235,6 +238,7 @@ impl Workers {
 /// # Errors
 /// The first thing that does not hold.
 pub fn prove(verifier: &Verifier, batch: Bytes) -> Result<Arc<VerifiedBatch>, BatchError> {
+    standing::count_proof();
     Ok(Arc::new(verifier.verify(Batch::decode(batch)?)?))
 }
 
@@ -271,7 +275,10 @@ impl Shared {
     }
 
     fn work(&self) {
-        self.work_by(|work| work());
+        self.work_by(|work| {
+            work();
+            Duration::ZERO
+        });
     }
 
     /// What a plugin does may take long.
@@ -279,15 +286,21 @@ impl Shared {
         self.work_by(|work| standing.keep(work));
     }
 
-    fn work_by(&self, mut by: impl FnMut(Work)) {
+    /// Works until the queue is closed, and rests for as long as `by` says.
+    fn work_by(&self, mut by: impl FnMut(Work) -> Duration) {
         let mut queue = self.lock();
         loop {
             if let Some(work) = queue.next() {
                 drop(queue);
-                if catch_unwind(AssertUnwindSafe(|| by(work))).is_err() {
+                let rest = catch_unwind(AssertUnwindSafe(|| by(work))).unwrap_or_else(|_| {
                     tracing::error!("a worker's task panicked; its session is told that it failed");
-                }
+                    Duration::ZERO
+                });
                 queue = self.lock();
+                if rest > Duration::ZERO {
+                    let rested = self.closes.wait_timeout_while(queue, rest, |queue| !queue.closed);
+                    queue = rested.unwrap_or_else(PoisonError::into_inner).0;
+                }
             } else if queue.closed {
                 return;
             } else {
@@ -315,6 +328,7 @@ impl Drop for Closer {
     fn drop(&mut self) {
         self.0.lock().closed = true;
         self.0.wake.notify_all();
+        self.0.closes.notify_all();
     }
 }
 
@@ -327,7 +341,7 @@ impl fmt::Debug for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{sync::mpsc, time::Duration};
+    use std::sync::mpsc;
 
     fn workers(threads: usize, queue_max: usize) -> Workers {
         Workers::start(&WorkersConfig { threads, queue_max, ..WorkersConfig::default() }).unwrap()
@@ -370,7 +384,9 @@ mod tests {
         };
         let before = policy(workers.of(Some(slow))).await;
         for workers in [workers.of(Some(slow)), &workers] {
-            workers.run(standing::be_slow).await.unwrap();
+            for _ in 0..3 {
+                workers.run(standing::be_slow).await.unwrap();
+            }
         }
         workers.of(Some(quick)).run(|| thread::sleep(Duration::from_millis(100))).await.unwrap();
         let behind =

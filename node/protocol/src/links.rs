@@ -345,6 +345,7 @@ pub(crate) fn handle_last(
         // No cursor is believed then.
         Err(_) => (u64::MAX, i64::MAX),
     };
+    following.lately.begin(end, following.since);
     following.before = Some(if age <= cx.config.link_resume_ms {
         Before::Resumed { age }
     } else {

@@ -1,46 +1,74 @@
-use std::{thread, time::Duration};
+use std::{cell::Cell, time::Duration};
 
-/// Time of a processor that a piece of work may take without being slow.
-const SLOW: Duration = Duration::from_millis(5);
+/// Time of a processor that a proof may take without being slow. Those of ML-DSA take 1 to 4 ms, of a large batch some more.
+const SLOW: Duration = Duration::from_millis(10);
+/// Pieces of work in a row, more or less, of which one may be slow: the first has an instance to make, and a machine may be busy.
+const FORGOTTEN_AFTER: u32 = 1_000;
+/// Slow pieces of work before the thread goes behind.
+const SLOW_MAX: u32 = 3;
+/// The longest rest: a proof of a second at a tenth of the time.
+const REST_MAX: Duration = Duration::from_secs(10);
 
-/// How a thread stands to others. After work that was slow it rests, so that it takes no more than its share of a processor, and from the first
-/// such on it runs where nobody else wants to, for good: threads cannot come forward again without rights.
+thread_local! {
+    /// Batches that this thread has begun to prove.
+    static PROOFS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A batch is about to be proven.
+pub(super) fn count_proof() {
+    PROOFS.with(|proofs| proofs.set(proofs.get().wrapping_add(1)));
+}
+
+/// How a thread stands to others. Once its work was slow a few times it runs where nobody else wants to, for good: threads cannot come forward
+/// again without rights. From then on it rests after what is slow, so that this takes no more than its share of the thread's time.
 #[derive(Debug)]
 pub(super) struct Standing {
-    behind: bool,
     /// Of its time that slow work may take, percent.
     percent: u32,
+    behind: bool,
+    /// Slow pieces of work lately, and others since.
+    slow: u32,
+    others: u32,
 }
 
 impl Standing {
     pub(super) fn new(percent: u32) -> Self {
-        Self { behind: false, percent }
+        Self { percent, behind: false, slow: 0, others: 0 }
     }
 
-    /// Does a piece of work.
-    pub(super) fn keep<R>(&mut self, work: impl FnOnce() -> R) -> R {
-        let begun = system::processor_time();
-        let done = work();
+    /// Does a piece of work. Gives how long to rest.
+    pub(super) fn keep(&mut self, work: impl FnOnce()) -> Duration {
+        let (begun, before) = (system::processor_time(), PROOFS.get());
+        work();
         let took = system::processor_time().saturating_sub(begun);
-        if took >= SLOW {
-            if !self.behind {
-                self.behind = true;
-                match system::go_behind() {
-                    Ok(()) => tracing::info!("a plugin's proof was slow: its thread goes behind others"),
-                    Err(error) => {
-                        tracing::warn!(error, "a plugin's proof was slow: its thread stays as it is")
-                    }
+        self.judge(took, PROOFS.get().wrapping_sub(before))
+    }
+
+    fn judge(&mut self, took: Duration, proofs: u32) -> Duration {
+        if took < SLOW.saturating_mul(proofs.max(1)) {
+            self.others += 1;
+            if self.others >= FORGOTTEN_AFTER {
+                (self.slow, self.others) = (0, 0);
+            }
+            return Duration::ZERO;
+        }
+        self.slow = self.slow.saturating_add(1);
+        if self.slow >= SLOW_MAX && !self.behind {
+            self.behind = true;
+            match system::go_behind() {
+                Ok(()) => tracing::info!("a plugin's proofs are slow: their thread goes behind others"),
+                Err(error) => {
+                    tracing::warn!(error, "a plugin's proofs are slow, and their thread stays where it is");
                 }
             }
-            thread::sleep(rest(took, self.percent));
         }
-        done
+        if self.behind { rest(took, self.percent) } else { Duration::ZERO }
     }
 }
 
 /// How long to rest after work that took so long, for it to be so many percent of the time.
 fn rest(took: Duration, percent: u32) -> Duration {
-    (took * 100 / percent.max(1)).saturating_sub(took)
+    (took.saturating_mul(100_u32.saturating_sub(percent)) / percent.max(1)).min(REST_MAX)
 }
 
 #[cfg(target_os = "linux")]
@@ -49,7 +77,7 @@ mod system {
     use std::time::Duration;
     use thread_priority::{
         NormalThreadSchedulePolicy::Idle, ThreadPriority, ThreadSchedulePolicy,
-        set_thread_priority_and_policy, thread_native_id,
+        set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
     };
 
     /// What this thread has had of processors.
@@ -61,8 +89,11 @@ mod system {
     /// Others take a processor from this thread at once. With the least niceness they would wait for the end of its slice.
     pub(super) fn go_behind() -> Result<(), String> {
         let idle = ThreadSchedulePolicy::Normal(Idle);
-        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
-            .map_err(|error| error.to_string())
+        match set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+            // It wants to set a niceness, too, which a process that is nice may not; it means nothing there.
+            Err(error) if thread_schedule_policy() != Ok(idle) => Err(error.to_string()),
+            Err(_) | Ok(()) => Ok(()),
+        }
     }
 }
 
@@ -92,7 +123,6 @@ pub(super) fn be_slow() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn a_thread_rests_for_what_is_left_of_its_time_and_with_all_of_it_not_at_all() {
@@ -100,16 +130,30 @@ mod tests {
         assert_eq!(rest(took, 10), 9 * took);
         assert_eq!(rest(took, 75), took / 3);
         assert_eq!(rest(took, 100), Duration::ZERO);
+        assert_eq!(rest(Duration::MAX, 1), REST_MAX);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_thread_rests_after_slow_work_alone() {
-        let mut standing = Standing::new(5);
-        let begun = Instant::now();
-        standing.keep(|| ());
-        assert!(!standing.behind);
-        standing.keep(be_slow);
-        assert!(standing.behind && begun.elapsed() >= 20 * SLOW);
+    fn only_work_that_was_slow_lately_a_few_times_puts_a_thread_behind_and_then_it_rests_after_it() {
+        // On a thread of its own: it cannot come forward again.
+        let test = std::thread::spawn(|| {
+            let mut standing = Standing::new(10);
+            for _ in 1..SLOW_MAX {
+                assert_eq!(standing.judge(SLOW, 1), Duration::ZERO);
+            }
+            for _ in 0..FORGOTTEN_AFTER {
+                standing.judge(SLOW - Duration::from_nanos(1), 0);
+            }
+            for _ in 1..SLOW_MAX {
+                assert_eq!(standing.judge(SLOW, 1), Duration::ZERO);
+            }
+            assert!(!standing.behind);
+            assert_eq!(standing.judge(SLOW, 1), 9 * SLOW);
+            assert!(standing.behind);
+            assert_eq!(standing.judge(8 * SLOW, 9), Duration::ZERO, "none of those proofs was slow");
+            assert_eq!(standing.judge(9 * SLOW, 9), 81 * SLOW);
+        });
+        test.join().unwrap();
     }
 }

@@ -9,14 +9,21 @@ use std::collections::VecDeque;
 /// Between two marks, milliseconds.
 const MARKS_MS: i64 = 1_000;
 
-/// Marks of the own log, oldest first.
+/// Marks of the own log since it follows, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Lately {
-    /// When a batch came, and its position. The first is the last of those that are old, or of the first batch.
+    /// When a batch came, and its position. The first is the last of those that are old, or where the log stood when it began.
     marks: VecDeque<(i64, u64)>,
 }
 
 impl Lately {
+    /// Where the log stood when the partition began to be followed. Batches may have come before the store has told.
+    pub(super) fn begin(&mut self, end: u64, since: i64) {
+        if self.marks.front().is_none_or(|(_, position)| end < *position) {
+            self.marks.push_front((since, end));
+        }
+    }
+
     fn note(&mut self, position: u64, now: i64, old: i64) {
         if self.marks.back().is_none_or(|(at, _)| now - at >= MARKS_MS) {
             self.marks.push_back((now, position));
@@ -47,9 +54,9 @@ impl Links {
     }
 }
 
-/// What came before is everywhere: a pull and another one have brought it.
+/// What came before is elsewhere, too: a pull and another one have brought it, unless those that have it cannot reach each other.
 fn old(now: i64, config: &Config) -> i64 {
-    now.saturating_sub(2 * config.pull_wait_ms)
+    now.saturating_sub(config.pull_wait_ms.saturating_mul(2))
 }
 
 #[cfg(test)]
@@ -72,6 +79,21 @@ mod tests {
         assert!(lately.marks.len() <= 7, "{lately:?}");
         let oldest = lately.since(0).unwrap();
         assert!(oldest > 70, "before the first mark nothing is known: {oldest}");
+    }
+
+    #[test]
+    fn what_came_before_the_store_has_told_is_not_passed_over() {
+        let mut lately = Lately::default();
+        lately.begin(4, 1_000);
+        assert_eq!(lately.since(0), Some(4));
+        let mut late = Lately::default();
+        late.note(4, 1_100, -3_900);
+        late.begin(4, 1_000);
+        assert_eq!(late.since(0), Some(4));
+        let mut unknown = Lately::default();
+        unknown.note(4, 1_100, -3_900);
+        unknown.begin(u64::MAX, 1_000);
+        assert_eq!(unknown.since(0), Some(4));
     }
 
     #[test]
