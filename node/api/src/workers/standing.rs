@@ -56,7 +56,11 @@ impl Standing {
         if self.slow >= SLOW_MAX && !self.behind {
             self.behind = true;
             match system::go_behind() {
-                Ok(()) => tracing::info!("a plugin's proofs are slow: their thread goes behind others"),
+                Ok(()) => tracing::info!(
+                    ?took,
+                    proofs,
+                    "a plugin's proofs are slow: their thread goes behind others"
+                ),
                 Err(error) => {
                     tracing::warn!(error, "a plugin's proofs are slow, and their thread stays where it is");
                 }
