@@ -74,7 +74,7 @@ mod tests {
         // Batch 83 came at 24,900 ms.
         for then in [24_899, 24_900, 26_000] {
             let from = lately.since(then).unwrap();
-            assert!(from <= 84 && from >= 78, "{from}");
+            assert!((78..=84).contains(&from), "{from}");
         }
         assert!(lately.marks.len() <= 7, "{lately:?}");
         let oldest = lately.since(0).unwrap();
