@@ -69,7 +69,7 @@ const SEEDS: [(Rule, In, u64); 87] = [
     (Rule::ReadyInEpoch, Wiped, 22),
     (Rule::FormerLogs, Wiped, 5),
     (Rule::AgedByClaim, News, 7),
-    (Rule::SeamAnywhere, Long, 1550),
+    (Rule::SeamAnywhere, Slow, 15),
     (Rule::SeamLately, Slow, 4),
     (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
