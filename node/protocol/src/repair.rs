@@ -69,6 +69,8 @@ struct Pull {
     begun: Option<Begun>,
     /// It asks for what lies before.
     fills: bool,
+    /// It asks for the other batch of a place.
+    conflicts: bool,
     /// It asks for what is not older than this broker's interest: the first batch may be any.
     by_age: bool,
     got: bool,
@@ -88,6 +90,7 @@ impl Pull {
             stretch_bytes: 0,
             begun: None,
             fills: false,
+            conflicts: false,
             by_age: false,
             got: false,
             beyond: false,
@@ -358,7 +361,8 @@ impl Repair {
         behind.pull = Some(pull);
         let by_age = matches!(from, SeriesFrom::Age(_));
         let fills = matches!(behind.lack(), Lack::Past(_));
-        let asked = Pull { next, past, fills, by_age, ..Pull::new(series, peer, heard_at) };
+        let conflicts = matches!(behind.lack(), Lack::Conflict { .. });
+        let asked = Pull { next, past, fills, conflicts, by_age, ..Pull::new(series, peer, heard_at) };
         self.pulls.insert(pull, asked);
         let bytes_max = cx.config.pull_bytes as u64;
         cx.tell(peer, PeerMessage::Pull { pull, series, from, until, bytes_max });
@@ -462,7 +466,8 @@ impl Repair {
                 behind.failed.insert(peer);
             }
         }
-        if matches!(behind.lack(), Lack::Conflict { .. }) {
+        // IMPORTANT: a conflict that shows while something else is pulled is still to be asked for.
+        if pull.conflicts || !cx.keeps(Rule::ConflictsAsked) {
             behind.conflict = None;
         }
         self.finish(series, ingest, cx);

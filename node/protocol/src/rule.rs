@@ -41,6 +41,8 @@ pub enum Rule {
     ProofsToldOn,
     /// Where heads differ at one place, what stands there is got.
     DifferingHeads,
+    /// What shows while something else of the series is got is got after it.
+    ConflictsAsked,
 
     // ------------------------------------------------ acks
     /// An ack of n brokers waits for n.
@@ -198,7 +200,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 87] = [
+    pub const ALL: [Self; 88] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -216,6 +218,7 @@ impl Rule {
         Self::ProofsAnswered,
         Self::ProofsToldOn,
         Self::DifferingHeads,
+        Self::ConflictsAsked,
         Self::AckCount,
         Self::AckLevel,
         Self::AckKeepers,

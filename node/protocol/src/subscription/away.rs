@@ -253,12 +253,12 @@ impl Subscription {
 /// Where a reader that goes away will go on in the own log, which ends at `end`.
 ///
 /// IMPORTANT: of what came here lately the broker where it reads may lack something, and may have it only when the reader has left.
-/// So what came lately, since the partition is followed, is gone through at home. Not for one that comes back with a cursor: what it had
-/// before that cannot be known from what it is told. Nor for the last batches, which are those of one log.
+/// So what came lately, since the partition is followed, is gone through at home. One that comes back with a cursor may be told some of it
+/// again, as what it had before is not known. Not for the last batches, which are those of one log.
 fn home(end: Cursor, at: StreamPartition, start: ReadStart, cx: &Context<'_>) -> Cursor {
     let lately = cx.links.lately(at, cx.now.up_ms, cx.config);
     match (end, start, lately) {
-        (Cursor::Arrival { log, position, .. }, ReadStart::From, Some(lately))
+        (Cursor::Arrival { log, position, .. }, ReadStart::From | ReadStart::Cursor(_), Some(lately))
             if cx.keeps(Rule::SeamLately) =>
         {
             Cursor::Arrival { log, position: position.min(lately), skip: 0 }

@@ -8,7 +8,7 @@ use mainstem_model::{
 };
 use mainstem_protocol::{
     Config, InEvent, LastArrival, Misdeed, Node, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd,
-    Subscribe,
+    SeriesFrom, Subscribe,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -281,4 +281,44 @@ fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() 
     let out = tell(&mut desk, peer, PeerMessage::Resolved { read, result: nothing });
     let [OutEvent::ReadPage { cursor, .. }] = &out[..] else { panic!("{out:?}") };
     assert_eq!(*cursor, Cursor::Arrival { log: 7, position: 5, skip: 0 }, "it goes on behind what it lacks");
+}
+
+#[test]
+fn a_fork_that_shows_while_a_series_is_pulled_has_its_other_batch_asked_for() {
+    let owners = [peer(1), peer(2)];
+    let mut desk = broker(Config::default(), &owners);
+    for owner in owners {
+        desk.handle(InEvent::PeerUp { peer: owner });
+    }
+    let links = asked(&subscribe(&mut desk));
+    let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
+    tell(&mut desk, link, followed(true, &[]));
+    tell(&mut desk, other, followed(false, &[]));
+    live(&mut desk, owners, 5_000);
+    let mine = desk.seal(&mut series(1), "one branch");
+    let mut writer = series(1);
+    let [_, second] = ["another branch", "goes on"].map(|text| desk.seal(&mut writer, text));
+    let key = SeriesKey::of(mine.header());
+    tell(&mut desk, link, PeerMessage::Feed { batch: PeerBatch::Proven(mine) });
+    desk.handle(InEvent::HeadRead { series: key, result: Ok(None) });
+
+    let heads = vec![(key, SeriesHead::after(&second))];
+    let mut out = tell(&mut desk, other, PeerMessage::Heads { heads });
+    out.extend(live(&mut desk, owners, 1_000));
+    let pulled = |out: &[OutEvent]| {
+        out.iter().find_map(|output| match output {
+            OutEvent::Tell { peer, message: PeerMessage::Pull { pull, from, until, .. } } => {
+                Some((*peer, *pull, *from, *until))
+            }
+            _ => None,
+        })
+    };
+    let (source, pull, from, _) = pulled(&out).expect("what is behind it is pulled");
+    assert_eq!(from, SeriesFrom::Sequence(1));
+    let mut out = tell(&mut desk, source, PeerMessage::Pulled { pull, batch: PeerBatch::Proven(second) });
+    let end = PullEnd { base: 0, more: false };
+    out.extend(tell(&mut desk, source, PeerMessage::PullEnd { pull, result: Ok(end) }));
+    let (_, _, from, until) =
+        pulled(&out).unwrap_or_else(|| panic!("the other batch is not asked for: {out:?}"));
+    assert_eq!((from, until), (SeriesFrom::Sequence(0), 1));
 }
