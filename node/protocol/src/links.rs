@@ -264,14 +264,6 @@ impl Links {
         self.following.get(&at).into_iter().flat_map(Following::links).map(|link| link.peer)
     }
 
-    /// Whether a reader can go on from a position of the own log.
-    pub(crate) fn goes_on_from(&self, at: StreamPartition, position: u64) -> bool {
-        match self.following.get(&at).and_then(|following| following.before) {
-            Some(Before::Fresh { end, first }) => position > end || (first && position == end),
-            Some(Before::Resumed { .. }) | None => true,
-        }
-    }
-
     /// Who tells the batches of a partition.
     pub(crate) fn parent(&self, at: StreamPartition) -> Option<Address> {
         self.following.get(&at).and_then(|following| following.full.link.as_ref()).map(|link| link.peer)

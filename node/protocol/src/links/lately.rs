@@ -1,7 +1,7 @@
-//! Where the log of a followed partition stood a moment ago: a reader of the past begins there when it comes home. What had come here and was
+//! Where readers go on in the log of a followed partition. Where it stood a moment ago: a reader of the past begins there when it comes home. What had come here and was
 //! not yet where the reader was, is told then.
 
-use super::Links;
+use super::{Before, Links};
 use crate::Config;
 use mainstem_model::StreamPartition;
 use std::collections::VecDeque;
@@ -41,6 +41,14 @@ impl Lately {
 }
 
 impl Links {
+    /// Whether a reader can go on from a position of the own log.
+    pub(crate) fn goes_on_from(&self, at: StreamPartition, position: u64) -> bool {
+        match self.following.get(&at).and_then(|following| following.before) {
+            Some(Before::Fresh { end, first }) => position > end || (first && position == end),
+            Some(Before::Resumed { .. }) | None => true,
+        }
+    }
+
     /// A batch is in the own log.
     pub(crate) fn note_stored(&mut self, at: StreamPartition, position: u64, now: i64, config: &Config) {
         if let Some(following) = self.following.get_mut(&at) {
