@@ -1,5 +1,5 @@
-//! Where readers go on in the log of a followed partition. Where it stood a moment ago: a reader of the past begins there when it comes home. What had come here and was
-//! not yet where the reader was, is told then.
+//! Where readers go on in the log of a followed partition. One of the past that comes home begins where it stood a moment ago: what had come
+//! here and was not yet where the reader was, is told then.
 
 use super::{Before, Links};
 use crate::Config;
