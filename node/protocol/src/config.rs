@@ -68,7 +68,8 @@ pub struct Config {
     /// A batch that is to be kept by several brokers is sent again to those that have not answered for so long, milliseconds,
     /// for it or for what was sent before it.
     pub copies_resend_ms: i64,
-    /// A publisher that waits for several brokers is told `TOO_FEW_COPIES` after so long, milliseconds.
+    /// A publisher that waits for several brokers is told `TOO_FEW_COPIES`, or why most owners will not have its batch, so long after the
+    /// batch came first, milliseconds.
     pub copies_wait_ms: i64,
     /// How often other brokers are told how far series have come, milliseconds: by that they know that this one lives.
     pub beat_ms: i64,

@@ -19,6 +19,8 @@ struct Pending {
     waiters: Vec<CopyWaiter>,
     held: BTreeMap<Address, AckLevel>,
     refused: BTreeMap<Address, Refusal>,
+    /// Who asks for it again meanwhile waits no longer than who was first: a publisher that goes when it has waited for long, and
+    /// comes back, would never hear what there is to say.
     since: i64,
     sent_at: i64,
 }
@@ -71,6 +73,21 @@ fn with(cx: &mut Context<'_>, act: impl FnOnce(&mut Copies, &mut Context<'_>)) {
     *cx.copies = copies;
 }
 
+impl Pending {
+    /// What a publisher has to know if nobody has its batch and most owners will not have it: that what comes before may be lost,
+    /// and it alone can bring that back, or that its series was frozen, and it has to begin another.
+    ///
+    /// IMPORTANT: an owner that says nothing must not keep that from it. A single owner may just be behind.
+    fn refused_by_most(&self, cx: &Context<'_>) -> Option<&Refusal> {
+        let owners = cx.network.owners(self.batch.header().stream_partition);
+        let said = owners.iter().filter_map(|owner| self.refused.get(owner));
+        let said: Vec<&Refusal> = said.filter(|refusal| !passes(refusal)).collect();
+        let by_most = self.held.is_empty() && 2 * said.len() > owners.len() && cx.keeps(Rule::RefusalsTold);
+        // What lasts comes first.
+        said.into_iter().min_by_key(|refusal| !is_proven(refusal)).filter(|_| by_most)
+    }
+}
+
 impl Copies {
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
@@ -98,7 +115,6 @@ impl Copies {
             }
         });
         pending.waiters.push(waiter);
-        pending.since = now;
         self.ends.insert(key, batch.id());
         send(batch, durable, &pending.held, cx);
         self.settle(batch.id(), cx);
@@ -154,6 +170,7 @@ impl Copies {
         let Some(pending) = self.pending.get_mut(&id) else { return };
         let at = pending.batch.header().stream_partition;
         let (held, refused) = (&pending.held, &pending.refused);
+        let proven = pending.refused_by_most(cx).filter(|refusal| is_proven(refusal)).cloned();
         let possible = cx
             .network
             .keepers(at)
@@ -166,6 +183,10 @@ impl Copies {
             let copies = held.values().filter(counts).count();
             if copies >= usize::from(waiter.ack.copies) || !cx.keeps(Rule::AckCount) {
                 told.push((waiter.clone(), Ok(())));
+                return false;
+            }
+            if let Some(refusal) = &proven {
+                told.push((waiter.clone(), Err(refusal.clone())));
                 return false;
             }
             if possible < usize::from(waiter.ack.copies) {
@@ -222,13 +243,7 @@ impl Copies {
         for id in late {
             let Some(pending) = self.pending.get_mut(&id) else { continue };
             let bytes = pending.batch.bytes().len();
-            // IMPORTANT: if nobody has it, and most owners lack what comes before it, the publisher has to know: that may be lost,
-            // and it alone can bring it back. A single owner may just be behind.
-            let owners = cx.network.owners(pending.batch.header().stream_partition);
-            let gaps = owners.iter().filter_map(|owner| pending.refused.get(owner));
-            let gaps: Vec<&Refusal> = gaps.filter(|refusal| refusal.code == Code::SeriesGap).collect();
-            let lacks = pending.held.is_empty() && 2 * gaps.len() > owners.len() && cx.keeps(Rule::GapsTold);
-            let why = gaps.first().copied().filter(|_| lacks).cloned();
+            let why = pending.refused_by_most(cx).cloned();
             for waiter in std::mem::take(&mut pending.waiters) {
                 let copies = pending.held.values().filter(|level| **level >= waiter.ack.level).count();
                 cx.release(waiter.session, bytes);
@@ -291,6 +306,11 @@ pub(crate) fn send(
 /// Whether a refusal says nothing of the batch, but of the broker at this moment.
 fn passes(refusal: &Refusal) -> bool {
     matches!(refusal.code, Code::Overloaded | Code::NotAssigned)
+}
+
+/// Whether a refusal is for good: two batches of one series contradict each other.
+fn is_proven(refusal: &Refusal) -> bool {
+    matches!(refusal.code, Code::SeriesFrozen | Code::Equivocation)
 }
 
 fn too_few(copies: usize, ack: Ack) -> Refusal {

@@ -53,8 +53,8 @@ pub enum Rule {
     AckKeepers,
     /// *Durable* is said when fsync has returned.
     AckFsync,
-    /// A publisher hears that what came before its batch is gone.
-    GapsTold,
+    /// A publisher hears why most owners will not have its batch: what came before it is gone, say.
+    RefusalsTold,
     /// A publisher is told when too few brokers have said in time that they have a batch.
     CopiesWait,
     /// A broker that is not to keep a batch keeps nothing of it.
@@ -223,7 +223,7 @@ impl Rule {
         Self::AckLevel,
         Self::AckKeepers,
         Self::AckFsync,
-        Self::GapsTold,
+        Self::RefusalsTold,
         Self::CopiesWait,
         Self::PassesOn,
         Self::CopiesAssigned,

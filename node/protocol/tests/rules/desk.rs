@@ -1,15 +1,20 @@
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{
-    AckLevel, Batch, Code, Grant, Network, NewEvent, Partition, RegistryChange, SeriesId, SeriesKey,
-    SeriesWriter, Signer, StreamId, StreamPartition, StreamRecord, VerifiedBatch, Verifier,
+    AckLevel, Assignment, Batch, Code, Grant, Network, NewEvent, Partition, RegistryChange, SeriesId,
+    SeriesKey, SeriesWriter, ShardCount, Signer, StreamId, StreamPartition, StreamRecord, VerifiedBatch,
+    Verifier,
 };
-use mainstem_protocol::{Config, InEvent, Node, Now, OutEvent, ServerMessage, SessionId, WriteToken};
+use mainstem_protocol::{
+    Config, InEvent, Node, Now, OutEvent, PeerMessage, ServerMessage, SessionId, WriteToken,
+};
 use std::sync::Arc;
 
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 pub(crate) const NETWORK: Network = Network { chain_id: 31337, registry: Address([1; 20]) };
 pub(crate) const STREAM: StreamId = StreamId(Address([2; 20]));
 pub(crate) const SESSION: SessionId = SessionId(1);
+/// This broker, where there are others.
+pub(crate) const ME: Address = Address([0x11; 20]);
 
 /// A node with one public stream and one session, and a hand that does what the node asks for.
 pub(crate) struct Desk {
@@ -76,6 +81,26 @@ impl Desk {
         assert!(matches!(out[..], [OutEvent::ReadHead { .. }]), "{out:?}");
         self.handle(InEvent::HeadRead { series: SeriesKey::of(batch.header()), result: Ok(None) })
     }
+}
+
+pub(crate) fn peer(number: u8) -> Address {
+    Address([number; 20])
+}
+
+/// A broker of a network in which `owners` keep everything.
+pub(crate) fn broker(config: Config, owners: &[Address]) -> Desk {
+    let mut desk = Desk::new(config.clone());
+    desk.node = Node::new(config, 7).named(ME);
+    desk.add_stream(STREAM);
+    desk.open(SESSION);
+    let members = owners.iter().map(|owner| (*owner, 255));
+    let assignment = Assignment::fixed(ShardCount::new(1).unwrap(), owners.len() as u8, members);
+    desk.handle(InEvent::Assigned(Arc::new(assignment)));
+    desk
+}
+
+pub(crate) fn tell(desk: &mut Desk, peer: Address, message: PeerMessage) -> Vec<OutEvent> {
+    desk.handle(InEvent::Peer { peer, message })
 }
 
 pub(crate) fn at(stream: StreamId) -> StreamPartition {

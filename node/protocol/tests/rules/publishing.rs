@@ -1,7 +1,10 @@
-use crate::desk::{Desk, NETWORK, SESSION, START_MS, STREAM, acked_duplicate, appended, at, refused, series};
+use crate::desk::{
+    Desk, NETWORK, SESSION, START_MS, STREAM, acked_duplicate, appended, at, broker, peer, refused, series,
+    tell,
+};
 use mainstem_crypto::SecretKey;
-use mainstem_model::{Code, Delegation, SeriesHead, SeriesId, SeriesKey, SeriesWriter, Signer};
-use mainstem_protocol::{Config, InEvent, OutEvent, SessionId};
+use mainstem_model::{Code, Delegation, Refusal, SeriesHead, SeriesId, SeriesKey, SeriesWriter, Signer};
+use mainstem_protocol::{Config, InEvent, OutEvent, PeerMessage, SessionId};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -118,4 +121,43 @@ fn a_series_takes_no_more_while_the_proof_against_it_is_on_its_way() {
     let head = SeriesHead::after(&first);
     let out = desk.handle(InEvent::HeadRead { series, result: Ok(Some(head)) });
     assert_eq!(refused(&out), Some(Code::SeriesFrozen), "{out:?}");
+}
+
+/// Without it the publisher would send what nobody will ever keep for as long as an owner says nothing.
+#[test]
+fn who_publishes_hears_why_most_owners_will_not_have_a_batch_although_one_is_silent() {
+    let owners = [peer(1), peer(2), peer(3)];
+    for (codes, at_once, in_the_end) in [
+        ([Code::SeriesFrozen, Code::SeriesFrozen], true, Code::SeriesFrozen),
+        ([Code::SeriesGap, Code::SeriesFrozen], true, Code::SeriesFrozen),
+        ([Code::SeriesGap, Code::SeriesGap], false, Code::SeriesGap),
+        ([Code::SeriesFrozen, Code::Overloaded], false, Code::TooFewCopies),
+    ] {
+        let config = Config::default();
+        let wait_ms = config.copies_wait_ms;
+        let mut desk = broker(config, &owners);
+        for owner in owners {
+            desk.handle(InEvent::PeerUp { peer: owner });
+        }
+        let batch = desk.seal(&mut series(1), "two of three will not have it");
+        desk.publish(SESSION, &batch);
+        let refuse = |code| PeerMessage::NotHeld {
+            series: SeriesKey::of(batch.header()),
+            batch: batch.id(),
+            refusal: Refusal::new(code, "not here"),
+        };
+        assert_eq!(refused(&tell(&mut desk, owners[0], refuse(codes[0]))), None, "others may have it");
+        let told = refused(&tell(&mut desk, owners[1], refuse(codes[1])));
+        assert_eq!(told, at_once.then_some(in_the_end), "{codes:?}");
+        if !at_once {
+            // It goes, and sends it again: that does not put the answer off.
+            desk.now += wait_ms - 1;
+            desk.handle(InEvent::SessionClosed { session: SESSION });
+            desk.open(SessionId(2));
+            assert_eq!(refused(&desk.publish(SessionId(2), &batch)), None);
+            assert_eq!(refused(&desk.handle(InEvent::Tick)), None, "it may still come");
+            desk.now += 1;
+            assert_eq!(refused(&desk.handle(InEvent::Tick)), Some(in_the_end), "{codes:?}");
+        }
+    }
 }

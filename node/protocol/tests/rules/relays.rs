@@ -1,6 +1,6 @@
 //! Who tells whom: owners that are full, brokers that pass on what they are told, and what must not close to a ring.
 
-use crate::desk::{Desk, SESSION, STREAM, appended, at, series};
+use crate::desk::{Desk, ME, SESSION, STREAM, appended, at, broker, peer, series, tell};
 use mainstem_crypto::Address;
 use mainstem_model::{
     Assignment, Code, Cursor, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, ShardCount,
@@ -11,28 +11,6 @@ use mainstem_protocol::{
     SeriesFrom, Subscribe,
 };
 use std::{collections::BTreeSet, sync::Arc};
-
-const ME: Address = Address([0x11; 20]);
-
-fn peer(number: u8) -> Address {
-    Address([number; 20])
-}
-
-/// A broker of a network in which `owners` keep everything.
-fn broker(config: Config, owners: &[Address]) -> Desk {
-    let mut desk = Desk::new(config.clone());
-    desk.node = Node::new(config, 7).named(ME);
-    desk.add_stream(STREAM);
-    desk.open(SESSION);
-    let members = owners.iter().map(|owner| (*owner, 255));
-    let assignment = Assignment::fixed(ShardCount::new(1).unwrap(), owners.len() as u8, members);
-    desk.handle(InEvent::Assigned(Arc::new(assignment)));
-    desk
-}
-
-fn tell(desk: &mut Desk, peer: Address, message: PeerMessage) -> Vec<OutEvent> {
-    desk.handle(InEvent::Peer { peer, message })
-}
 
 fn follow(desk: &mut Desk, peer: Address, full: bool) -> Vec<OutEvent> {
     desk.handle(InEvent::PeerUp { peer });
