@@ -249,7 +249,7 @@ impl Driver {
                 self.reader.summary(read, range, heads_max, parts);
             }
             OutEvent::ReadProof { read, series } => self.reader.proof(read, series),
-            OutEvent::ReadLast { read, at } => self.reader.last(read, at),
+            OutEvent::ReadLast { read, at, before_ms } => self.reader.last(read, at, before_ms),
             OutEvent::Tell { peer, message } => {
                 if let Some(peers) = &self.peers {
                     peers.tell(peer, &message);

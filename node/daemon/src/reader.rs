@@ -140,11 +140,16 @@ impl Reader {
         });
     }
 
-    pub(crate) fn last(&self, read: ReadToken, at: StreamPartition) {
+    pub(crate) fn last(&self, read: ReadToken, at: StreamPartition, before_ms: i64) {
         self.run(&self.pages, move |log| {
             let last = log.last(at).and_then(|last| {
                 let received_at = last.map_or(i64::MIN, |last| last.received_at);
-                Ok(LastArrival { end: log.end(at)?, received_at })
+                let end = log.end(at)?;
+                let before = match log.last_before(at, received_at.saturating_sub(before_ms))? {
+                    Some(before) => before,
+                    None => log.arrival_from(at, 0, end)?.map_or(i64::MIN, |first| first.received_at),
+                };
+                Ok(LastArrival { end, received_at, before })
             });
             InEvent::LastRead { read, result: last.map_err(refusal) }
         });

@@ -31,11 +31,21 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 enum Question {
     Pull { pull: u64 },
-    List { ask: u64 },
-    Digest { ask: u64, partitions: Vec<StreamPartition>, more: bool },
+    List { ask: u64, after: Option<StreamPartition> },
+    Digest { list: List, partitions: Vec<StreamPartition> },
     Compare { ask: u64 },
     Resolve { read: u64 },
     Page { read: u64 },
+}
+
+/// Partitions that are listed for another broker.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    ask: u64,
+    after: Option<StreamPartition>,
+    more: bool,
+    /// In which it was looked which of them the other is to keep.
+    epoch: u32,
 }
 
 impl Answers {
@@ -90,7 +100,7 @@ impl Answers {
             let rounds = self.rounds.entry(peer).or_default();
             *rounds = rounds.saturating_add(1);
         }
-        if let Some(read) = self.ask(peer, Question::List { ask }, cx) {
+        if let Some(read) = self.ask(peer, Question::List { ask, after }, cx) {
             cx.out.push(OutEvent::ListPartitions { read, after, max: INVENTORY_PART });
         }
     }
@@ -169,7 +179,7 @@ impl Answers {
         result: Result<Vec<StreamPartition>, Refusal>,
         cx: &mut Context<'_>,
     ) {
-        let Some((peer, Question::List { ask })) = self.reads.remove(&read) else { return };
+        let Some((peer, Question::List { ask, after })) = self.reads.remove(&read) else { return };
         let listed = result.unwrap_or_default();
         let more = listed.len() >= INVENTORY_PART;
         let last = listed.last().copied();
@@ -182,10 +192,9 @@ impl Answers {
             // IMPORTANT: the other asks on behind the last one it was told, so it must be told one.
             return self.handle_inventory(peer, ask, last, cx);
         }
-        let Some(read) = self.ask(peer, Question::Digest { ask, partitions: partitions.clone(), more }, cx)
-        else {
-            return;
-        };
+        let list = List { ask, after, more, epoch: network.epoch() };
+        let question = Question::Digest { list, partitions: partitions.clone() };
+        let Some(read) = self.ask(peer, question, cx) else { return };
         cx.out.push(OutEvent::DigestHeads { read, partitions });
     }
 
@@ -196,9 +205,15 @@ impl Answers {
         result: &Result<Vec<HeadsDigest>, Refusal>,
         cx: &mut Context<'_>,
     ) -> bool {
-        let Some((peer, Question::Digest { ask, partitions, more })) = self.reads.remove(&read) else {
+        let Some((peer, Question::Digest { list, partitions })) = self.reads.remove(&read) else {
             return false;
         };
+        let List { ask, after, more, epoch } = list;
+        if epoch != cx.network.epoch() && cx.keeps(Rule::ListsOfEpoch) {
+            // IMPORTANT: the other has been told meanwhile that this broker knows the next epoch, and would take this for all of that.
+            self.handle_inventory(peer, ask, after, cx);
+            return true;
+        }
         let digests = result.as_ref().map(Vec::as_slice).unwrap_or_default();
         let partitions = partitions.into_iter().zip(digests.iter().copied()).collect();
         cx.tell(peer, PeerMessage::Inventoried { ask, partitions, more });

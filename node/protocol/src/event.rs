@@ -146,8 +146,8 @@ pub enum OutEvent {
     ReadSeries { read: ReadToken, series: SeriesKey, from: SeriesStart, until: u64, bytes_max: usize },
     /// Read the proof for which a series was frozen.
     ReadProof { read: ReadToken, series: SeriesKey },
-    /// Look what arrived last in a partition.
-    ReadLast { read: ReadToken, at: StreamPartition },
+    /// Look what arrived last in a partition, and what so long before that.
+    ReadLast { read: ReadToken, at: StreamPartition, before_ms: i64 },
     /// List at most `max` partitions behind `after` that have a series, in order.
     ListPartitions { read: ReadToken, after: Option<StreamPartition>, max: usize },
     /// Digest the heads of each of these partitions.
@@ -200,6 +200,8 @@ pub struct LastArrival {
     pub end: u64,
     /// When the last one was taken in, milliseconds since 1970; `i64::MIN` when there is none, or it is not kept any more.
     pub received_at: i64,
+    /// The same of the last of those that came more than `before_ms` before it, or of the first that is kept if none did.
+    pub before: i64,
 }
 
 /// Stored batches of one series, in order.

@@ -11,15 +11,15 @@ mod followed;
 mod followers;
 mod lately;
 mod owed;
+mod resumed;
 
 pub(crate) use began::handle_heads;
 pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
 pub(crate) use owed::{Missed, excuse, forgive, handle_feed, handle_new};
+pub(crate) use resumed::{compares_with, handle_last, uncompared_with};
 
-use crate::{
-    Config, LastArrival, LinkStatus, OutEvent, PeerMessage, ReadToken, context::Context, rule::Rule,
-};
+use crate::{Config, LinkStatus, PeerMessage, ReadToken, context::Context, rule::Rule};
 use began::Began;
 use behind::Reads;
 use followed::Followed;
@@ -27,6 +27,7 @@ use followers::Followers;
 use lately::Lately;
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use owed::Owed;
+use resumed::{Before, ask_last};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Brokers to which a session is sought at once, of those that may have a link: the nearest answers first.
@@ -75,27 +76,10 @@ struct Following {
     before: Option<Before>,
     /// The store is asked for that.
     asked: ReadToken,
-    /// What was here before is to be compared with what a broker has that keeps the partition.
-    uncompared: bool,
+    /// With whom what was here before was compared, of those that keep the partition.
+    compared: BTreeSet<Address>,
     /// Where the own log has gone on lately.
     lately: Lately,
-}
-
-/// What was here of a partition when it began to be followed.
-#[derive(Clone, Copy, Debug)]
-enum Before {
-    /// Nothing that goes on: readers begin here, and series with the first batch that comes.
-    Fresh {
-        /// Where the own log ended: older cursors lead nowhere.
-        end: u64,
-        /// It was not followed before in the life of this process, so that a cursor to the end is of this following.
-        first: bool,
-    },
-    /// Something not old: it is gone on with, so that readers who come back miss nothing.
-    Resumed {
-        /// How long before the following began the last batch came, milliseconds.
-        age: i64,
-    },
 }
 
 /// A way that a partition comes by: through a broker, or through one that is still looked for.
@@ -299,7 +283,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             since,
             before: None,
             asked: ask_last(at, cx),
-            uncompared: true,
+            compared: BTreeSet::new(),
             full: Way::default(),
             heads: std::iter::repeat_with(Way::default).take(cx.config.heads_links).collect(),
             left: BTreeMap::new(),
@@ -313,78 +297,6 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
         following.idle_since = None;
         choose(at, following, cx);
     });
-}
-
-fn ask_last(at: StreamPartition, cx: &mut Context<'_>) -> ReadToken {
-    let read = cx.read_token();
-    cx.out.push(OutEvent::ReadLast { read, at });
-    read
-}
-
-/// The store has told what was here before. Gives the partition, and whom it can be compared with if it is gone on with.
-pub(crate) fn handle_last(
-    read: ReadToken,
-    result: Result<LastArrival, Refusal>,
-    cx: &mut Context<'_>,
-) -> Option<StreamPartition> {
-    let (at, following) = cx.links.following.iter_mut().find(|(_, following)| following.asked == read)?;
-    let (end, age) = match result {
-        Ok(last) => {
-            // A clock that was set back while the node was down says nothing of how long that was.
-            let age = cx.clock.longest_since(last.received_at, cx.now);
-            (last.end, age.unwrap_or(cx.config.link_resume_ms))
-        }
-        // No cursor is believed then.
-        Err(_) => (u64::MAX, i64::MAX),
-    };
-    following.lately.begin(end, following.since);
-    following.before = Some(if age <= cx.config.link_resume_ms {
-        Before::Resumed { age }
-    } else {
-        Before::Fresh { end, first: following.first }
-    });
-    Some(*at)
-}
-
-/// With whom what was here before is to be compared, if it is gone on with: whoever tells batches, or, where that is a relay,
-/// which may have begun later, one that keeps the partition.
-pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option<Address> {
-    let following = cx.links.following.get(&at)?;
-    let link = following.full.link.as_ref().filter(|link| link.stands)?;
-    let resumed = matches!(following.before, Some(Before::Resumed { .. }));
-    if !resumed {
-        return None;
-    }
-    let parent = link.peer;
-    let found = if cx.network.is_keeper(parent, at) {
-        Some(parent)
-    } else if following.uncompared {
-        let keepers = cx.network.sources(at);
-        let up = keepers.iter().copied().find(|keeper| cx.peers.is_up(*keeper));
-        if up.is_none() {
-            for keeper in keepers {
-                cx.reach(keeper);
-            }
-        }
-        up
-    } else {
-        None
-    };
-    if found.is_some()
-        && let Some(following) = cx.links.following.get_mut(&at)
-    {
-        following.uncompared = false;
-    }
-    found
-}
-
-/// Partitions that wait for a session with a broker, to be compared with what it has.
-pub(crate) fn uncompared_with(peer: Address, cx: &Context<'_>) -> Vec<StreamPartition> {
-    let waiting = cx.links.following.iter().filter(|(at, following)| {
-        let resumed = matches!(following.before, Some(Before::Resumed { .. }));
-        following.uncompared && resumed && cx.network.is_keeper(peer, **at)
-    });
-    waiting.map(|(at, _)| *at).collect()
 }
 
 /// Whether what a broker says of a partition is listened to: it was asked to tell of it, or keeps what is followed.
@@ -622,6 +534,8 @@ pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
         links.followers.forget(peer);
         links.answered.remove(&peer);
         for (at, following) in &mut links.following {
+            // It may not have answered.
+            following.compared.remove(&peer);
             if following.links().any(|link| link.peer == peer) {
                 leave(*at, following, peer, cx);
             }

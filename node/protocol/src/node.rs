@@ -421,9 +421,7 @@ impl Parts<'_> {
         links::handle_up(cx);
         self.inventory.begin(peer, cx);
         for at in links::uncompared_with(peer, cx) {
-            if links::compares_with(at, cx) == Some(peer) {
-                self.inventory.compare(peer, at, cx);
-            }
+            self.compare(at, cx);
         }
     }
 
@@ -566,10 +564,15 @@ impl Parts<'_> {
 
     /// A partition that is followed may be readable now.
     fn handle_readable(&mut self, at: StreamPartition, cx: &mut Context<'_>) {
-        if let Some(peer) = links::compares_with(at, cx) {
+        self.compare(at, cx);
+        self.delivery.handle_followed(at, cx);
+    }
+
+    /// What was here of a partition before it was followed is compared.
+    fn compare(&mut self, at: StreamPartition, cx: &mut Context<'_>) {
+        for peer in links::compares_with(at, cx) {
             self.inventory.compare(peer, at, cx);
         }
-        self.delivery.handle_followed(at, cx);
     }
 
     fn handle_tick(&mut self, cx: &mut Context<'_>) {

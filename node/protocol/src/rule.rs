@@ -95,8 +95,14 @@ pub enum Rule {
     SeamAnywhere,
     /// A reader that comes home goes through what came lately: where it was that may have been lacking.
     SeamLately,
+    /// What was here before a partition was followed is compared with what several have that keep it.
+    ResumesByMany,
+    /// Of series that are not known here it is asked what came since nothing lacked for certain.
+    ResumesSound,
     /// A broker that sees an epoch late is not ready for it.
     ReadyInEpoch,
+    /// What both are to keep is listed anew when an epoch has begun meanwhile.
+    ListsOfEpoch,
     /// Who kept a shard before and has another log since has nothing of it.
     FormerLogs,
     /// Where a series begins of late is asked of two.
@@ -200,7 +206,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 88] = [
+    pub const ALL: [Self; 91] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -243,7 +249,10 @@ impl Rule {
         Self::AgedByClaim,
         Self::SeamAnywhere,
         Self::SeamLately,
+        Self::ResumesByMany,
+        Self::ResumesSound,
         Self::ReadyInEpoch,
+        Self::ListsOfEpoch,
         Self::FormerLogs,
         Self::BegunByTwo,
         Self::BegunEarlier,

@@ -295,6 +295,50 @@ pub trait EventLog: Send + Sync + Debug {
     /// A damaged index.
     fn last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError>;
 
+    /// When the last batch came, milliseconds, of those that came before a time; `None` when none is kept that did. It halves the log by
+    /// arrival numbers, so where the clock was set back it is one of several answers.
+    ///
+    /// # Errors
+    /// What [`EventLog::page`] has.
+    fn last_before(&self, at: StreamPartition, time: i64) -> Result<Option<i64>, StoreError> {
+        let (mut from, mut until, mut found) = (0, self.end(at)?, None);
+        while from < until {
+            let middle = from + (until - from) / 2;
+            match self.arrival_from(at, middle, until)? {
+                Some(batch) if batch.received_at < time => {
+                    found = Some(batch.received_at);
+                    from = batch.position.saturating_add(1);
+                }
+                _ => until = middle,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first batch that is kept, of those with arrival numbers from one up to before another.
+    ///
+    /// # Errors
+    /// What [`EventLog::page`] has.
+    fn arrival_from(
+        &self,
+        at: StreamPartition,
+        from: u64,
+        until: u64,
+    ) -> Result<Option<StoredBatch>, StoreError> {
+        let mut cursor = Cursor::Arrival { log: self.log_id(), position: from, skip: 0 };
+        loop {
+            let page = self.page(at, cursor, &ReadFilter::ALL, 1, 1)?;
+            let found = page.batches.into_iter().next();
+            if found.is_some()
+                || page.at_end
+                || matches!(page.next, Cursor::Arrival { position, .. } if position >= until)
+            {
+                return Ok(found.filter(|batch| batch.position < until));
+            }
+            cursor = page.next;
+        }
+    }
+
     /// Figures of one partition.
     ///
     /// # Errors

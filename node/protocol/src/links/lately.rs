@@ -64,7 +64,12 @@ impl Links {
 
 /// What came before is elsewhere, too: a pull and another one have brought it, unless those that have it cannot reach each other.
 fn old(now: i64, config: &Config) -> i64 {
-    now.saturating_sub(config.pull_wait_ms.saturating_mul(2))
+    now.saturating_sub(lately_ms(config))
+}
+
+/// How long that takes, milliseconds.
+pub(super) const fn lately_ms(config: &Config) -> i64 {
+    config.pull_wait_ms.saturating_mul(2)
 }
 
 #[cfg(test)]

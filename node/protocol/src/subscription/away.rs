@@ -286,19 +286,19 @@ impl Delivery {
             (ReadStart::Cursor(cursor), None) => Some(cursor.log()),
             (ReadStart::Now | ReadStart::Last(_) | ReadStart::From, None) => None,
         };
-        let fits = |peer: &Address| {
-            let hello = cx.peers.hello(*peer);
-            !away.failed.contains(peer)
-                && hello.is_some_and(|hello| {
-                    only.is_none_or(|log| hello.log == log) || !cx.keeps(Rule::ForeignCursors)
-                })
+        let can_tell = |peer: &Address| {
+            cx.peers.hello(*peer).is_some_and(|hello| {
+                only.is_none_or(|log| hello.log == log) || !cx.keeps(Rule::ForeignCursors)
+            })
         };
         let ready = |peer: &Address| cx.has_all(*peer, at);
         // A relay has what has come since it follows, and not what was before.
         let parent = cx.links.parent(at).filter(|parent| cx.network.is_keeper(*parent, at));
         let others = cx.network.sources(at).into_iter().filter(|peer| Some(*peer) != parent);
-        let mut peers: Vec<_> = parent.into_iter().chain(others).filter(fits).collect();
+        let mut peers: Vec<_> = parent.into_iter().chain(others).filter(can_tell).collect();
         let unknown = peers.is_empty();
+        // IMPORTANT: whose cursor it is may just not have answered.
+        peers.retain(|peer| !away.failed.contains(peer));
         if away.only.is_some() && cx.keeps(Rule::SeamAnywhere) {
             // What goes on with one series is known by its sequence, so it may be had of those too that do not have all. Those
             // before may be ready and have nothing new.

@@ -2,16 +2,17 @@
 //!
 //! A plain run takes for each rule the seed that is noted here, and looks for another one if that shows nothing any more; as the
 //! protocol changes, so do the seeds. `MUTANTS=search` looks from the first one on and prints the table; `RULE=Gaps` is for one,
-//! and `IN=Moving` looks for it elsewhere than where it is noted.
+//! and `IN=Moving` looks for it elsewhere than where it is noted. `MUTANTS=show IN=Moving SEED=3` tells what goes wrong there with all rules,
+//! or without one, and with `TRACE=1` all that has happened.
 
 mod worlds;
 
-use crate::seeds::run;
+use crate::seeds::{run, seeds};
 use HostileKind::{Boasting, Forging, Framing, Hiding, Planting, Silent, Withholding};
 use In::{
-    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Long, Misled, Moving,
-    Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Silences, Single,
-    Slow, Swarm, Tight, Torn, Untimely, Waiting, Wiped, With,
+    Branched, Busy, Chained, Clocks, Crammed, Cut, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried,
+    Listed, Long, Misled, Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets,
+    Resting, Ringed, Silences, Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wiped, With,
 };
 use mainstem_protocol::{
     Config, Rule,
@@ -36,7 +37,7 @@ fn seeds_max() -> u64 {
 }
 
 /// The rules, where each shows, and a seed that does: the first one, if it is one of so many.
-const SEEDS: [(Rule, In, u64); 88] = [
+const SEEDS: [(Rule, In, u64); 91] = [
     (Rule::RightsOfClients, Swarm, 6),
     (Rule::RightsOfStores, Only(Forging), 0),
     (Rule::RightsOfFeeds, Only(Forging), 0),
@@ -51,7 +52,7 @@ const SEEDS: [(Rule, In, u64); 88] = [
     (Rule::ProofsAnswered, Forked, 1),
     (Rule::ProofsToldOn, Proving, 0),
     (Rule::DifferingHeads, Parted, 192),
-    (Rule::ConflictsAsked, Long, 22),
+    (Rule::ConflictsAsked, Branched, 71),
     (Rule::AckCount, Swarm, 0),
     (Rule::AckLevel, Swarm, 49),
     (Rule::AckKeepers, With(Boasting), 0),
@@ -67,19 +68,22 @@ const SEEDS: [(Rule, In, u64); 88] = [
     (Rule::KeepersBySequence, Long, 1),
     (Rule::SeamAgain, Long, 42),
     (Rule::FilledIsStored, Slow, 81),
-    (Rule::ReadyInEpoch, Wiped, 13),
-    (Rule::FormerLogs, Wiped, 0),
-    (Rule::AgedByClaim, News, 54),
-    (Rule::SeamAnywhere, Slow, 15),
-    (Rule::SeamLately, Slow, 4),
+    (Rule::ReadyInEpoch, Wiped, 0),
+    (Rule::ListsOfEpoch, Listed, 3),
+    (Rule::FormerLogs, Wiped, 3),
+    (Rule::AgedByClaim, News, 58),
+    (Rule::SeamAnywhere, Slow, 59),
+    (Rule::SeamLately, Slow, 1),
+    (Rule::ResumesByMany, Cut, 32),
+    (Rule::ResumesSound, Cut, 47),
     (Rule::BegunByTwo, With(Withholding), 343),
     (Rule::LatePulls, With(Silent), 1),
     (Rule::PulledWasAsked, With(Planting), 137),
     (Rule::FillsUp, Moving, 2),
     (Rule::PastIsNoNews, Moving, 3),
-    (Rule::FillsBackwards, Filling, 23),
-    (Rule::FillsWithRoom, Crammed, 12),
-    (Rule::SaysWhenReady, Moving, 2),
+    (Rule::FillsBackwards, Filling, 1),
+    (Rule::FillsWithRoom, Crammed, 2),
+    (Rule::SaysWhenReady, Moving, 1),
     (Rule::HandsOver, Filling, 8),
     (Rule::ServesWhenReady, Swarm, 26),
     (Rule::SecondLink, Only(Hiding), 2),
@@ -87,11 +91,11 @@ const SEEDS: [(Rule, In, u64); 88] = [
     (Rule::Withheld, Only(Withholding), 2),
     (Rule::OwedFromTheStart, Only(Withholding), 24),
     (Rule::SilentLinks, Only(Silent), 1),
-    (Rule::AsksBack, Swarm, 31),
+    (Rule::AsksBack, Swarm, 18),
     (Rule::SentAway, Swarm, 3),
     (Rule::LateReads, Only(Silent), 1),
     (Rule::Seam, Swarm, 0),
-    (Rule::ClockSet, Clocks, 0),
+    (Rule::ClockSet, Clocks, 2),
     (Rule::CopyWindow, Tight, 0),
     (Rule::LinkWindow, Tight, 0),
     (Rule::ParkedBytes, Tight, 0),
@@ -99,29 +103,29 @@ const SEEDS: [(Rule, In, u64); 88] = [
     (Rule::Pulls, Tight, 1),
     (Rule::GoesOnFromOwn, Silences, 16),
     (Rule::LinkGoesOn, Busy, 0),
-    (Rule::NewIsHistory, News, 1),
+    (Rule::NewIsHistory, News, 4),
     (Rule::ComparedIsGot, Filling, 8),
-    (Rule::Strays, Single, 0),
+    (Rule::Strays, Single, 4),
     (Rule::BegunEarlier, Parts, 13),
-    (Rule::OlderOwners, Hasty, 1),
+    (Rule::OlderOwners, Hasty, 2),
     (Rule::ReadyAfter, Only(Silent), 0),
-    (Rule::LeavesFormer, Outdated, 0),
+    (Rule::LeavesFormer, Outdated, 11),
     (Rule::Rings, Ringed, 6),
     (Rule::Redirects, Misled, 0),
     (Rule::IdleLinks, Resting, 1),
     (Rule::AskedFeeds, Only(Forging), 1),
     (Rule::AskedHeads, Only(Forging), 1),
-    (Rule::ForeignCursors, Hasty, 1),
+    (Rule::ForeignCursors, Hasty, 2),
     (Rule::RightsOfReaders, Swarm, 4),
     (Rule::ClockWindow, Untimely(Forging), 0),
     (Rule::Future, Untimely(Planting), 0),
     (Rule::CopiesAgain, Resets, 0),
     (Rule::CopiesOnTheirWay, Slow, 3),
-    (Rule::CopiesWait, Mute, 4),
+    (Rule::CopiesWait, Mute, 6),
     (Rule::ParkedWait, Waiting, 0),
-    (Rule::WriteQueue, Hurried, 13),
+    (Rule::WriteQueue, Hurried, 16),
     (Rule::DeliveryQueue, Swarm, 0),
-    (Rule::RelayDegree, Chained, 0),
+    (Rule::RelayDegree, Chained, 2),
     (Rule::Answers, Flooded, 0),
     (Rule::AnswerBytes, Filling, 0),
     (Rule::Drops, Only(Planting), 1),
@@ -172,8 +176,22 @@ fn look_for(rule: Rule, of: In, seed: u64, searches: bool) -> (Option<String>, b
     }
 }
 
+/// Tells what goes wrong in a world.
+fn show(of: In, without: Option<Rule>) {
+    for seed in seeds(SEEDS_MAX) {
+        let settings = settings(of, seed);
+        let node = Config { without, ..settings.node.clone() };
+        let (result, world) = run(Settings { node, ..settings }, span_s(of));
+        println!("{of:?}, seed {seed}: {}", result.err().unwrap_or_else(|| "nothing".into()));
+        if std::env::var("TRACE").is_ok() {
+            println!("{}", world.report());
+        }
+    }
+}
+
 #[test]
 fn a_network_without_one_of_its_rules_goes_wrong() {
+    let shows = std::env::var("MUTANTS").is_ok_and(|how| how == "show");
     let searches = std::env::var("MUTANTS").is_ok_and(|how| how == "search");
     let only = std::env::var("RULE").ok();
     let elsewhere = std::env::var("IN").ok();
@@ -181,6 +199,11 @@ fn a_network_without_one_of_its_rules_goes_wrong() {
         let of_name = |name: &String| WHERE.into_iter().find(|of| format!("{of:?}") == *name);
         elsewhere.as_ref().and_then(of_name).unwrap_or(of)
     };
+    if shows {
+        let without =
+            Rule::ALL.into_iter().find(|rule| only.as_ref().is_some_and(|only| *only == format!("{rule:?}")));
+        return show(place(Long), without);
+    }
     let is_asked = |rule: Rule| only.as_ref().is_none_or(|only| *only == format!("{rule:?}"));
     let (next, unseen) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let look = || {

@@ -2,13 +2,10 @@
 
 use crate::desk::{Desk, ME, SESSION, STREAM, appended, at, broker, peer, series, tell};
 use mainstem_crypto::Address;
-use mainstem_model::{
-    Assignment, Code, Cursor, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, ShardCount,
-    VerifiedBatch,
-};
+use mainstem_model::{Code, Cursor, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
 use mainstem_protocol::{
-    Config, InEvent, LastArrival, Misdeed, Node, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd,
-    SeriesFrom, Subscribe,
+    Config, InEvent, LastArrival, Misdeed, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom,
+    ServerMessage, Subscribe,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -73,6 +70,29 @@ fn below_a_relay(owner: Address, relay: Address) -> Desk {
     assert!(asked(&desk.handle(InEvent::PeerUp { peer: relay })).contains(&(relay, true)));
     tell(&mut desk, relay, followed(true, &[owner]));
     desk
+}
+
+/// A reader came: the first of these owners tells batches, the other one heads. Nothing was here before.
+fn linked() -> (Desk, [Address; 2]) {
+    let owners = [peer(1), peer(2)];
+    let mut desk = broker(Config::default(), &owners);
+    for (owner, log) in owners.into_iter().zip([1, 2]) {
+        desk.handle(InEvent::PeerUp { peer: owner });
+        tell(&mut desk, owner, PeerMessage::Hello { log, epoch: 0, ready: true });
+    }
+    let out = subscribe(&mut desk);
+    let links = asked(&out);
+    let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
+    let last = out.iter().find_map(|output| match output {
+        OutEvent::ReadLast { read, .. } => Some(*read),
+        _ => None,
+    });
+    let read = last.expect("it looks what is here");
+    let result = Ok(LastArrival { end: 5, received_at: i64::MIN, before: i64::MIN });
+    desk.handle(InEvent::LastRead { read, result });
+    tell(&mut desk, link, followed(true, &[]));
+    tell(&mut desk, other, followed(false, &[]));
+    (desk, [link, other])
 }
 
 #[test]
@@ -218,24 +238,7 @@ fn a_link_whose_batch_found_no_room_here_has_withheld_nothing() {
 
 #[test]
 fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() {
-    let owners = [peer(1), peer(2)];
-    let mut desk = broker(Config::default(), &owners);
-    for owner in owners {
-        desk.handle(InEvent::PeerUp { peer: owner });
-        tell(&mut desk, owner, PeerMessage::Hello { log: 1, epoch: 0, ready: true });
-    }
-    let out = subscribe(&mut desk);
-    let links = asked(&out);
-    let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
-    let last = out.iter().find_map(|output| match output {
-        OutEvent::ReadLast { read, .. } => Some(*read),
-        _ => None,
-    });
-    let read = last.expect("it looks what is here");
-    let result = Ok(LastArrival { end: 5, received_at: i64::MIN });
-    desk.handle(InEvent::LastRead { read, result });
-    tell(&mut desk, link, followed(true, &[]));
-    tell(&mut desk, other, followed(false, &[]));
+    let (mut desk, [link, _]) = linked();
     let batch = desk.seal(&mut series(1), "not yet at all owners");
     tell(&mut desk, link, PeerMessage::Feed { batch: PeerBatch::Proven(batch.clone()) });
     let write =
@@ -262,16 +265,36 @@ fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() 
 }
 
 #[test]
-fn a_fork_that_shows_while_a_series_is_pulled_has_its_other_batch_asked_for() {
-    let owners = [peer(1), peer(2)];
-    let mut desk = broker(Config::default(), &owners);
-    for owner in owners {
-        desk.handle(InEvent::PeerUp { peer: owner });
+fn a_cursor_of_a_broker_that_does_not_answer_is_not_called_nobodys() {
+    for (log, why) in [(9, Code::InvalidCursor), (1, Code::Overloaded), (2, Code::Overloaded)] {
+        let (mut desk, _) = linked();
+        let start = ReadStart::Cursor(Cursor::Arrival { log, position: 3, skip: 0 });
+        let subscribe = Subscribe { at: at(STREAM), start, filter: ReadFilter::ALL, live: true };
+        let mut out = desk.handle(InEvent::Subscribe { session: SESSION, request: 2, subscribe });
+        let read = out.iter().find_map(|output| match output {
+            OutEvent::ResolveStart { read, .. } => Some(*read),
+            _ => None,
+        });
+        if let Some(read) = read {
+            let end = Cursor::Arrival { log: 7, position: 6, skip: 0 };
+            out.extend(desk.handle(InEvent::StartResolved { read, result: Ok(end) }));
+        }
+        desk.now += Config::default().pull_wait_ms;
+        out.extend(desk.handle(InEvent::Tick));
+        let ended = out.iter().find_map(|output| match output {
+            OutEvent::Send { message: ServerMessage::Ended { refusal: Some(refusal), .. }, .. } => {
+                Some(refusal.code)
+            }
+            _ => None,
+        });
+        assert_eq!(ended, Some(why), "of the log {log}: {out:?}");
     }
-    let links = asked(&subscribe(&mut desk));
-    let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
-    tell(&mut desk, link, followed(true, &[]));
-    tell(&mut desk, other, followed(false, &[]));
+}
+
+#[test]
+fn a_fork_that_shows_while_a_series_is_pulled_has_its_other_batch_asked_for() {
+    let (mut desk, [link, other]) = linked();
+    let owners = [link, other];
     live(&mut desk, owners, 5_000);
     let mine = desk.seal(&mut series(1), "one branch");
     let mut writer = series(1);

@@ -149,11 +149,19 @@ impl Log {
         partition.series.entry((series.origin, series.series)).or_default()
     }
 
-    /// What arrived last.
-    pub(crate) fn last(&self, at: StreamPartition) -> LastArrival {
-        let last = self.partitions.get(&at).and_then(|partition| partition.arrivals.last_key_value());
-        let received_at = last.map_or(i64::MIN, |(_, last)| last.received_at);
-        LastArrival { end: self.end(at), received_at }
+    /// What arrived last, and the last of what came so long before it, or the first of all.
+    pub(crate) fn last(&self, at: StreamPartition, before_ms: i64) -> LastArrival {
+        let all =
+            self.partitions.get(&at).into_iter().flat_map(|partition| partition.arrivals.values().rev());
+        let mut times = all.map(|kept| kept.received_at).peekable();
+        let received_at = times.peek().copied().unwrap_or(i64::MIN);
+        let (mut before, long_before) = (received_at, received_at.saturating_sub(before_ms));
+        while before >= long_before
+            && let Some(came) = times.next()
+        {
+            before = came;
+        }
+        LastArrival { end: self.end(at), received_at, before }
     }
 
     /// Position of the next arrival.

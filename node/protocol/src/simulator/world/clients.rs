@@ -376,7 +376,7 @@ impl World {
             Code::InvalidCursor
                 if self.settings.faults.has(super::FaultKind::Wipe)
                     || self.settings.faults.has(super::FaultKind::PowerLoss)
-                    || self.brokers[subscriber.broker].disk.log.last(subscriber.at()).received_at
+                    || self.brokers[subscriber.broker].disk.log.last(subscriber.at(), 0).received_at
                         == i64::MIN =>
             {
                 subscriber.begin_anew()

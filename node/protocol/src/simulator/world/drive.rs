@@ -239,7 +239,9 @@ impl World {
             OutEvent::ReadProof { read, series } => {
                 InEvent::ProofRead { read, result: Ok(log.proof(&series)) }
             }
-            OutEvent::ReadLast { read, at } => InEvent::LastRead { read, result: Ok(log.last(at)) },
+            OutEvent::ReadLast { read, at, before_ms } => {
+                InEvent::LastRead { read, result: Ok(log.last(at, before_ms)) }
+            }
             OutEvent::ListPartitions { read, after, max } => {
                 InEvent::PartitionsListed { read, result: Ok(log.partitions(after, max)) }
             }

@@ -6,9 +6,10 @@ use mainstem_protocol::{
 
 use HostileKind::{Flooding, Forging, Hiding, Misleading, Planting, Silent, Withholding};
 use In::{
-    Busy, Chained, Clocks, Crammed, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late, Long, Misled,
-    Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets, Resting, Ringed, Rushed,
-    Silences, Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wandering, Wiped, With,
+    Branched, Busy, Chained, Clocks, Crammed, Cut, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late,
+    Listed, Long, Misled, Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets,
+    Resting, Ringed, Rushed, Silences, Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wandering, Wiped,
+    With,
 };
 
 /// In what a rule shows.
@@ -32,6 +33,8 @@ pub(super) enum In {
     Wandering,
     /// Publishers fork their series, and brokers are cut off from each other.
     Forked,
+    /// The same, and history comes in small parts: the other branch shows while the one is pulled.
+    Branched,
     /// Shards move, and some brokers hear of it late.
     Late,
     /// Disks are slow and are wiped, brokers are cut off from each other, and clients come and go.
@@ -80,6 +83,10 @@ pub(super) enum In {
     Resting,
     /// Somebody publishes what is not of now.
     Untimely(HostileKind),
+    /// Shards move, and disks are slow while others have not heard of it; readers come late.
+    Listed,
+    /// Brokers are cut off and killed, one forges, and publishers say little: what was said meanwhile may be all of a series.
+    Cut,
     /// Sessions end.
     Resets,
     /// One says nothing, another is killed, and publishers hear of that.
@@ -91,7 +98,7 @@ pub(super) enum In {
 }
 
 /// Where rules may show.
-pub(super) const WHERE: [In; 42] = [
+pub(super) const WHERE: [In; 45] = [
     Swarm,
     Moving,
     Late,
@@ -100,6 +107,7 @@ pub(super) const WHERE: [In; 42] = [
     Eclipsed,
     Wandering,
     Forked,
+    Branched,
     Slow,
     Long,
     Chained,
@@ -130,6 +138,8 @@ pub(super) const WHERE: [In; 42] = [
     Resting,
     Untimely(Forging),
     Untimely(Planting),
+    Listed,
+    Cut,
     Resets,
     Mute,
     Waiting,
@@ -184,6 +194,11 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
             let faults = Faults::of(&[Equivocate, Kill, Partition, Reset, Stall]);
             Settings { faults, hostile: Vec::new(), ..swarm }
         }
+        Branched => {
+            let forked = settings(Forked, seed);
+            let node = Config { pull_bytes: 600, ..forked.node };
+            Settings { node, fork_after_ms: 2_000, ..forked }
+        }
         Tight => {
             let node = Config {
                 replica_window_bytes: 2_000,
@@ -224,6 +239,7 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
             epoch_every_ms: 15_000,
             news_ms_max: 12_000,
             told_ms_max: Some(5_000),
+            blameless: true,
             subscribers: 40,
             ..Settings::quiet(seed)
         },
@@ -322,6 +338,23 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
             Settings { node, faults: Faults::of(&[FaultKind::RevokeSubscriber]), ..quiet }
         }
         Untimely(kind) => Settings { untimely: true, hostile: vec![kind], ..Settings::quiet(seed) },
+        Listed => Settings {
+            faults: Faults::of(&[FaultKind::Epoch, FaultKind::SlowDisk]),
+            epoch_every_ms: 30_000,
+            news_ms_max: 500,
+            slow_io_one_in: 2,
+            subscribers: 40,
+            subscribers_after_ms: 5_000,
+            ..Settings::quiet(seed)
+        },
+        Cut => Settings {
+            faults: Faults::of(&[FaultKind::Kill, FaultKind::Partition]),
+            hostile: vec![Forging, Forging],
+            publishers: 60,
+            publish_every_ms: 40_000,
+            subscribers: 30,
+            ..Settings::quiet(seed)
+        },
         Resets => Settings {
             faults: Faults::of(&[FaultKind::Reset]),
             ack: Some(Ack { level: AckLevel::Stored, copies: 3 }),
@@ -379,6 +412,7 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
 /// Seconds that a world runs before it settles.
 pub(super) const fn span_s(of: In) -> u64 {
     match of {
+        Branched | Listed | Cut => 80,
         News => 120,
         Silences => 150,
         Moving | Late | Filling | Crammed | Forked | Slow | Proving | Clocks | Torn | Outdated | Ringed
