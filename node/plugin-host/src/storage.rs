@@ -319,7 +319,7 @@ fn check_found(query: &Query, found: &Records) -> Result<(), String> {
             "it has {bytes} bytes of values: {bytes_max} are the most, unless one record is longer"
         ));
     }
-    let end = if count == 0 { until..=until } else { from.saturating_add(1)..=until };
+    let end = if from < until { from + 1..=until } else { until..=until };
     if !end.contains(next) {
         return Err(format!("it goes on at place {next}, which is not in {} to {}", end.start(), end.end()));
     }
@@ -390,11 +390,12 @@ mod tests {
             found(&[(12, 500)], 13, &[]),
             found(&[(12, 5)], 20, &[11, 13]),
             found(&[], 13, &[12]),
+            found(&[], 15, &[]),
         ] {
             assert_eq!(check(right.clone()), Ok(()), "{right:?}");
         }
         for (wrong, why) in [
-            (found(&[], 15, &[]), "goes on at place 15"),
+            (found(&[], 10, &[]), "goes on at place 10"),
             (found(&[(10, 0)], 10, &[]), "goes on at place 10"),
             (found(&[(10, 0)], 21, &[]), "goes on at place 21"),
             (found(&[(10, 0), (10, 0)], 20, &[]), "a record has place 10"),

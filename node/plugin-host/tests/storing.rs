@@ -88,7 +88,7 @@ fn a_storage_that_fails_in_a_write_or_keeps_all_in_itself_is_lost() {
 
 #[test]
 fn a_query_that_does_not_go_on_is_a_fault() {
-    let storage = storage(&found(|mut found| found.set_next(15)));
+    let storage = storage(&found(|mut found| found.set_next(10)));
     assert!(matches!(storage.query(&QUERY), Err(CallError::Fault { .. })));
 }
 

@@ -34,6 +34,9 @@ const LOST_MAX: u64 = 1 << 32;
 /// Records of one answer while a log is opened or checked.
 const SCAN_RECORDS: usize = 4_096;
 
+/// Answers in a row without a record, after which a store is believed to have no end.
+const EMPTY_MAX: usize = 10_000;
+
 /// Bytes of one answer: what a store can give at once, with room to spare.
 const ANSWER_BYTES: usize = 1 << 20;
 
@@ -69,7 +72,7 @@ impl<R: RecordStore> RecordLog<R> {
     ) -> Result<Self, StoreError> {
         let path = path.into();
         let mut opening = Opening::default();
-        let mut from = 0;
+        let (mut from, mut empty) = (0, 0);
         while from < u64::MAX {
             let found = store.query(&Query {
                 from,
@@ -78,6 +81,14 @@ impl<R: RecordStore> RecordLog<R> {
                 bytes_max: ANSWER_BYTES,
                 prefix_bytes: PREFIX_BYTES,
             })?;
+            empty = if found.records.is_empty() && found.damaged.is_empty() { empty + 1 } else { 0 };
+            if empty > EMPTY_MAX && found.next < u64::MAX {
+                let why = format!(
+                    "the store of records has none in {EMPTY_MAX} answers before place {}",
+                    found.next
+                );
+                return Err(StoreError::Damaged(why));
+            }
             from = opening.take(from, found)?;
             let rows_max = config.index_rows_max;
             if opening.index.rows() > rows_max {

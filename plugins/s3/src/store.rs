@@ -20,7 +20,7 @@ const CACHE_BYTES: usize = 8 << 20;
 /// Entries of indices that are kept in memory, 40 bytes each. Over that those of the oldest objects are dropped, and read again when they are wanted.
 const ENTRIES_MAX: usize = 1 << 18;
 
-/// Objects that are read for one query, once it has found something: a call must be over in time.
+/// Objects that are looked at for one query, whether anything is found in them or not: a call must be over in time.
 const OBJECTS_READ_MAX: usize = 64;
 
 /// Times that `tries` may be.
@@ -133,7 +133,7 @@ impl Storage for S3 {
         let next = |all: &Self, from| all.objects.range(from..query.until).next().map(|(first, _)| *first);
         let (mut at, mut count) = (next(self, begin), 0);
         while let Some(first) = at {
-            if count >= OBJECTS_READ_MAX && page.count() > 0 {
+            if count >= OBJECTS_READ_MAX {
                 page.end_at(first);
                 break;
             }

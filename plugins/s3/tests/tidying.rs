@@ -171,6 +171,21 @@ fn what_a_note_names_is_passed_over_by_its_index_alone() {
 }
 
 #[test]
+fn a_query_passes_over_a_bounded_number_of_objects_and_says_where_to_go_on() {
+    let server = Shared::default();
+    let mut plugin = started(&server);
+    (1..=200).for_each(|place| append(&mut plugin, &[place]).unwrap());
+    plugin.trim(&(1..=190).collect::<Vec<_>>()).unwrap();
+    let mut plugin = started(&server);
+    server.borrow_mut().asked.clear();
+    let first = plugin.query(&ALL).unwrap();
+    assert_eq!((first.records.len(), first.damaged.len(), first.next), (0, 0, 65));
+    let asked = server.borrow().asked.len();
+    assert!(asked <= 2 * 64, "{asked} requests in a call");
+    assert_eq!(all(&mut plugin).0, records(&(191..=200).collect::<Vec<_>>()));
+}
+
+#[test]
 fn with_as_many_notes_as_there_may_be_a_trim_works_some_off_and_is_asked_again_until_there_is_room() {
     let server = Shared::default();
     let mut plugin = started(&server);

@@ -29,6 +29,8 @@ struct Reel {
     fails: Option<&'static str>,
     /// Where every query says to go on.
     next: Option<u64>,
+    /// So many queries behind the first one are answered with nothing, and with the next place to go on at.
+    empty: usize,
 }
 
 impl Tape {
@@ -81,7 +83,11 @@ impl RecordStore for Tape {
 
     /// Three records at a time at most.
     fn query(&self, query: &Query) -> Result<Records, RecordFault> {
-        let reel = self.begin("query")?;
+        let mut reel = self.begin("query")?;
+        if reel.empty > 0 && query.from > 0 {
+            reel.empty -= 1;
+            return Ok(Records { next: query.from + 1, ..Records::default() });
+        }
         let mut found = Records { next: query.until, ..Records::default() };
         for (count, (place, record)) in reel.now.range(query.from..query.until).enumerate() {
             if count == query.records_max.min(3) {
@@ -340,6 +346,16 @@ fn a_frozen_series_and_its_proof_outlive_the_log() {
         assert_eq!(of_first, None, "there was room for one");
         assert_eq!(of_second, Some((proof(2).first.bytes().clone(), proof(2).second.bytes().clone())));
     }
+}
+
+#[test]
+fn a_store_may_answer_with_nothing_and_go_on_but_not_without_end() {
+    let (tape, ..) = filled(3);
+    tape.reel().empty = 10_000;
+    drop(open(&tape).unwrap());
+    tape.reel().empty = 10_001;
+    let why = refusal(&tape);
+    assert!(why.contains("none in 10000 answers before place 10004"), "{why}");
 }
 
 #[test]

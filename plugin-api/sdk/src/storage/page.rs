@@ -59,7 +59,7 @@ impl Page {
         true
     }
 
-    /// Says that the node is to go on at this place, which is behind all that it has. An empty page must not end early.
+    /// Says that the node is to go on at this place, which is behind the query's `from` and all that it has.
     pub fn end_at(&mut self, place: u64) {
         self.found.next = place;
     }
