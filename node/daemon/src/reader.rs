@@ -141,17 +141,9 @@ impl Reader {
     }
 
     pub(crate) fn last(&self, read: ReadToken, at: StreamPartition, before_ms: i64) {
-        self.run(&self.pages, move |log| {
-            let last = log.last(at).and_then(|last| {
-                let received_at = last.map_or(i64::MIN, |last| last.received_at);
-                let end = log.end(at)?;
-                let before = match log.last_before(at, received_at.saturating_sub(before_ms))? {
-                    Some(before) => before,
-                    None => log.arrival_from(at, 0, end)?.map_or(i64::MIN, |first| first.received_at),
-                };
-                Ok(LastArrival { end, received_at, before })
-            });
-            InEvent::LastRead { read, result: last.map_err(refusal) }
+        self.run(&self.pages, move |log| InEvent::LastRead {
+            read,
+            result: last_arrival(log, at, before_ms).map_err(refusal),
         });
     }
 
@@ -241,6 +233,16 @@ fn refusal(error: StoreError) -> Refusal {
         _ => Code::StoreUnavailable,
     };
     Refusal::new(code, error.to_string())
+}
+
+/// What came last in a partition, and so long before that.
+fn last_arrival(log: &dyn EventLog, at: StreamPartition, before_ms: i64) -> Result<LastArrival, StoreError> {
+    let end = log.end(at)?;
+    let Some(last) = log.last(at)? else {
+        return Ok(LastArrival { end, received_at: i64::MIN, before: i64::MIN });
+    };
+    let before = log.last_before(at, last.received_at.saturating_sub(before_ms))?;
+    Ok(LastArrival { end, received_at: last.received_at, before: before.unwrap_or(last.received_at) })
 }
 
 #[cfg(test)]

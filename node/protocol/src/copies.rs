@@ -77,14 +77,23 @@ impl Pending {
     /// What a publisher has to know if nobody has its batch and most owners will not have it: that what comes before may be lost,
     /// and it alone can bring that back, or that its series was frozen, and it has to begin another.
     ///
-    /// IMPORTANT: an owner that says nothing must not keep that from it. A single owner may just be behind.
+    /// IMPORTANT: an owner that says nothing must not keep that from it, nor one alone say so. A single owner may just be behind.
     fn refused_by_most(&self, cx: &Context<'_>) -> Option<&Refusal> {
+        if !self.held.is_empty() || self.refused.is_empty() || !cx.keeps(Rule::RefusalsTold) {
+            return None;
+        }
         let owners = cx.network.owners(self.batch.header().stream_partition);
-        let said = owners.iter().filter_map(|owner| self.refused.get(owner));
-        let said: Vec<&Refusal> = said.filter(|refusal| !passes(refusal)).collect();
-        let by_most = self.held.is_empty() && 2 * said.len() > owners.len() && cx.keeps(Rule::RefusalsTold);
-        // What lasts comes first.
-        said.into_iter().min_by_key(|refusal| !is_proven(refusal)).filter(|_| by_most)
+        let said = || owners.iter().filter_map(|owner| self.refused.get(owner));
+        let proven = || said().filter(|refusal| is_proven(refusal));
+        let gaps = || said().filter(|refusal| refusal.code == Code::SeriesGap);
+        let are_most = |count: usize| 2 * count > owners.len();
+        if are_most(proven().count()) {
+            proven().next()
+        } else if are_most(proven().count() + gaps().count()) {
+            gaps().next()
+        } else {
+            None
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Done {
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Inventory,
-    Range,
+    Range(StreamPartition),
 }
 
 /// What is read of the own store, to compare with.
@@ -85,7 +85,7 @@ impl Inventory {
         if !cx.keeps(Rule::Comparing) {
             return;
         }
-        self.reads.retain(|_, (with, _)| *with != peer);
+        self.drop_asks(peer, cx);
         let (asks, reads) = (BTreeMap::new(), 0);
         let (other, over) = (None, false);
         let comparison = Comparison { epoch, begun_at: now, heard_at: now, asks, reads, other, over, done };
@@ -96,11 +96,28 @@ impl Inventory {
     /// Compares one partition with a broker.
     pub(crate) fn compare(&mut self, peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
         let range = whole(at);
-        self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
+        self.ask(peer, Asked::Range(at), |ask| PeerMessage::Compare { ask, range }, cx);
     }
 
-    pub(crate) fn handle_down(&mut self, peer: Address) {
+    pub(crate) fn handle_down(&mut self, peer: Address, cx: &mut Context<'_>) {
+        self.drop_asks(peer, cx);
         self.with.remove(&peer);
+    }
+
+    /// Whatever a broker was asked is not waited for any more.
+    fn drop_asks(&mut self, peer: Address, cx: &mut Context<'_>) {
+        let asked = self.with.get(&peer).map(|comparison| comparison.asks.values());
+        let asked = asked.into_iter().flatten().filter_map(|asked| match asked {
+            Asked::Range(at) => Some(*at),
+            Asked::Inventory => None,
+        });
+        let read = self.reads.values().filter_map(|(with, own)| match own {
+            Own::Range(range, _) if *with == peer => Some(range.at),
+            Own::Range(..) | Own::Digests(_) => None,
+        });
+        for at in asked.chain(read) {
+            links::forget_compared(peer, at, cx);
+        }
         self.reads.retain(|_, (with, _)| *with != peer);
     }
 
@@ -176,7 +193,7 @@ impl Inventory {
             // Equal heads say nothing of where series begin.
             if digest != own || cx.may_lack_past(at) {
                 let range = whole(at);
-                self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
+                self.ask(peer, Asked::Range(at), |ask| PeerMessage::Compare { ask, range }, cx);
             }
         }
     }
@@ -191,7 +208,8 @@ impl Inventory {
         ingest: &mut Ingest,
         cx: &mut Context<'_>,
     ) {
-        let Some(Asked::Range) = self.answered(peer, ask, cx) else { return };
+        let Some(Asked::Range(at)) = self.answered(peer, ask, cx) else { return };
+        links::note_compared(peer, at, cx);
         match summary {
             HeadsSummary::Heads(heads) => {
                 let wanted = |at| cx.network.is_kept(at) || links::is_heard(peer, at, cx);
@@ -221,7 +239,7 @@ impl Inventory {
             _ => HeadsDigest::default(),
         };
         if own != theirs || cx.may_lack_past(range.at) {
-            self.ask(peer, Asked::Range, |ask| PeerMessage::Compare { ask, range }, cx);
+            self.ask(peer, Asked::Range(range.at), |ask| PeerMessage::Compare { ask, range }, cx);
         }
     }
 

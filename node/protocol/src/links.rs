@@ -17,7 +17,7 @@ pub(crate) use began::handle_heads;
 pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
 pub(crate) use owed::{Missed, excuse, forgive, handle_feed, handle_new};
-pub(crate) use resumed::{compares_with, handle_last, uncompared_with};
+pub(crate) use resumed::{compares_with, forget_compared, handle_last, note_compared, uncompared};
 
 use crate::{Config, LinkStatus, PeerMessage, ReadToken, context::Context, rule::Rule};
 use began::Began;
@@ -76,8 +76,8 @@ struct Following {
     before: Option<Before>,
     /// The store is asked for that.
     asked: ReadToken,
-    /// With whom what was here before was compared, of those that keep the partition.
-    compared: BTreeSet<Address>,
+    /// With whom what was here before is compared, of those that keep the partition, and whether they have answered.
+    compared: BTreeMap<Address, bool>,
     /// Where the own log has gone on lately.
     lately: Lately,
 }
@@ -283,7 +283,7 @@ pub(crate) fn follow(at: StreamPartition, cx: &mut Context<'_>) {
             since,
             before: None,
             asked: ask_last(at, cx),
-            compared: BTreeSet::new(),
+            compared: BTreeMap::new(),
             full: Way::default(),
             heads: std::iter::repeat_with(Way::default).take(cx.config.heads_links).collect(),
             left: BTreeMap::new(),
@@ -534,8 +534,6 @@ pub(crate) fn handle_down(peer: Address, cx: &mut Context<'_>) {
         links.followers.forget(peer);
         links.answered.remove(&peer);
         for (at, following) in &mut links.following {
-            // It may not have answered.
-            following.compared.remove(&peer);
             if following.links().any(|link| link.peer == peer) {
                 leave(*at, following, peer, cx);
             }

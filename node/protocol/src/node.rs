@@ -420,14 +420,12 @@ impl Parts<'_> {
         hello(peer, self.log, cx);
         links::handle_up(cx);
         self.inventory.begin(peer, cx);
-        for at in links::uncompared_with(peer, cx) {
-            self.compare(at, cx);
-        }
+        self.compare(cx);
     }
 
     fn handle_down(&mut self, peer: Address, cx: &mut Context<'_>) {
         cx.peers.end(peer);
-        self.inventory.handle_down(peer);
+        self.inventory.handle_down(peer, cx);
         self.answers.handle_down(peer);
         self.repair.handle_down(peer, self.ingest, cx);
         links::handle_down(peer, cx);
@@ -564,13 +562,16 @@ impl Parts<'_> {
 
     /// A partition that is followed may be readable now.
     fn handle_readable(&mut self, at: StreamPartition, cx: &mut Context<'_>) {
-        self.compare(at, cx);
+        if let Some(peer) = links::compares_with(at, cx) {
+            self.inventory.compare(peer, at, cx);
+        }
+        self.compare(cx);
         self.delivery.handle_followed(at, cx);
     }
 
-    /// What was here of a partition before it was followed is compared.
-    fn compare(&mut self, at: StreamPartition, cx: &mut Context<'_>) {
-        for peer in links::compares_with(at, cx) {
+    /// What was here of partitions before they were followed is compared.
+    fn compare(&mut self, cx: &mut Context<'_>) {
+        for (at, peer) in links::uncompared(cx) {
             self.inventory.compare(peer, at, cx);
         }
     }
@@ -586,6 +587,7 @@ impl Parts<'_> {
         self.repair.handle_tick(self.ingest, cx);
         self.inventory.handle_tick(self.repair, cx);
         links::handle_tick(cx);
+        self.compare(cx);
         for fellow in cx.network.fellows() {
             cx.reach(fellow);
         }

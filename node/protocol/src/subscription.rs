@@ -319,7 +319,7 @@ impl Delivery {
                 subscription.mode = Mode::Reading { cursor };
                 self.read_on(key, cx);
             }
-            Err(_) if self.try_next(key, cx) => {}
+            Err(refusal) if self.try_next(key, &refusal, cx) => {}
             Err(refusal) => self.end(key, None, Some(refusal), cx),
         }
     }
@@ -342,7 +342,7 @@ impl Delivery {
         let Mode::Reading { cursor: before } = subscription.mode else { return };
         let page = match result {
             Ok(page) => page,
-            Err(_) if self.try_next(key, cx) => return self.use_room(key.0, cx),
+            Err(refusal) if self.try_next(key, &refusal, cx) => return self.use_room(key.0, cx),
             Err(refusal) => {
                 self.end(key, Some(before), Some(refusal), cx);
                 return self.use_room(key.0, cx);

@@ -295,48 +295,25 @@ pub trait EventLog: Send + Sync + Debug {
     /// A damaged index.
     fn last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError>;
 
-    /// When the last batch came, milliseconds, of those that came before a time; `None` when none is kept that did. It halves the log by
-    /// arrival numbers, so where the clock was set back it is one of several answers.
+    /// When the last batch came, milliseconds, of those that came before a time, or the first that is kept if none did; `None` when none
+    /// is. The log is halved by arrival numbers, so where the clock was set back this is one of several answers.
     ///
     /// # Errors
     /// What [`EventLog::page`] has.
     fn last_before(&self, at: StreamPartition, time: i64) -> Result<Option<i64>, StoreError> {
-        let (mut from, mut until, mut found) = (0, self.end(at)?, None);
-        while from < until {
-            let middle = from + (until - from) / 2;
-            match self.arrival_from(at, middle, until)? {
-                Some(batch) if batch.received_at < time => {
-                    found = Some(batch.received_at);
-                    from = batch.position.saturating_add(1);
+        halve(self.end(at)?, time, |from, until| {
+            let mut cursor = Cursor::Arrival { log: self.log_id(), position: from, skip: 0 };
+            loop {
+                let page = self.page(at, cursor, &ReadFilter::ALL, 1, 1)?;
+                if let Some(batch) = page.batches.first() {
+                    return Ok(Some((batch.position, batch.received_at)));
                 }
-                _ => until = middle,
+                if page.at_end || matches!(page.next, Cursor::Arrival { position, .. } if position >= until) {
+                    return Ok(None);
+                }
+                cursor = page.next;
             }
-        }
-        Ok(found)
-    }
-
-    /// The first batch that is kept, of those with arrival numbers from one up to before another.
-    ///
-    /// # Errors
-    /// What [`EventLog::page`] has.
-    fn arrival_from(
-        &self,
-        at: StreamPartition,
-        from: u64,
-        until: u64,
-    ) -> Result<Option<StoredBatch>, StoreError> {
-        let mut cursor = Cursor::Arrival { log: self.log_id(), position: from, skip: 0 };
-        loop {
-            let page = self.page(at, cursor, &ReadFilter::ALL, 1, 1)?;
-            let found = page.batches.into_iter().next();
-            if found.is_some()
-                || page.at_end
-                || matches!(page.next, Cursor::Arrival { position, .. } if position >= until)
-            {
-                return Ok(found.filter(|batch| batch.position < until));
-            }
-            cursor = page.next;
-        }
+        })
     }
 
     /// Figures of one partition.
@@ -350,4 +327,26 @@ pub trait EventLog: Send + Sync + Debug {
     /// # Errors
     /// The list of partitions cannot be read.
     fn verify(&self, progress: &mut dyn FnMut(&Verified)) -> Result<Verified, StoreError>;
+}
+
+/// When the last of all came before a time, by arrival numbers below `end`, or the first of all. `first` gives number and time of the first one
+/// from a number on, as far as it looks only up to another one.
+pub(crate) fn halve<E>(
+    end: u64,
+    time: i64,
+    mut first: impl FnMut(u64, u64) -> Result<Option<(u64, i64)>, E>,
+) -> Result<Option<i64>, E> {
+    let Some((oldest, came)) = first(0, end)? else { return Ok(None) };
+    let (mut found, mut from, mut until) = (came, oldest, end);
+    while from < until {
+        let middle = from + (until - from) / 2;
+        match first(middle, until)? {
+            Some((position, came)) if position < until && came < time => {
+                found = came;
+                from = position.saturating_add(1);
+            }
+            Some(_) | None => until = middle,
+        }
+    }
+    Ok(Some(found))
 }

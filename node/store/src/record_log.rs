@@ -83,10 +83,8 @@ impl<R: RecordStore> RecordLog<R> {
             })?;
             empty = if found.records.is_empty() && found.damaged.is_empty() { empty + 1 } else { 0 };
             if empty > EMPTY_MAX && found.next < u64::MAX {
-                let why = format!(
-                    "the store of records has none in {EMPTY_MAX} answers before place {}",
-                    found.next
-                );
+                let why =
+                    format!("the store of records has none in {empty} answers before place {}", found.next);
                 return Err(StoreError::Damaged(why));
             }
             from = opening.take(from, found)?;
@@ -291,6 +289,10 @@ impl<R: RecordStore> EventLog for RecordLog<R> {
 
     fn last(&self, at: StreamPartition) -> Result<Option<LastArrival>, StoreError> {
         Ok(self.last_arrival(at))
+    }
+
+    fn last_before(&self, at: StreamPartition, time: i64) -> Result<Option<i64>, StoreError> {
+        self.find_last_before(at, time)
     }
 
     fn stats(&self, at: StreamPartition) -> Result<PartitionStats, StoreError> {

@@ -33,10 +33,11 @@ const OBJECTS_MAX: u32 = 150_000;
 /// At a start there may be some more of either: what a tidying that was broken off left, and what was trimmed at the bound.
 const LISTED_MAX: usize = OBJECTS_MAX as usize + 10_000;
 
-/// Steps of tidying up in a call of `sync`, with a request or two each: as long the next append waits.
+/// Steps of tidying up in a call of `sync`, with a request or two each: as long the next append waits. For each note that is not worked off it
+/// is as many more, up to `ROOM_STEPS`, so that there are seldom so many notes that a trim has to wait.
 const SYNC_STEPS: usize = 6;
 
-/// The same of an append that has no room: it waits for that.
+/// The same of an append that has no room: it waits for that. No call of `sync` takes more.
 const ROOM_STEPS: usize = 64;
 
 /// A node's records in a bucket.
@@ -120,7 +121,8 @@ impl Storage for S3 {
 
     /// What was appended and trimmed is on the server already; here is time to tidy up. That it fails is told in the log alone, and tried again.
     fn sync(&mut self, host: &Host<'_>) -> Result<(), Failure> {
-        self.tidy(host, SYNC_STEPS);
+        let steps = SYNC_STEPS * (1 + self.tidying.notes());
+        self.tidy(host, steps.min(ROOM_STEPS));
         Ok(())
     }
 

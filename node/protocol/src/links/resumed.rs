@@ -1,9 +1,13 @@
 //! What was here of a partition before it was followed. If it is not old it is gone on with, and what has come between is got by comparing
 //! it with what those have that keep the partition.
 
-use super::lately::lately_ms;
+use super::{Following, lately::lately_ms};
 use crate::{LastArrival, OutEvent, ReadToken, context::Context, rule::Rule};
 use mainstem_model::{Address, Refusal, StreamPartition};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Partitions that one broker is asked to compare at once: it answers so many questions of another one and no more.
+const ASKED_MAX: usize = 32;
 
 /// What was here of a partition when it began to be followed.
 #[derive(Clone, Copy, Debug)]
@@ -48,68 +52,96 @@ pub(crate) fn handle_last(
     };
     following.lately.begin(end, following.since);
     following.before = Some(if age <= cx.config.link_resume_ms {
-        // IMPORTANT: a broker that was cut off, and ends while it gets what it lacks, has what came last and not yet all before that.
-        let sound = if keeps_sound { sound.min(cx.config.link_resume_ms) } else { age };
-        Before::Resumed { age: age.max(sound) }
+        // IMPORTANT: a broker that was cut off, and ends while it gets what it lacks, has what came last and not yet all before that. What
+        // is older than all that is gone on with is of another time that it followed.
+        let of_now = sound <= cx.config.link_resume_ms;
+        let sound = if of_now { sound } else { age.saturating_add(lately_ms(cx.config)) };
+        Before::Resumed { age: if keeps_sound { age.max(sound) } else { age } }
     } else {
         Before::Fresh { end, first: following.first }
     });
     Some(*at)
 }
 
-/// With whom what was here before is to be compared now, if it is gone on with: whoever tells batches, if it keeps the partition, and as
-/// many others that do as there are links.
+/// Whoever tells batches of a partition now, if it keeps it, and what was here before is gone on with: it is compared with that again as a
+/// link begins.
+pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option<Address> {
+    let most = most(cx);
+    let following = cx.links.following.get_mut(&at).filter(|following| following.compares())?;
+    let parent = following.full.link.as_ref().map(|link| link.peer)?;
+    if !cx.network.is_keeper(parent, at) {
+        return None;
+    }
+    if following.compared.contains_key(&parent) || following.compared.len() < most {
+        following.compared.insert(parent, false);
+    }
+    Some(parent)
+}
+
+/// What was here before is to be compared with these, of those that keep each partition: with as many as there are links. They count as asked.
 ///
 /// IMPORTANT: links tell what is new. One broker alone could say that there is nothing of what came before.
-pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Vec<Address> {
-    let Some(following) = cx.links.following.get(&at) else { return Vec::new() };
-    let Some(link) = following.full.link.as_ref().filter(|link| link.stands) else { return Vec::new() };
-    if !matches!(following.before, Some(Before::Resumed { .. })) {
+pub(crate) fn uncompared(cx: &mut Context<'_>) -> Vec<(StreamPartition, Address)> {
+    let most = most(cx);
+    let lacks = |following: &Following| following.compares() && following.compared.len() < most;
+    if !cx.links.following.values().any(lacks) {
         return Vec::new();
     }
-    let parent = Some(link.peer).filter(|parent| cx.network.is_keeper(*parent, at));
-    let mut found: Vec<_> = parent.into_iter().collect();
-    let most = most(cx);
-    let mut known =
-        following.compared.len() + parent.filter(|it| !following.compared.contains(it)).iter().len();
-    let others: Vec<_> = cx
-        .network
-        .sources(at)
-        .into_iter()
-        .filter(|keeper| Some(*keeper) != parent && !following.compared.contains(keeper))
-        .collect();
-    for keeper in others {
-        if known >= most {
-            break;
-        }
-        if cx.peers.is_up(keeper) {
-            found.push(keeper);
-            known += 1;
-        } else {
-            cx.reach(keeper);
+    let mut asked = BTreeMap::new();
+    let all = cx.links.following.values().flat_map(|following| &following.compared);
+    for (keeper, _) in all.filter(|(_, answered)| !**answered) {
+        *asked.entry(*keeper).or_insert(0) += 1;
+    }
+    let (mut found, mut away) = (Vec::new(), BTreeSet::new());
+    for (at, following) in cx.links.following.iter().filter(|(_, following)| lacks(following)) {
+        let mut known = following.compared.len();
+        let others = cx.network.sources(*at).into_iter();
+        for keeper in others.filter(|keeper| !following.compared.contains_key(keeper)) {
+            if known >= most {
+                break;
+            }
+            let asked = asked.entry(keeper).or_insert(0);
+            if !cx.peers.is_up(keeper) {
+                away.insert(keeper);
+            } else if *asked < ASKED_MAX {
+                (*asked, known) = (*asked + 1, known + 1);
+                found.push((*at, keeper));
+            }
         }
     }
-    if let Some(following) = cx.links.following.get_mut(&at) {
-        for keeper in &found {
-            if following.compared.len() < most {
-                following.compared.insert(*keeper);
-            }
+    away.into_iter().for_each(|keeper| cx.reach(keeper));
+    for (at, keeper) in &found {
+        if let Some(following) = cx.links.following.get_mut(at) {
+            following.compared.insert(*keeper, false);
         }
     }
     found
 }
 
-/// Partitions that wait for a session with a broker, to be compared with what it has.
-pub(crate) fn uncompared_with(peer: Address, cx: &Context<'_>) -> Vec<StreamPartition> {
-    let waiting = cx.links.following.iter().filter(|(at, following)| {
-        let resumed = matches!(following.before, Some(Before::Resumed { .. }));
-        let wanted = following.compared.len() < most(cx) && !following.compared.contains(&peer);
-        resumed && wanted && cx.network.is_keeper(peer, **at)
-    });
-    waiting.map(|(at, _)| *at).collect()
-}
-
 /// With how many of those that keep a partition it is compared.
 fn most(cx: &Context<'_>) -> usize {
     if cx.keeps(Rule::ResumesByMany) { 1 + cx.config.heads_links } else { 1 }
+}
+
+/// A broker has answered.
+pub(crate) fn note_compared(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
+    let compared = cx.links.following.get_mut(&at).and_then(|following| following.compared.get_mut(&peer));
+    if let Some(answered) = compared {
+        *answered = true;
+    }
+}
+
+/// What a broker was asked is not answered any more, or not to the end.
+pub(crate) fn forget_compared(peer: Address, at: StreamPartition, cx: &mut Context<'_>) {
+    if let Some(following) = cx.links.following.get_mut(&at) {
+        following.compared.remove(&peer);
+    }
+}
+
+impl Following {
+    /// What was here before is gone on with, and somebody tells what is new.
+    fn compares(&self) -> bool {
+        let stands = self.full.link.as_ref().is_some_and(|link| link.stands);
+        stands && matches!(self.before, Some(Before::Resumed { .. }))
+    }
 }

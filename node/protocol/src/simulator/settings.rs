@@ -98,6 +98,8 @@ pub struct Settings {
     pub epoch_every_ms: i64,
     /// Disks are wiped about every so many milliseconds.
     pub wipe_every_ms: i64,
+    /// How often a publisher forks its series in the mean.
+    pub fork_every_ms: i64,
     /// Nothing is lost, so that no publisher has to begin another series.
     pub lossless: bool,
     /// Publishers come back to the broker that they were at, if it is there.
@@ -203,6 +205,7 @@ impl Settings {
             untimely: false,
             epoch_every_ms: FaultKind::Epoch.every_ms(),
             wipe_every_ms: FaultKind::Wipe.every_ms(),
+            fork_every_ms: FaultKind::Equivocate.every_ms(),
             lossless: false,
             publishers_stay: false,
             clocks_forward: false,

@@ -30,6 +30,8 @@ pub(super) struct Away {
     peer: Option<Address>,
     /// Who failed it.
     failed: BTreeSet<Address>,
+    /// Whose cursor it is has said that it is none.
+    denied: bool,
     /// Where the own log goes on.
     local: Option<Cursor>,
     /// It has been away before: the past goes on from the last batch it got, at this time.
@@ -186,6 +188,7 @@ impl Away {
             start,
             peer: None,
             failed: BTreeSet::new(),
+            denied: false,
             local: None,
             from: None,
             only: None,
@@ -318,7 +321,7 @@ impl Delivery {
             }
             // One that is not there may come back, as long as it is of the network.
             let all_there = cx.network.others().all(|other| cx.peers.hello(other).is_some());
-            let refusal = if only.is_some() && unknown && all_there {
+            let refusal = if only.is_some() && (unknown && all_there || away.denied) {
                 Refusal::new(Code::InvalidCursor, "the cursor is of no broker's store; read from a time on")
             } else {
                 Refusal::new(
@@ -452,10 +455,11 @@ impl Delivery {
     }
 
     /// Another broker did not do what it was asked for a reader: goes to the next. `false` if the reader is not away.
-    pub(super) fn try_next(&mut self, key: Key, cx: &mut Context<'_>) -> bool {
+    pub(super) fn try_next(&mut self, key: Key, refusal: &Refusal, cx: &mut Context<'_>) -> bool {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
         let Some(away) = &mut subscription.away else { return false };
         let Some(peer) = away.peer.take() else { return false };
+        away.denied |= refusal.code == Code::InvalidCursor;
         away.failed.insert(peer);
         let seen = &subscription.seen;
         // In the order of arrival the past goes on anywhere.
@@ -475,7 +479,8 @@ impl Delivery {
         let from = Some(subscription.seen.lack(lacking, &subscription.filter, subscription.start));
         let (start, only) = (ReadStart::From, Some(SeriesKey::of(lacking)));
         let failed = BTreeSet::new();
-        subscription.away = Some(Away { start, peer: None, failed, local: Some(home), from, only });
+        let denied = false;
+        subscription.away = Some(Away { start, peer: None, failed, denied, local: Some(home), from, only });
         self.send_away(key, None, cx);
     }
 

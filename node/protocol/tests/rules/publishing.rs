@@ -129,9 +129,11 @@ fn who_publishes_hears_why_most_owners_will_not_have_a_batch_although_one_is_sil
     let owners = [peer(1), peer(2), peer(3)];
     for (codes, at_once, in_the_end) in [
         ([Code::SeriesFrozen, Code::SeriesFrozen], true, Code::SeriesFrozen),
-        ([Code::SeriesGap, Code::SeriesFrozen], true, Code::SeriesFrozen),
+        ([Code::SeriesGap, Code::SeriesFrozen], false, Code::SeriesGap),
         ([Code::SeriesGap, Code::SeriesGap], false, Code::SeriesGap),
         ([Code::SeriesFrozen, Code::Overloaded], false, Code::TooFewCopies),
+        // Of the batch, and not of what is kept: the third may have taken it.
+        ([Code::InvalidTimestamp, Code::InvalidTimestamp], false, Code::TooFewCopies),
     ] {
         let config = Config::default();
         let wait_ms = config.copies_wait_ms;

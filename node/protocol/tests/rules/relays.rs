@@ -2,7 +2,9 @@
 
 use crate::desk::{Desk, ME, SESSION, STREAM, appended, at, broker, peer, series, tell};
 use mainstem_crypto::Address;
-use mainstem_model::{Code, Cursor, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, VerifiedBatch};
+use mainstem_model::{
+    Code, Cursor, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, VerifiedBatch,
+};
 use mainstem_protocol::{
     Config, InEvent, LastArrival, Misdeed, OutEvent, PeerBatch, PeerFault, PeerMessage, PullEnd, SeriesFrom,
     ServerMessage, Subscribe,
@@ -262,6 +264,44 @@ fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() 
     let out = tell(&mut desk, peer, PeerMessage::Resolved { read, result: nothing });
     let [OutEvent::ReadPage { cursor, .. }] = &out[..] else { panic!("{out:?}") };
     assert_eq!(*cursor, Cursor::Arrival { log: 7, position: 5, skip: 0 }, "it goes on behind what it lacks");
+}
+
+#[test]
+fn a_follower_that_comes_back_compares_with_as_many_owners_as_links_and_again_where_nobody_has_answered() {
+    let owners = [peer(1), peer(2), peer(3), peer(4)];
+    let mut desk = broker(Config::default(), &owners);
+    for owner in owners {
+        desk.handle(InEvent::PeerUp { peer: owner });
+    }
+    let out = subscribe(&mut desk);
+    let links = asked(&out);
+    let read = out.iter().find_map(|output| match output {
+        OutEvent::ReadLast { read, .. } => Some(*read),
+        _ => None,
+    });
+    let (read, received_at) = (read.expect("it looks what is here"), desk.now - 1_000);
+    let result = Ok(LastArrival { end: 5, received_at, before: received_at });
+    desk.handle(InEvent::LastRead { read, result });
+    let compared = |out: &[OutEvent]| -> Vec<_> {
+        let asks = out.iter().filter_map(|output| match output {
+            OutEvent::Tell { peer, message: PeerMessage::Compare { ask, .. } } => Some((*peer, *ask)),
+            _ => None,
+        });
+        asks.collect()
+    };
+    let asks = compared(&tell(&mut desk, links[0].0, followed(true, &[])));
+    let [(link, _), (other, _), (silent, _)] = asks[..] else { panic!("{asks:?}") };
+    assert_eq!(link, links[0].0, "also who tells batches");
+    assert_eq!(compared(&desk.handle(InEvent::Tick)), [], "they are asked");
+    for (owner, ask) in &asks[..2] {
+        let summary = HeadsSummary::Heads(Vec::new());
+        tell(&mut desk, *owner, PeerMessage::Compared { ask: *ask, summary });
+    }
+    desk.handle(InEvent::PeerDown { peer: other });
+    assert_eq!(compared(&desk.handle(InEvent::PeerUp { peer: other })), [], "it has answered");
+    desk.handle(InEvent::PeerDown { peer: silent });
+    // Nobody says that it has to be the same one.
+    assert_eq!(compared(&desk.handle(InEvent::Tick)).len(), 1);
 }
 
 #[test]

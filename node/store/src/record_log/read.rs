@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     DamagedRange, LastArrival, NO_POSITION, Page, PartitionStats, SeriesPage, SeriesStart, StoreError,
-    StoredBatch, Verified, summary::Parts,
+    StoredBatch, Verified, log::halve, summary::Parts,
 };
 use bytes::Bytes;
 use mainstem_model::{
@@ -305,6 +305,17 @@ impl<R: RecordStore> RecordLog<R> {
         let kept = index.partitions.get(&at)?;
         let row = kept.batches.get(kept.arrivals.last_key_value()?.1)?;
         Some(LastArrival { end: self.end_in(&index, at), received_at: row.received_at })
+    }
+
+    /// Of the index alone: nothing is read for it.
+    pub(super) fn find_last_before(&self, at: StreamPartition, time: i64) -> Result<Option<i64>, StoreError> {
+        let index = self.index();
+        let Some(kept) = index.partitions.get(&at) else { return Ok(None) };
+        halve(kept.end, time, |from, until| {
+            let first = kept.arrivals.range(from..until.max(from)).next();
+            let row = first.and_then(|(position, key)| Some((*position, kept.batches.get(key)?.received_at)));
+            Ok(row)
+        })
     }
 
     pub(super) fn partition_stats(&self, at: StreamPartition) -> PartitionStats {

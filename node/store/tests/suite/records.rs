@@ -355,7 +355,7 @@ fn a_store_may_answer_with_nothing_and_go_on_but_not_without_end() {
     drop(open(&tape).unwrap());
     tape.reel().empty = 10_001;
     let why = refusal(&tape);
-    assert!(why.contains("none in 10000 answers before place 10004"), "{why}");
+    assert!(why.contains("none in 10001 answers before place 10004"), "{why}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ impl World {
             FaultKind::Kill if churn > 0 => (6_000_000 / churn).max(1),
             FaultKind::Epoch => self.settings.epoch_every_ms,
             FaultKind::Wipe => self.settings.wipe_every_ms,
+            FaultKind::Equivocate => self.settings.fork_every_ms,
             kind => kind.every_ms(),
         };
         let later = self.random.span(every / 4, every * 7 / 4 + 1);

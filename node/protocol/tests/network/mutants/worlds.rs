@@ -197,7 +197,7 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
         Branched => {
             let forked = settings(Forked, seed);
             let node = Config { pull_bytes: 600, ..forked.node };
-            Settings { node, fork_after_ms: 2_000, ..forked }
+            Settings { node, fork_after_ms: 1_000, fork_every_ms: 4_000, ..forked }
         }
         Tight => {
             let node = Config {
