@@ -24,7 +24,7 @@ const STRAY_ROUNDS: u8 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     reads: BTreeMap<ReadToken, (Address, Question)>,
-    /// How often each has been told everything, since the last assignment.
+    /// How often each has been told everything, since the last assignment and since it has all.
     rounds: BTreeMap<Address, u8>,
 }
 
@@ -96,7 +96,10 @@ impl Answers {
         after: Option<StreamPartition>,
         cx: &mut Context<'_>,
     ) {
-        if after.is_none() && cx.peers.hello(peer).is_some_and(|hello| hello.ready) {
+        // IMPORTANT: one that has been restarted may have lost its disk since it was told.
+        if cx.peers.hello(peer).is_none_or(|hello| !hello.ready) {
+            self.rounds.remove(&peer);
+        } else if after.is_none() {
             let rounds = self.rounds.entry(peer).or_default();
             *rounds = rounds.saturating_add(1);
         }

@@ -88,7 +88,8 @@ pub struct Config {
     pub changes_max: usize,
     /// Heads in one message.
     pub heads_per_message_max: usize,
-    /// Series of which others say to have more, and that are looked into at once. Others are left to the next comparison.
+    /// Series of which others say to have more, and that are looked into at once; others are left to the next comparison. And
+    /// partitions that are new here of which what was here before is looked up; of others all that lacks is history.
     pub behind_max: usize,
     /// Series whose own head is being read to compare it with another's. Others are left to the next comparison.
     pub claims_max: usize,

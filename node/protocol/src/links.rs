@@ -9,6 +9,7 @@ mod began;
 mod behind;
 mod followed;
 mod followers;
+mod given;
 mod lately;
 mod owed;
 mod resumed;
@@ -16,6 +17,8 @@ mod resumed;
 pub(crate) use began::handle_heads;
 pub(crate) use behind::handle_page;
 pub(crate) use followers::{feed, handle_fed, handle_follow, handle_unfollow};
+pub(crate) use given::goes_on;
+pub(crate) use lately::note_stored;
 pub(crate) use owed::{Missed, excuse, forgive, handle_feed, handle_new};
 pub(crate) use resumed::{compares_with, forget_compared, handle_last, note_compared, uncompared};
 
@@ -24,7 +27,8 @@ use began::Began;
 use behind::Reads;
 use followed::Followed;
 use followers::Followers;
-use lately::Lately;
+use given::Given;
+use lately::{Lately, lately_ms};
 use mainstem_model::{Address, Code, Refusal, StreamPartition};
 use owed::Owed;
 use resumed::{Before, ask_last};
@@ -48,6 +52,8 @@ pub(crate) struct Links {
     followers: Followers,
     reads: Reads,
     followed: Followed,
+    /// Partitions that are new to this broker and are not followed.
+    given: BTreeMap<StreamPartition, Given>,
     /// Links that began with a broker's last word; the next one says where series stand then.
     answered: BTreeMap<Address, BTreeSet<StreamPartition>>,
 }
@@ -262,16 +268,18 @@ impl Links {
 
     /// How old what comes of a partition may be, so that none is missed since it began to be followed, or since what was here
     /// before; milliseconds.
-    pub(crate) fn reach_back(&self, at: StreamPartition, now: i64) -> u64 {
-        let before_ms = i64::try_from(BEFORE_MS).unwrap_or(i64::MAX);
-        let reach = self.following.get(&at).map_or(0, |following| {
-            let age = match following.before {
-                Some(Before::Resumed { age }) => age.saturating_add(2 * before_ms),
-                Some(Before::Fresh { .. }) | None => 0,
-            };
-            now.saturating_sub(following.since).saturating_add(age)
-        });
-        u64::try_from(reach.saturating_add(before_ms)).unwrap_or(0)
+    ///
+    /// IMPORTANT: of what came lately before that, the one at which readers read the past may have had nothing yet.
+    pub(crate) fn reach_back(&self, at: StreamPartition, now: i64, config: &Config) -> u64 {
+        let reach = match (self.following.get(&at), self.given.get(&at)) {
+            (Some(following), _) => {
+                let before = following.before.map_or(0, Before::reach);
+                now.saturating_sub(following.since).saturating_add(before)
+            }
+            (None, given) => given.map_or(0, |given| given.reach(now)),
+        };
+        let lately = if config.keeps(Rule::ReachesBack) { lately_ms(config) } else { 0 };
+        u64::try_from(reach.saturating_add(lately)).unwrap_or(0).saturating_add(BEFORE_MS)
     }
 }
 
@@ -581,6 +589,7 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
             links.tell_path(at, cx);
         }
         links.end_followers(cx);
+        links.end_given(cx);
     });
 }
 

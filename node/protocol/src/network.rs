@@ -192,6 +192,11 @@ impl Network {
         self.shard(at)?.given.get(&broker).copied()
     }
 
+    /// When this broker was given a partition that it is to keep, milliseconds.
+    pub(crate) fn given_at(&self, at: StreamPartition) -> Option<i64> {
+        self.shard(at)?.since
+    }
+
     /// Whether a broker is to keep a partition.
     pub(crate) fn is_owner(&self, broker: Address, at: StreamPartition) -> bool {
         self.owners(at).contains(&broker)

@@ -327,7 +327,7 @@ impl Parts<'_> {
                 for stored in ingest.handle_stored(writes, cx) {
                     if !stored.past || !cx.keeps(Rule::PastIsNoNews) {
                         let at = stored.batch.header().stream_partition;
-                        cx.links.note_stored(at, stored.position, cx.now.up_ms, cx.config);
+                        links::note_stored(at, stored.position, cx);
                         delivery.deliver(&stored, cx);
                         links::feed(&stored, self.log, cx);
                     }

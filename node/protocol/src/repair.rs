@@ -8,6 +8,7 @@ mod recent;
 use crate::{
     Misdeed, OutEvent, PeerBatch, PeerMessage, PullEnd, ReadToken, SeriesFrom, SeriesPage, SeriesStart,
     context::Context,
+    links,
     offer::{Offer, Source},
     publish::Ingest,
     rule::Rule,
@@ -325,10 +326,19 @@ impl Repair {
         let Some(peer) = source else { return };
         let (at, kept) = (series.stream_partition, cx.network.is_kept(series.stream_partition));
         let unknown = own == SeriesHead::START;
+        let forward = matches!(behind.lack(), Lack::Forward { .. }) && behind.leap.is_none();
+        let fills_up = forward && cx.fills_up(at);
+        // IMPORTANT: readers here are told what has come since they follow, or since what was here when this broker was given the
+        // partition. Only what lies before is history.
+        let is_recent = match fills_up && unknown && !behind.aged {
+            true => links::goes_on(at, cx),
+            false => Some(false),
+        };
+        let Some(is_recent) = is_recent else { return };
         // What came before this broker asked for the partition is of no interest.
         let kept = kept && cx.keeps(Rule::KeepersBySequence);
         // IMPORTANT: what came since it asked is gone on with, however old: an answer by age would begin with that again and again.
-        let reach = i64::try_from(cx.links.reach_back(at, cx.now.up_ms)).unwrap_or(i64::MAX);
+        let reach = i64::try_from(cx.links.reach_back(at, cx.now.up_ms, cx.config)).unwrap_or(i64::MAX);
         let oldest = cx
             .now
             .unix_ms
@@ -337,23 +347,26 @@ impl Repair {
         let (from, until, next, past) = match behind.lack() {
             Lack::Past(past) => (SeriesFrom::Sequence(past.from()), past.until, None, true),
             Lack::Conflict { until } => (SeriesFrom::Sequence(until.saturating_sub(1)), until, None, false),
-            // IMPORTANT: readers here are told what has come since they follow. Only what lies before is history.
-            Lack::Forward { until }
-                if behind.leap.is_none()
-                    && (stale
-                        || (unknown && cx.fills_up(at) && cx.links.is_following(at) && !behind.aged)) =>
-            {
+            Lack::Forward { until } if forward && (stale || is_recent) => {
                 // IMPORTANT: up to what came by the link and has to wait, that included. One that knows nothing of that is behind
                 // itself, and that it has nothing before is no news.
                 let parked = self.parked.get(&series).and_then(|parked| parked.first_key_value());
                 let parked = parked.map_or(0, |(_, parked)| parked.next_sequence());
-                (SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms)), until.max(parked), None, false)
+                (
+                    SeriesFrom::Age(cx.links.reach_back(at, cx.now.up_ms, cx.config)),
+                    until.max(parked),
+                    None,
+                    false,
+                )
             }
             Lack::Forward { until } => {
                 let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
                 // A series that is new here is history, until this broker has all that it is to keep.
-                let past = unknown && cx.fills_up(at) && behind.leap.is_none();
-                (SeriesFrom::Sequence(next), until, Some(next), past)
+                if fills_up && unknown {
+                    behind.history = until;
+                }
+                let past = fills_up && next < behind.history;
+                (SeriesFrom::Sequence(next), if past { behind.history } else { until }, Some(next), past)
             }
         };
         self.next_pull += 1;

@@ -99,6 +99,12 @@ pub enum Rule {
     ResumesByMany,
     /// Of series that are not known here it is asked what came since nothing lacked for certain.
     ResumesSound,
+    /// What has come since a broker had batches of a partition that is new to it is news.
+    GivenGoesOn,
+    /// A reader that has one branch of a series is not told the other.
+    SeamSplit,
+    /// What came shortly before a partition was followed is asked for, too.
+    ReachesBack,
     /// A broker that sees an epoch late is not ready for it.
     ReadyInEpoch,
     /// What both are to keep is listed anew when an epoch has begun meanwhile.
@@ -206,7 +212,7 @@ pub enum Rule {
 #[cfg(feature = "test-utils")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 91] = [
+    pub const ALL: [Self; 94] = [
         Self::RightsOfClients,
         Self::RightsOfStores,
         Self::RightsOfFeeds,
@@ -251,6 +257,9 @@ impl Rule {
         Self::SeamLately,
         Self::ResumesByMany,
         Self::ResumesSound,
+        Self::GivenGoesOn,
+        Self::ReachesBack,
+        Self::SeamSplit,
         Self::ReadyInEpoch,
         Self::ListsOfEpoch,
         Self::FormerLogs,

@@ -204,10 +204,10 @@ impl Delivery {
             Cursor::Arrival { log, position, .. } | Cursor::History { log, until: position, .. },
         ) = start
             && log == self.log
-            && !mine
             && !cx.links.goes_on_from(at, position)
         {
-            let why = "the cursor is from before this broker followed the partition; read from a time on";
+            let why =
+                "the cursor is from before this broker followed or kept the partition; read from a time on";
             return self.end(key, None, Some(Refusal::new(Code::InvalidCursor, why)), cx);
         }
         subscription.reading = Some(Reading::Start);

@@ -1,8 +1,8 @@
 //! Where readers go on in the log of a followed partition. One of the past that comes home begins where it stood a moment ago: what had come
 //! here and was not yet where the reader was, is told then.
 
-use super::{Before, Links};
-use crate::Config;
+use super::{Before, Links, given::look_up};
+use crate::{Config, context::Context};
 use mainstem_model::StreamPartition;
 use std::collections::VecDeque;
 
@@ -43,22 +43,25 @@ impl Lately {
 impl Links {
     /// Whether a reader can go on from a position of the own log.
     pub(crate) fn goes_on_from(&self, at: StreamPartition, position: u64) -> bool {
-        match self.following.get(&at).and_then(|following| following.before) {
+        let following = self.following.get(&at).and_then(|following| following.before);
+        match following.or_else(|| self.given.get(&at)?.before) {
             Some(Before::Fresh { end, first }) => position > end || (first && position == end),
             Some(Before::Resumed { .. }) | None => true,
-        }
-    }
-
-    /// A batch is in the own log.
-    pub(crate) fn note_stored(&mut self, at: StreamPartition, position: u64, now: i64, config: &Config) {
-        if let Some(following) = self.following.get_mut(&at) {
-            following.lately.note(position, now, old(now, config));
         }
     }
 
     /// A position of the own log before all that a broker that keeps the partition may still lack.
     pub(crate) fn lately(&self, at: StreamPartition, now: i64, config: &Config) -> Option<u64> {
         self.following.get(&at).and_then(|following| following.lately.since(old(now, config)))
+    }
+}
+
+/// A batch is in the own log.
+pub(crate) fn note_stored(at: StreamPartition, position: u64, cx: &mut Context<'_>) {
+    look_up(at, cx);
+    let (now, config) = (cx.now.up_ms, cx.config);
+    if let Some(following) = cx.links.following.get_mut(&at) {
+        following.lately.note(position, now, old(now, config));
     }
 }
 

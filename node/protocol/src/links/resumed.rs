@@ -1,13 +1,13 @@
 //! What was here of a partition before it was followed. If it is not old it is gone on with, and what has come between is got by comparing
 //! it with what those have that keep the partition.
 
-use super::{Following, lately::lately_ms};
+use super::{BEFORE_MS, Following, lately::lately_ms};
 use crate::{LastArrival, OutEvent, ReadToken, context::Context, rule::Rule};
 use mainstem_model::{Address, Refusal, StreamPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Partitions that one broker is asked to compare at once: it answers so many questions of another one and no more.
-const ASKED_MAX: usize = 32;
+/// Of the questions that a broker answers another one at once, what part is for comparing partitions that are followed again.
+const ASKED_PART: usize = 8;
 
 /// What was here of a partition when it began to be followed.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,46 @@ pub(super) enum Before {
     },
 }
 
+impl Before {
+    /// By what the store has told, looked up because of an event so long ago, milliseconds: what has come since is not of before. Gives where
+    /// the own log ended, too.
+    fn look(
+        result: Result<LastArrival, Refusal>,
+        first: bool,
+        ago: Option<i64>,
+        cx: &Context<'_>,
+    ) -> (Self, u64) {
+        // No cursor is believed if the store fails.
+        let Ok(last) = result else { return (Self::Fresh { end: u64::MAX, first }, u64::MAX) };
+        // A clock that was set back while the node was down says nothing of how long that was.
+        let ages = [last.received_at, last.before].map(|came| cx.clock.longest_since(came, cx.now));
+        let [mut age, sound] = ages.map(|age| age.unwrap_or(cx.config.link_resume_ms));
+        let is_since = |age: i64| ago.is_some_and(|ago| age <= ago);
+        if is_since(sound) {
+            return (Self::Fresh { end: 0, first }, last.end);
+        }
+        if is_since(age) {
+            age = sound;
+        }
+        if age > cx.config.link_resume_ms {
+            return (Self::Fresh { end: last.end, first }, last.end);
+        }
+        // IMPORTANT: a broker that was cut off, and ends while it gets what it lacks, has what came last and not yet all before that. What
+        // is older than all that is gone on with is of another time that it followed.
+        let of_now = sound <= cx.config.link_resume_ms;
+        let sound = if of_now { sound } else { age.saturating_add(lately_ms(cx.config)) };
+        (Self::Resumed { age: if cx.keeps(Rule::ResumesSound) { age.max(sound) } else { age } }, last.end)
+    }
+
+    /// How much older than the asking for it what comes may be, so that none is missed since then; milliseconds.
+    pub(super) fn reach(self) -> i64 {
+        match self {
+            Self::Resumed { age } => age.saturating_add(2 * BEFORE_MS.cast_signed()),
+            Self::Fresh { .. } => 0,
+        }
+    }
+}
+
 pub(super) fn ask_last(at: StreamPartition, cx: &mut Context<'_>) -> ReadToken {
     let read = cx.read_token();
     cx.out.push(OutEvent::ReadLast { read, at, before_ms: lately_ms(cx.config) });
@@ -38,35 +78,26 @@ pub(crate) fn handle_last(
     result: Result<LastArrival, Refusal>,
     cx: &mut Context<'_>,
 ) -> Option<StreamPartition> {
-    let keeps_sound = cx.keeps(Rule::ResumesSound);
-    let (at, following) = cx.links.following.iter_mut().find(|(_, following)| following.asked == read)?;
-    let (end, age, sound) = match result {
-        Ok(last) => {
-            // A clock that was set back while the node was down says nothing of how long that was.
-            let ages = [last.received_at, last.before].map(|came| cx.clock.longest_since(came, cx.now));
-            let [age, sound] = ages.map(|age| age.unwrap_or(cx.config.link_resume_ms));
-            (last.end, age, sound)
-        }
-        // No cursor is believed then.
-        Err(_) => (u64::MAX, i64::MAX, i64::MAX),
-    };
+    if let Some(at) = cx.links.find_given(read) {
+        let ago = cx.network.given_at(at).map(|given| cx.now.up_ms - given);
+        // It may have been kept or followed before in the life of this process.
+        let (before, _) = Before::look(result, false, ago, cx);
+        cx.links.note_given(at, before);
+        return None;
+    }
+    let of = cx.links.following.iter().find(|(_, following)| following.asked == read);
+    let (at, first) = of.map(|(at, following)| (*at, following.first))?;
+    let (before, end) = Before::look(result, first, None, cx);
+    let following = cx.links.following.get_mut(&at)?;
     following.lately.begin(end, following.since);
-    following.before = Some(if age <= cx.config.link_resume_ms {
-        // IMPORTANT: a broker that was cut off, and ends while it gets what it lacks, has what came last and not yet all before that. What
-        // is older than all that is gone on with is of another time that it followed.
-        let of_now = sound <= cx.config.link_resume_ms;
-        let sound = if of_now { sound } else { age.saturating_add(lately_ms(cx.config)) };
-        Before::Resumed { age: if keeps_sound { age.max(sound) } else { age } }
-    } else {
-        Before::Fresh { end, first: following.first }
-    });
-    Some(*at)
+    following.before = Some(before);
+    Some(at)
 }
 
 /// Whoever tells batches of a partition now, if it keeps it, and what was here before is gone on with: it is compared with that again as a
 /// link begins.
 pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option<Address> {
-    let most = most(cx);
+    let most = most(at, cx);
     let following = cx.links.following.get_mut(&at).filter(|following| following.compares())?;
     let parent = following.full.link.as_ref().map(|link| link.peer)?;
     if !cx.network.is_keeper(parent, at) {
@@ -82,30 +113,34 @@ pub(crate) fn compares_with(at: StreamPartition, cx: &mut Context<'_>) -> Option
 ///
 /// IMPORTANT: links tell what is new. One broker alone could say that there is nothing of what came before.
 pub(crate) fn uncompared(cx: &mut Context<'_>) -> Vec<(StreamPartition, Address)> {
-    let most = most(cx);
-    let lacks = |following: &Following| following.compares() && following.compared.len() < most;
-    if !cx.links.following.values().any(lacks) {
+    let lacks = |(at, following): &(&StreamPartition, &Following)| {
+        following.compares() && following.compared.len() < most(**at, cx)
+    };
+    let lacking: Vec<_> = cx.links.following.iter().filter(lacks).map(|(at, _)| *at).collect();
+    if lacking.is_empty() {
         return Vec::new();
     }
+    let asked_max = (cx.config.answers_per_peer_max / ASKED_PART).max(1);
     let mut asked = BTreeMap::new();
     let all = cx.links.following.values().flat_map(|following| &following.compared);
     for (keeper, _) in all.filter(|(_, answered)| !**answered) {
         *asked.entry(*keeper).or_insert(0) += 1;
     }
     let (mut found, mut away) = (Vec::new(), BTreeSet::new());
-    for (at, following) in cx.links.following.iter().filter(|(_, following)| lacks(following)) {
+    for at in lacking {
+        let Some(following) = cx.links.following.get(&at) else { continue };
         let mut known = following.compared.len();
-        let others = cx.network.sources(*at).into_iter();
+        let others = cx.network.sources(at).into_iter();
         for keeper in others.filter(|keeper| !following.compared.contains_key(keeper)) {
-            if known >= most {
+            if known >= most(at, cx) {
                 break;
             }
             let asked = asked.entry(keeper).or_insert(0);
             if !cx.peers.is_up(keeper) {
                 away.insert(keeper);
-            } else if *asked < ASKED_MAX {
+            } else if *asked < asked_max {
                 (*asked, known) = (*asked + 1, known + 1);
-                found.push((*at, keeper));
+                found.push((at, keeper));
             }
         }
     }
@@ -119,8 +154,10 @@ pub(crate) fn uncompared(cx: &mut Context<'_>) -> Vec<(StreamPartition, Address)
 }
 
 /// With how many of those that keep a partition it is compared.
-fn most(cx: &Context<'_>) -> usize {
-    if cx.keeps(Rule::ResumesByMany) { 1 + cx.config.heads_links } else { 1 }
+fn most(at: StreamPartition, cx: &Context<'_>) -> usize {
+    let keepers = cx.network.keepers(at).filter(|keeper| *keeper != cx.network.me()).count();
+    let links = if cx.keeps(Rule::ResumesByMany) { 1 + cx.config.heads_links } else { 1 };
+    links.min(keepers)
 }
 
 /// A broker has answered.

@@ -27,6 +27,8 @@ pub(super) struct Behind {
     pub(super) since: i64,
     /// What came of it of late was asked for.
     pub(super) aged: bool,
+    /// Up to this sequence it is history here, and no news.
+    pub(super) history: u64,
     /// The link has left it out.
     pub(super) left_out: bool,
     /// Somebody waits.

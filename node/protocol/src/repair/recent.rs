@@ -114,7 +114,8 @@ impl Repair {
         else {
             return self.begin(series, begun, ingest, cx);
         };
-        let (from, until) = (SeriesFrom::Age(cx.links.reach_back(at, now)), first.header().sequence);
+        let (from, until) =
+            (SeriesFrom::Age(cx.links.reach_back(at, now, cx.config)), first.header().sequence);
         begun.asked.insert(other);
         self.next_pull += 1;
         behind.pull = Some(self.next_pull);

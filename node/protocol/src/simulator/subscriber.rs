@@ -101,6 +101,14 @@ impl Subscriber {
         }
     }
 
+    /// Behind which arrival of a log its cursor leads.
+    pub(crate) fn position(&self) -> u64 {
+        match self.cursor {
+            Some(Cursor::Arrival { position, .. } | Cursor::History { until: position, .. }) => position,
+            None => 0,
+        }
+    }
+
     pub(crate) const fn at(&self) -> StreamPartition {
         self.ask.at
     }

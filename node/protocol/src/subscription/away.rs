@@ -67,11 +67,13 @@ struct Told {
     at: i64,
     /// How often it was looked for elsewhere, and nothing of it was found.
     sought: u8,
+    /// Another branch of it was met: nothing goes on from what the reader has.
+    split: bool,
 }
 
 impl Told {
     /// Nothing of it yet.
-    const NOTHING: Self = Self { until: 0, open: false, at: i64::MIN, sought: 0 };
+    const NOTHING: Self = Self { until: 0, open: false, at: i64::MIN, sought: 0, split: false };
 }
 
 /// What a batch is to a reader that has come home.
@@ -105,7 +107,7 @@ impl Seen {
         let may_go = self.again < AGAIN_MAX && config.keeps(Rule::SeamAgain);
         match self.series.get(&SeriesKey::of(header)) {
             // Or a second branch.
-            Some(told) if header.sequence < told.until => Seam::Had,
+            Some(told) if told.split || header.sequence < told.until => Seam::Had,
             Some(told) if told.open && header.sequence > told.until && may_go => Seam::Gap,
             // Where the reader was it may not have been known yet, nor at the next one.
             None if self.anew && header.sequence > 0 && may_go => Seam::Gap,
@@ -117,7 +119,7 @@ impl Seen {
     /// The reader was told a batch of the own log that was new to it.
     pub(super) fn note(&mut self, header: &Header, now: i64, config: &Config) {
         let Some(home_at) = self.home_at else { return };
-        let told = Told { until: header.next_sequence(), open: false, at: header.timestamp_min, sought: 0 };
+        let told = Told { until: header.next_sequence(), at: header.timestamp_min, ..Told::NOTHING };
         let before = self.series.insert(SeriesKey::of(header), told);
         self.open -= usize::from(before.is_some_and(|before| before.open));
         // What the other broker lacked it has got by comparing since.
@@ -148,7 +150,7 @@ impl Seen {
     }
 
     /// Takes a batch that is read elsewhere, maybe for one series `only`; whether it is new.
-    fn take(&mut self, header: &Header, only: Option<SeriesKey>) -> bool {
+    fn take(&mut self, header: &Header, only: Option<SeriesKey>, config: &Config) -> bool {
         let series = SeriesKey::of(header);
         if only.is_some_and(|only| only != series) {
             return false;
@@ -156,6 +158,16 @@ impl Seen {
         self.last = self.last.max(Some(header.timestamp_min));
         self.first = Some(self.first.map_or(header.timestamp_min, |first| first.min(header.timestamp_min)));
         let told = self.series.entry(series).or_insert(Told::NOTHING);
+        if header.sequence < told.until
+            && told.until < header.next_sequence()
+            && config.keeps(Rule::SeamSplit)
+        {
+            told.split = true;
+        }
+        if told.split {
+            self.open -= usize::from(mem::take(&mut told.open));
+            return false;
+        }
         // It is lacking here too.
         if only.is_some() && told.until > 0 && header.sequence > told.until {
             return false;
@@ -165,7 +177,8 @@ impl Seen {
         }
         let new = header.sequence >= told.until;
         if new {
-            *told = Told { until: header.next_sequence(), open: true, at: header.timestamp_min, sought: 0 };
+            let (until, at) = (header.next_sequence(), header.timestamp_min);
+            *told = Told { until, open: true, at, ..Told::NOTHING };
         }
         new
     }
@@ -242,7 +255,7 @@ impl Subscription {
         }
         let Ok(header) = Batch::peek_header(bytes) else { return (Seam::New, None) };
         let seam = match only {
-            Some(only) if self.seen.take(&header, only) => Seam::New,
+            Some(only) if self.seen.take(&header, only, cx.config) => Seam::New,
             Some(_) => Seam::Had,
             None => self.seen.judge(&header, cx.config),
         };

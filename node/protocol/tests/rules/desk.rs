@@ -93,9 +93,23 @@ pub(crate) fn broker(config: Config, owners: &[Address]) -> Desk {
     desk.node = Node::new(config, 7).named(ME);
     desk.add_stream(STREAM);
     desk.open(SESSION);
+    assign(&mut desk, 0, owners);
+    desk
+}
+
+/// From an epoch on `owners` keep everything.
+pub(crate) fn assign(desk: &mut Desk, epoch: u32, owners: &[Address]) -> Vec<OutEvent> {
     let members = owners.iter().map(|owner| (*owner, 255));
     let assignment = Assignment::fixed(ShardCount::new(1).unwrap(), owners.len() as u8, members);
-    desk.handle(InEvent::Assigned(Arc::new(assignment)));
+    desk.handle(InEvent::Assigned(Arc::new(Assignment { epoch, ..assignment })))
+}
+
+/// The same, and the owners are there.
+pub(crate) fn broker_beside(owners: &[Address]) -> Desk {
+    let mut desk = broker(Config::default(), owners);
+    for owner in owners {
+        desk.handle(InEvent::PeerUp { peer: *owner });
+    }
     desk
 }
 

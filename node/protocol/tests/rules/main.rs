@@ -5,5 +5,6 @@
 
 mod delivery;
 mod desk;
+mod given;
 mod publishing;
 mod relays;

@@ -1,6 +1,6 @@
 //! Who tells whom: owners that are full, brokers that pass on what they are told, and what must not close to a ring.
 
-use crate::desk::{Desk, ME, SESSION, STREAM, appended, at, broker, peer, series, tell};
+use crate::desk::{Desk, ME, SESSION, STREAM, appended, at, broker, broker_beside, peer, series, tell};
 use mainstem_crypto::Address;
 use mainstem_model::{
     Code, Cursor, HeadsSummary, ReadFilter, ReadStart, Refusal, SeriesHead, SeriesKey, VerifiedBatch,
@@ -142,10 +142,7 @@ fn no_ring_closes() {
 #[test]
 fn the_links_are_in_the_trees_of_different_owners() {
     let owners = [peer(1), peer(2), peer(3), peer(4)];
-    let mut desk = broker(Config::default(), &owners);
-    for owner in owners {
-        desk.handle(InEvent::PeerUp { peer: owner });
-    }
+    let mut desk = broker_beside(&owners);
     let links = asked(&subscribe(&mut desk));
     let [(root, true), (other, false), (third, false)] = links[..] else { panic!("{links:?}") };
     assert_eq!(BTreeSet::from([root, other, third]).len(), 3);
@@ -200,10 +197,7 @@ fn live(desk: &mut Desk, peers: [Address; 2], ms: i64) -> Vec<OutEvent> {
 #[test]
 fn a_link_whose_batch_found_no_room_here_has_withheld_nothing() {
     let owners = [peer(1), peer(2)];
-    let mut desk = broker(Config::default(), &owners);
-    for owner in owners {
-        desk.handle(InEvent::PeerUp { peer: owner });
-    }
+    let mut desk = broker_beside(&owners);
     let links = asked(&subscribe(&mut desk));
     let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
     tell(&mut desk, link, followed(true, &[]));
@@ -269,10 +263,7 @@ fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() 
 #[test]
 fn a_follower_that_comes_back_compares_with_as_many_owners_as_links_and_again_where_nobody_has_answered() {
     let owners = [peer(1), peer(2), peer(3), peer(4)];
-    let mut desk = broker(Config::default(), &owners);
-    for owner in owners {
-        desk.handle(InEvent::PeerUp { peer: owner });
-    }
+    let mut desk = broker_beside(&owners);
     let out = subscribe(&mut desk);
     let links = asked(&out);
     let read = out.iter().find_map(|output| match output {

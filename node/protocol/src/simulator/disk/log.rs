@@ -164,6 +164,13 @@ impl Log {
         LastArrival { end: self.end(at), received_at, before }
     }
 
+    /// Whether something is kept that arrived before a position.
+    pub(crate) fn has_before(&self, at: StreamPartition, position: u64) -> bool {
+        self.partitions
+            .get(&at)
+            .is_some_and(|partition| partition.arrivals.range(..position).next().is_some())
+    }
+
     /// Position of the next arrival.
     fn end(&self, at: StreamPartition) -> u64 {
         self.partitions.get(&at).map_or(0, |partition| partition.next_position).max(self.floor)

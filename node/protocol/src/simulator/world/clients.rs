@@ -372,12 +372,15 @@ impl World {
             Code::MissingPermission => {
                 return self.violate(format!("subscriber {n} may read and was refused: {refusal}"));
             }
-            // A follower that has nothing of a partition, or whose disk has lost it, has nothing that a cursor could lead to.
+            // A broker that had nothing of a partition when the reader went, or whose disk has lost it, has nothing that a cursor could
+            // lead to.
             Code::InvalidCursor
                 if self.settings.faults.has(super::FaultKind::Wipe)
                     || self.settings.faults.has(super::FaultKind::PowerLoss)
-                    || self.brokers[subscriber.broker].disk.log.last(subscriber.at(), 0).received_at
-                        == i64::MIN =>
+                    || !self.brokers[subscriber.broker]
+                        .disk
+                        .log
+                        .has_before(subscriber.at(), subscriber.position()) =>
             {
                 subscriber.begin_anew()
             }

@@ -6,10 +6,10 @@ use mainstem_protocol::{
 
 use HostileKind::{Flooding, Forging, Hiding, Misleading, Planting, Silent, Withholding};
 use In::{
-    Branched, Busy, Chained, Clocks, Crammed, Cut, Eclipsed, Filling, Flooded, Forked, Hasty, Hurried, Late,
-    Listed, Long, Misled, Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving, Resets,
-    Resting, Ringed, Rushed, Silences, Single, Slow, Swarm, Tight, Torn, Untimely, Waiting, Wandering, Wiped,
-    With,
+    Begun, Branched, Busy, Chained, Clocks, Crammed, Cut, Eclipsed, Filling, Flooded, Forked, Given, Hasty,
+    Hurried, Late, Listed, Long, Misled, Moving, Mute, Narrow, News, Only, Outdated, Parted, Parts, Proving,
+    Resets, Resting, Ringed, Rushed, Silences, Single, Slow, Swarm, Tight, Torn, Untimely, Waiting,
+    Wandering, Wiped, With,
 };
 
 /// In what a rule shows.
@@ -87,6 +87,10 @@ pub(super) enum In {
     Listed,
     /// Brokers are cut off and killed, one forges, and publishers say little: what was said meanwhile may be all of a series.
     Cut,
+    /// Shards move to brokers that have followed them a while ago; publishers say little, and readers come and go.
+    Given,
+    /// The same, and one of them is of this kind.
+    Begun(HostileKind),
     /// Sessions end.
     Resets,
     /// One says nothing, another is killed, and publishers hear of that.
@@ -98,7 +102,7 @@ pub(super) enum In {
 }
 
 /// Where rules may show.
-pub(super) const WHERE: [In; 45] = [
+pub(super) const WHERE: [In; 48] = [
     Swarm,
     Moving,
     Late,
@@ -140,6 +144,9 @@ pub(super) const WHERE: [In; 45] = [
     Untimely(Planting),
     Listed,
     Cut,
+    Given,
+    Begun(Withholding),
+    Begun(Planting),
     Resets,
     Mute,
     Waiting,
@@ -347,14 +354,35 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
             subscribers_after_ms: 5_000,
             ..Settings::quiet(seed)
         },
-        Cut => Settings {
-            faults: Faults::of(&[FaultKind::Kill, FaultKind::Partition]),
-            hostile: vec![Forging, Forging],
-            publishers: 60,
-            publish_every_ms: 40_000,
-            subscribers: 30,
-            ..Settings::quiet(seed)
-        },
+        Cut => {
+            let quiet = Settings::quiet(seed);
+            // What came shortly before is asked for in any case; that is less, then.
+            let node = Config { pull_wait_ms: 1_000, ..quiet.node };
+            Settings {
+                node,
+                faults: Faults::of(&[FaultKind::Kill, FaultKind::Partition]),
+                hostile: vec![Forging, Forging],
+                publishers: 60,
+                publish_every_ms: 40_000,
+                subscribers: 30,
+                ..quiet
+            }
+        }
+        Given => {
+            use FaultKind::{ClientsMove, Epoch, Kill};
+            let quiet = Settings::quiet(seed);
+            let node = Config { pull_wait_ms: 1_000, ..quiet.node };
+            Settings {
+                node,
+                faults: Faults::of(&[ClientsMove, Epoch, Kill]),
+                epoch_every_ms: 10_000,
+                publishers: 40,
+                publish_every_ms: 30_000,
+                subscribers: 20,
+                ..quiet
+            }
+        }
+        Begun(kind) => Settings { hostile: vec![kind], ..settings(Given, seed) },
         Resets => Settings {
             faults: Faults::of(&[FaultKind::Reset]),
             ack: Some(Ack { level: AckLevel::Stored, copies: 3 }),
@@ -413,6 +441,7 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
 pub(super) const fn span_s(of: In) -> u64 {
     match of {
         Branched | Listed | Cut => 80,
+        Given | Begun(_) => 120,
         News => 120,
         Silences => 150,
         Moving | Late | Filling | Crammed | Forked | Slow | Proving | Clocks | Torn | Outdated | Ringed
