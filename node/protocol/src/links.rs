@@ -54,6 +54,7 @@ pub(crate) struct Links {
     followed: Followed,
     /// Partitions that are new to this broker and are not followed.
     given: BTreeMap<StreamPartition, Given>,
+    given_reads: BTreeMap<ReadToken, StreamPartition>,
     /// Links that began with a broker's last word; the next one says where series stand then.
     answered: BTreeMap<Address, BTreeSet<StreamPartition>>,
 }
@@ -564,7 +565,7 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
                 for link in following.links() {
                     cx.tell(link.peer, PeerMessage::Unfollow { at: *at });
                 }
-                kept.extend(over.then_some(*at));
+                kept.extend(over.then_some((*at, following.before)));
                 return false;
             }
             let silent = |link: &&Link| {
@@ -585,7 +586,8 @@ pub(crate) fn handle_tick(cx: &mut Context<'_>) {
             choose(*at, following, cx);
             true
         });
-        for at in kept {
+        for (at, before) in kept {
+            links.keep(at, before, cx.now.up_ms);
             links.tell_path(at, cx);
         }
         links.end_followers(cx);

@@ -16,6 +16,8 @@ pub(crate) struct Network {
     owners: BTreeMap<Shard, Owners>,
     /// The log was empty when the first assignment came.
     blank: bool,
+    /// Some shard was this broker's, and is not any more.
+    has_left: bool,
 }
 
 /// The brokers of one shard.
@@ -91,6 +93,8 @@ impl Network {
             // Shard p of 2P was part of shard p mod P. Where shards have become fewer, a reorg took an epoch back: all is new.
             let grown = before.as_ref().filter(|before| before.shards <= assignment.shards);
             let was = grown.and_then(|before| old.get(&Shard(shard.0 & (before.shards.number() - 1))));
+            let left = was.map_or(grown.is_none() && before.is_some(), |was| !mine && was.since.is_some());
+            self.has_left |= left;
             let now_owners = brokers.clone();
             let given_in = |broker: Address| {
                 // One that keeps it again may have missed what came between.
@@ -195,6 +199,11 @@ impl Network {
     /// When this broker was given a partition that it is to keep, milliseconds.
     pub(crate) fn given_at(&self, at: StreamPartition) -> Option<i64> {
         self.shard(at)?.since
+    }
+
+    /// Whether some shard was this broker's before in the life of this process, and is not any more or was not for a while.
+    pub(crate) const fn has_left(&self) -> bool {
+        self.has_left
     }
 
     /// Whether a broker is to keep a partition.

@@ -361,11 +361,11 @@ impl Repair {
             }
             Lack::Forward { until } => {
                 let next = behind.leap.unwrap_or(own.next_sequence).max(own.next_sequence);
-                // A series that is new here is history, until this broker has all that it is to keep.
+                // A series that is new here before this broker serves what it is to keep is history, however long that takes.
                 if fills_up && unknown {
                     behind.history = until;
                 }
-                let past = fills_up && next < behind.history;
+                let past = forward && next < behind.history;
                 (SeriesFrom::Sequence(next), if past { behind.history } else { until }, Some(next), past)
             }
         };

@@ -5,15 +5,14 @@ use super::{
     Links,
     resumed::{Before, ask_last},
 };
-use crate::{ReadToken, context::Context, rule::Rule};
+use crate::{context::Context, rule::Rule};
 use mainstem_model::StreamPartition;
 
 /// A partition that is new to this broker, and that it does not follow.
 #[derive(Debug)]
 pub(super) struct Given {
     since: i64,
-    /// The store is asked what was here before.
-    asked: ReadToken,
+    /// What was here before; `None` until the store has told.
     pub(super) before: Option<Before>,
 }
 
@@ -31,8 +30,9 @@ pub(crate) fn look_up(at: StreamPartition, cx: &mut Context<'_>) {
     if !cx.fills_up(at) || cx.links.is_following(at) || cx.links.given.contains_key(&at) || !has_room {
         return;
     }
-    let given = Given { since: cx.now.up_ms, asked: ask_last(at, cx), before: None };
-    cx.links.given.insert(at, given);
+    let asked = ask_last(at, cx);
+    cx.links.given_reads.insert(asked, at);
+    cx.links.given.insert(at, Given { since: cx.now.up_ms, before: None });
 }
 
 /// Whether readers go on here from what was there of a partition before this broker was given it. `None`: the store has not told yet.
@@ -50,21 +50,30 @@ pub(crate) fn goes_on(at: StreamPartition, cx: &mut Context<'_>) -> Option<bool>
 }
 
 impl Links {
-    pub(super) fn find_given(&self, read: ReadToken) -> Option<StreamPartition> {
-        self.given.iter().find_map(|(at, given)| (given.asked == read).then_some(*at))
-    }
-
     pub(super) fn note_given(&mut self, at: StreamPartition, before: Before) {
         if let Some(given) = self.given.get_mut(&at) {
             given.before = Some(before);
         }
     }
 
-    /// What is not new here any more needs no looking up; that older cursors lead nowhere is remembered.
+    /// A partition that was followed is kept here from now on: cursors that led nowhere then lead nowhere now.
+    pub(super) fn keep(&mut self, at: StreamPartition, followed: Option<Before>, now: i64) {
+        if let Some(before @ Before::Fresh { .. }) = followed {
+            self.given.insert(at, Given { since: now, before: Some(before) });
+        }
+    }
+
+    /// What is not new here any more needs no looking up. That older cursors lead nowhere is remembered, if there is room for it.
     pub(super) fn end_given(&mut self, cx: &Context<'_>) {
-        self.given.retain(|at, given| match given.before {
-            Some(Before::Fresh { end, .. }) => end > 0 && cx.network.is_mine(*at) || cx.fills_up(*at),
-            Some(Before::Resumed { .. }) | None => cx.fills_up(*at),
+        let remembers = self.given.len() <= cx.config.behind_max / 2;
+        self.given.retain(|at, given| {
+            let leads_nowhere = match given.before {
+                // The store has failed to tell.
+                Some(Before::Fresh { end: u64::MAX, .. }) => false,
+                Some(Before::Fresh { end, .. }) => end > 0,
+                Some(Before::Resumed { .. }) | None => false,
+            };
+            cx.fills_up(*at) || (leads_nowhere && remembers && cx.network.is_mine(*at))
         });
     }
 }

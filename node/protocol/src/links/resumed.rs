@@ -27,11 +27,11 @@ pub(super) enum Before {
 }
 
 impl Before {
-    /// By what the store has told, looked up because of an event so long ago, milliseconds: what has come since is not of before. Gives where
-    /// the own log ended, too.
+    /// By what the store has told, looked up because of an event so long ago, milliseconds: what has come since is not of before; `first`: a
+    /// cursor to the end cannot be of before. Gives where the own log ended, too.
     fn look(
         result: Result<LastArrival, Refusal>,
-        first: bool,
+        mut first: bool,
         ago: Option<i64>,
         cx: &Context<'_>,
     ) -> (Self, u64) {
@@ -45,7 +45,7 @@ impl Before {
             return (Self::Fresh { end: 0, first }, last.end);
         }
         if is_since(age) {
-            age = sound;
+            (age, first) = (sound, true);
         }
         if age > cx.config.link_resume_ms {
             return (Self::Fresh { end: last.end, first }, last.end);
@@ -78,10 +78,10 @@ pub(crate) fn handle_last(
     result: Result<LastArrival, Refusal>,
     cx: &mut Context<'_>,
 ) -> Option<StreamPartition> {
-    if let Some(at) = cx.links.find_given(read) {
+    if let Some(at) = cx.links.given_reads.remove(&read) {
         let ago = cx.network.given_at(at).map(|given| cx.now.up_ms - given);
-        // It may have been kept or followed before in the life of this process.
-        let (before, _) = Before::look(result, false, ago, cx);
+        let first = cx.links.followed.note(at) && !cx.network.has_left();
+        let (before, _) = Before::look(result, first, ago, cx);
         cx.links.note_given(at, before);
         return None;
     }

@@ -126,7 +126,7 @@ impl Seen {
         if self.open == 0 && now - home_at >= config.compare_ms {
             *self = Self::default();
         } else if self.is_full() {
-            self.series.retain(|_, told| told.open);
+            self.series.retain(|_, told| told.open || told.split);
             self.again = AGAIN_MAX;
         }
     }

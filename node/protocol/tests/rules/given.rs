@@ -1,6 +1,7 @@
 //! A broker is given a partition of which it had something already, as it followed or kept it before.
 
 use crate::desk::{Desk, ME, SESSION, STREAM, assign, at, broker, peer, series, tell};
+use mainstem_crypto::Address;
 use mainstem_model::{Code, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, SeriesHead, SeriesKey};
 use mainstem_protocol::{
     Config, InEvent, LastArrival, OutEvent, PeerMessage, ReadToken, SeriesFrom, ServerMessage, Subscribe,
@@ -13,15 +14,34 @@ fn found<T>(out: &[OutEvent], of: impl Fn(&OutEvent) -> Option<T>) -> Option<T> 
     out.iter().find_map(of)
 }
 
-/// A broker that others kept everything for is given it, and compares it with one that has a series which is unknown here. Gives the question
-/// what was here before.
+const OWNER: Address = Address([1; 20]);
+
+fn config() -> Config {
+    Config { link_resume_ms: RESUME_MS, ..Config::default() }
+}
+
+/// A broker is given what others kept.
 fn given() -> (Desk, ReadToken) {
-    let (owner, config) = (peer(1), Config { link_resume_ms: RESUME_MS, ..Config::default() });
-    let mut desk = broker(config, &[owner, peer(2)]);
+    let mut desk = broker(config(), &[OWNER, peer(2)]);
     desk.now += 1_000;
-    let mut out = assign(&mut desk, 1, &[ME, owner]);
+    let out = assign(&mut desk, 1, &[ME, OWNER]);
+    compares(desk, 1, out)
+}
+
+/// A broker is given what it kept before.
+fn given_again() -> (Desk, ReadToken) {
+    let mut desk = broker(config(), &[ME, OWNER]);
+    assign(&mut desk, 1, &[OWNER, peer(2)]);
+    desk.now += 1_000;
+    let out = assign(&mut desk, 2, &[ME, OWNER]);
+    compares(desk, 2, out)
+}
+
+/// It compares what it was given with an owner that has a series which is unknown here. Gives the question what was here before.
+fn compares(mut desk: Desk, epoch: u32, mut out: Vec<OutEvent>) -> (Desk, ReadToken) {
+    let owner = OWNER;
     out.extend(desk.handle(InEvent::PeerUp { peer: owner }));
-    out.extend(tell(&mut desk, owner, PeerMessage::Hello { log: 1, epoch: 1, ready: true }));
+    out.extend(tell(&mut desk, owner, PeerMessage::Hello { log: 1, epoch, ready: true }));
     let ask = found(&out, |output| match output {
         OutEvent::Tell { message: PeerMessage::Inventory { ask, .. }, .. } => Some(*ask),
         _ => None,
@@ -89,10 +109,37 @@ fn what_has_come_since_too_long_is_history_and_cursors_of_then_are_refused() {
     let (mut desk, read) = given();
     let from = pulled(&mut desk, read, RESUME_MS);
     assert!(matches!(from, SeriesFrom::Age(_)), "that is not too long: {from:?}");
-    for (position, ended) in [(7, Some(Code::InvalidCursor)), (8, None)] {
+    // Positions of an earlier life of the process lie before the end.
+    let first = [(6, Some(Code::InvalidCursor)), (7, None)].map(|of| (given as fn() -> _, of));
+    let again = [(7, Some(Code::InvalidCursor)), (8, None)].map(|of| (given_again as fn() -> _, of));
+    for (given, (position, ended)) in first.into_iter().chain(again) {
         let (mut desk, read) = given();
         assert_eq!(pulled(&mut desk, read, RESUME_MS + 1), SeriesFrom::Sequence(0));
         assert_eq!(comes_back(&mut desk, position), ended, "at {position}");
+        assert_eq!(comes_back(&mut desk, position), ended, "at {position}, again");
+    }
+}
+
+#[test]
+fn cursors_that_led_nowhere_while_it_followed_lead_nowhere_when_it_is_given_that() {
+    for (position, ended) in [(5, Some(Code::InvalidCursor)), (8, None)] {
+        let mut desk = broker(config(), &[OWNER, peer(2)]);
+        desk.handle(InEvent::PeerUp { peer: OWNER });
+        let subscribe =
+            Subscribe { at: at(STREAM), start: ReadStart::Now, filter: ReadFilter::ALL, live: true };
+        let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 9, subscribe });
+        let read = found(&out, |output| match output {
+            OutEvent::ReadLast { read, .. } => Some(*read),
+            _ => None,
+        });
+        let received_at = desk.now - RESUME_MS - 1;
+        let last = LastArrival { end: 7, received_at, before: received_at };
+        desk.handle(InEvent::LastRead { read: read.unwrap(), result: Ok(last) });
+        desk.now += 1_000;
+        assign(&mut desk, 1, &[ME, OWNER]);
+        assert!(!desk.node.is_ready());
+        assert_eq!(comes_back(&mut desk, position), ended, "at {position}");
+        assert_eq!(comes_back(&mut desk, position), ended, "at {position}, as it is ready");
     }
 }
 

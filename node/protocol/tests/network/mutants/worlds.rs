@@ -304,8 +304,10 @@ pub(super) fn settings(of: In, seed: u64) -> Settings {
         }
         Parts => {
             let filling = settings(Filling, seed);
+            let node = Config { pull_wait_ms: 1_000, ..filling.node };
             let faults = Faults::of(&[FaultKind::Epoch]);
-            Settings { faults, hostile: vec![Withholding], epoch_every_ms: 8_000, subscribers: 40, ..filling }
+            let (hostile, epoch_every_ms) = (vec![Withholding], 8_000);
+            Settings { node, faults, hostile, epoch_every_ms, subscribers: 40, ..filling }
         }
         Silences => {
             let quiet = Settings::quiet(seed);
