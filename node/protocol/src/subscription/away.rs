@@ -4,7 +4,7 @@
 use super::{Delivery, Key, Mode, Reading, Subscription};
 use crate::{Config, Misdeed, OutEvent, Page, PeerMessage, ReadToken, context::Context, rule::Rule};
 use mainstem_model::{
-    Address, Batch, BatchKey, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey,
+    Address, Batch, BatchId, BatchKey, Code, Cursor, Header, ReadFilter, ReadStart, Refusal, SeriesKey,
     StreamPartition,
 };
 use std::{
@@ -62,6 +62,8 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug)]
 struct Told {
     until: u64,
+    /// Its last batch.
+    last: BatchId,
     open: bool,
     /// Least timestamp of its last batch.
     at: i64,
@@ -73,7 +75,21 @@ struct Told {
 
 impl Told {
     /// Nothing of it yet.
-    const NOTHING: Self = Self { until: 0, open: false, at: i64::MIN, sought: 0, split: false };
+    const NOTHING: Self =
+        Self { until: 0, last: BatchId::NONE, open: false, at: i64::MIN, sought: 0, split: false };
+
+    /// Up to and with a batch.
+    fn up_to(header: &Header) -> Self {
+        let (until, at) = (header.next_sequence(), header.timestamp_min);
+        Self { until, last: header.id(), at, ..Self::NOTHING }
+    }
+
+    /// Whether a batch is of another branch: it begins before what was told ends, and goes on behind that, or does not go on from it.
+    fn splits(&self, header: &Header) -> bool {
+        let reaches_beyond = header.sequence < self.until && self.until < header.next_sequence();
+        let goes_on = header.sequence == self.until && self.until > 0;
+        reaches_beyond || (goes_on && header.previous != self.last)
+    }
 }
 
 /// What a batch is to a reader that has come home.
@@ -100,11 +116,12 @@ impl Seen {
     }
 
     /// What a batch of the own log is to the reader.
-    pub(super) fn judge(&self, header: &Header, config: &Config) -> Seam {
+    pub(super) fn judge(&mut self, header: &Header, config: &Config) -> Seam {
         if self.is_over() || !config.keeps(Rule::Seam) {
             return Seam::New;
         }
         let may_go = self.again < AGAIN_MAX && config.keeps(Rule::SeamAgain);
+        self.look_whether_split(header, config);
         match self.series.get(&SeriesKey::of(header)) {
             // Or a second branch.
             Some(told) if told.split || header.sequence < told.until => Seam::Had,
@@ -116,11 +133,20 @@ impl Seen {
         }
     }
 
+    /// Whether nothing goes on from what the reader has of a series, as a batch shows or one before has shown.
+    fn look_whether_split(&mut self, header: &Header, config: &Config) -> bool {
+        let Some(told) = self.series.get_mut(&SeriesKey::of(header)) else { return false };
+        told.split |= told.splits(header) && config.keeps(Rule::SeamSplit);
+        if told.split {
+            self.open -= usize::from(mem::take(&mut told.open));
+        }
+        told.split
+    }
+
     /// The reader was told a batch of the own log that was new to it.
     pub(super) fn note(&mut self, header: &Header, now: i64, config: &Config) {
         let Some(home_at) = self.home_at else { return };
-        let told = Told { until: header.next_sequence(), at: header.timestamp_min, ..Told::NOTHING };
-        let before = self.series.insert(SeriesKey::of(header), told);
+        let before = self.series.insert(SeriesKey::of(header), Told::up_to(header));
         self.open -= usize::from(before.is_some_and(|before| before.open));
         // What the other broker lacked it has got by comparing since.
         if self.open == 0 && now - home_at >= config.compare_ms {
@@ -157,17 +183,10 @@ impl Seen {
         }
         self.last = self.last.max(Some(header.timestamp_min));
         self.first = Some(self.first.map_or(header.timestamp_min, |first| first.min(header.timestamp_min)));
-        let told = self.series.entry(series).or_insert(Told::NOTHING);
-        if header.sequence < told.until
-            && told.until < header.next_sequence()
-            && config.keeps(Rule::SeamSplit)
-        {
-            told.split = true;
-        }
-        if told.split {
-            self.open -= usize::from(mem::take(&mut told.open));
+        if self.look_whether_split(header, config) {
             return false;
         }
+        let told = self.series.entry(series).or_insert(Told::NOTHING);
         // It is lacking here too.
         if only.is_some() && told.until > 0 && header.sequence > told.until {
             return false;
@@ -177,8 +196,7 @@ impl Seen {
         }
         let new = header.sequence >= told.until;
         if new {
-            let (until, at) = (header.next_sequence(), header.timestamp_min);
-            *told = Told { until, open: true, at, ..Told::NOTHING };
+            *told = Told { open: true, ..Told::up_to(header) };
         }
         new
     }
