@@ -23,7 +23,7 @@ impl Given {
     }
 }
 
-/// A batch is on its way into the log of a partition that is new here, or what others have of it is: what was here before is looked up, while
+/// A batch of a partition that is new here was stored, or what others have of it is to be asked for: what was here before is looked up, while
 /// what comes now is not yet old.
 pub(crate) fn look_up(at: StreamPartition, cx: &mut Context<'_>) {
     let has_room = cx.links.given.len() < cx.config.behind_max;

@@ -9,11 +9,6 @@ use mainstem_protocol::{
 
 const RESUME_MS: i64 = 60_000;
 
-/// What is asked of a question that is among these outputs.
-fn found<T>(out: &[OutEvent], of: impl Fn(&OutEvent) -> Option<T>) -> Option<T> {
-    out.iter().find_map(of)
-}
-
 const OWNER: Address = Address([1; 20]);
 
 fn config() -> Config {
@@ -42,7 +37,7 @@ fn compares(mut desk: Desk, epoch: u32, mut out: Vec<OutEvent>) -> (Desk, ReadTo
     let owner = OWNER;
     out.extend(desk.handle(InEvent::PeerUp { peer: owner }));
     out.extend(tell(&mut desk, owner, PeerMessage::Hello { log: 1, epoch, ready: true }));
-    let ask = found(&out, |output| match output {
+    let ask = out.iter().find_map(|output| match output {
         OutEvent::Tell { message: PeerMessage::Inventory { ask, .. }, .. } => Some(*ask),
         _ => None,
     });
@@ -71,7 +66,7 @@ fn pulled(desk: &mut Desk, read: ReadToken, age_ms: i64) -> SeriesFrom {
     assert!(desk.handle(InEvent::LastRead { read, result: Ok(last) }).is_empty());
     desk.now += 200;
     let out = desk.handle(InEvent::Tick);
-    let from = found(&out, |output| match output {
+    let from = out.iter().find_map(|output| match output {
         OutEvent::Tell { message: PeerMessage::Pull { from, .. }, .. } => Some(*from),
         _ => None,
     });
@@ -88,7 +83,7 @@ fn comes_back(desk: &mut Desk, position: u64) -> Option<Code> {
         tell(desk, peer(1), PeerMessage::Heads { heads: Vec::new() });
         out.extend(desk.handle(InEvent::Tick));
     }
-    found(&out, |output| match output {
+    out.iter().find_map(|output| match output {
         OutEvent::Send { message: ServerMessage::Ended { refusal: Some(refusal), .. }, .. } => {
             Some(refusal.code)
         }
@@ -128,7 +123,7 @@ fn cursors_that_led_nowhere_while_it_followed_lead_nowhere_when_it_is_given_that
         let subscribe =
             Subscribe { at: at(STREAM), start: ReadStart::Now, filter: ReadFilter::ALL, live: true };
         let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 9, subscribe });
-        let read = found(&out, |output| match output {
+        let read = out.iter().find_map(|output| match output {
             OutEvent::ReadLast { read, .. } => Some(*read),
             _ => None,
         });

@@ -8,3 +8,5 @@ mod desk;
 mod given;
 mod publishing;
 mod relays;
+mod seams;
+mod strays;
