@@ -3,7 +3,7 @@ mod standing;
 use crate::WorkersConfig;
 use bytes::Bytes;
 use mainstem_model::{Batch, BatchError, SignatureType, VerifiedBatch, Verifier};
-use standing::Standing;
+use standing::{Standing, Turns};
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, io,
@@ -103,10 +103,11 @@ impl Workers {
         types: impl IntoIterator<Item = SignatureType>,
     ) -> io::Result<Self> {
         let own = config.plugin_threads();
-        let percent = config.slow_percent_max;
+        let (percent, turns) = (config.slow_percent_max, Turns::default());
         let of_plugin = |signed: SignatureType| {
             let name = format!("prove-type-{}", signed.0);
-            let work = move |shared: &Shared| shared.work_of_plugin(Standing::new(percent));
+            let turns = turns.clone();
+            let work = move |shared: &Shared| shared.work_of_plugin(Standing::new(percent, turns.clone()));
             Ok((signed, Self::spawn(&name, own, config.queue_max, Arc::default(), work)?))
         };
         let plugins = types.into_iter().map(of_plugin).collect::<io::Result<_>>()?;
@@ -118,13 +119,13 @@ impl Workers {
         threads: usize,
         queue_max: usize,
         plugins: Arc<BTreeMap<SignatureType, Self>>,
-        work: impl Fn(&Shared) + Copy + Send + 'static,
+        work: impl Fn(&Shared) + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let [room, brokers_room] = [(); 2].map(|()| Arc::new(Semaphore::new(queue_max.max(1))));
         let workers = Self { room, brokers_room, plugins, _closer: Arc::new(Closer(shared.clone())), shared };
         for number in 0..threads {
-            let shared = workers.shared.clone();
+            let (shared, work) = (workers.shared.clone(), work.clone());
             thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&shared))?;
         }
         Ok(workers)

@@ -1,4 +1,5 @@
-use std::{cell::Cell, time::Duration};
+use parking_lot::{Mutex, MutexGuard};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 /// Time of a processor that a proof may take without being slow. Those of ML-DSA take 1 to 4 ms, of a large batch some more.
 const SLOW: Duration = Duration::from_millis(10);
@@ -19,12 +20,19 @@ pub(super) fn count_proof() {
     PROOFS.with(|proofs| proofs.set(proofs.get().wrapping_add(1)));
 }
 
+/// Threads that are behind work by turns, whatever plugins they are of: together they keep one processor busy and not all of them, as even
+/// one where nobody else wants to run is not given up in no time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns(Arc<Mutex<()>>);
+
 /// How a thread stands to others. Once its work was slow a few times it runs where nobody else wants to, for good: threads cannot come forward
-/// again without rights. From then on it rests after what is slow, so that this takes no more than its share of the thread's time.
+/// again without rights. From then on it works when it is its turn, and rests after what is slow, so that this takes no more than its share of
+/// the thread's time.
 #[derive(Debug)]
 pub(super) struct Standing {
     /// Of its time that slow work may take, percent.
     percent: u32,
+    turns: Turns,
     behind: bool,
     /// Slow pieces of work lately, and others since.
     slow: u32,
@@ -32,14 +40,20 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn new(percent: u32) -> Self {
-        Self { percent, behind: false, slow: 0, others: 0 }
+    pub(super) fn new(percent: u32, turns: Turns) -> Self {
+        Self { percent, turns, behind: false, slow: 0, others: 0 }
     }
 
     /// Does a piece of work. Gives how long to rest.
     pub(super) fn keep(&mut self, work: impl FnOnce()) -> Duration {
+        let turns = self.turns.clone();
+        let turn = self.behind.then(|| turns.0.lock());
         let (begun, before) = (system::processor_time(), PROOFS.get());
         work();
+        if let Some(turn) = turn {
+            // To who waits: one that does not rest would take it again at once.
+            MutexGuard::unlock_fair(turn);
+        }
         let took = system::processor_time().saturating_sub(begun);
         self.judge(took, PROOFS.get().wrapping_sub(before))
     }
@@ -127,6 +141,8 @@ pub(super) fn be_slow() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
+    use std::{sync::mpsc, thread};
 
     #[test]
     fn a_thread_rests_for_what_is_left_of_its_time_and_with_all_of_it_not_at_all() {
@@ -141,8 +157,8 @@ mod tests {
     #[test]
     fn only_work_that_was_slow_lately_a_few_times_puts_a_thread_behind_and_then_it_rests_after_it() {
         // On a thread of its own: it cannot come forward again.
-        let test = std::thread::spawn(|| {
-            let mut standing = Standing::new(10);
+        let test = thread::spawn(|| {
+            let mut standing = Standing::new(10, Turns::default());
             for _ in 1..SLOW_MAX {
                 assert_eq!(standing.judge(SLOW, 1), Duration::ZERO);
             }
@@ -159,5 +175,42 @@ mod tests {
             assert_eq!(standing.judge(9 * SLOW, 9), 81 * SLOW);
         });
         test.join().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn threads_that_are_behind_work_by_turns_and_no_other_waits_for_them() {
+        let turns = Turns::default();
+        let work = |behind: bool, work: Box<dyn FnOnce() + Send>| {
+            let turns = turns.clone();
+            thread::spawn(move || {
+                let mut standing = Standing::new(10, turns);
+                for _ in 0..if behind { SLOW_MAX } else { 0 } {
+                    standing.judge(SLOW, 1);
+                }
+                standing.keep(work);
+            })
+        };
+        let (release, gate) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let begun = tell.clone();
+        let first = work(
+            true,
+            Box::new(move || {
+                begun.send("the first begins").unwrap();
+                gate.recv().unwrap();
+            }),
+        );
+        assert_eq!(told.recv(), Ok("the first begins"));
+        let second = tell.clone();
+        let second = work(true, Box::new(move || second.send("the second").unwrap()));
+        let other = work(false, Box::new(move || tell.send("one that is not behind").unwrap()));
+        assert_eq!(told.recv(), Ok("one that is not behind"));
+        other.join().unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_millis(50)), Err(mpsc::RecvTimeoutError::Timeout));
+        release.send(()).unwrap();
+        assert_eq!(told.recv(), Ok("the second"));
+        first.join().unwrap();
+        second.join().unwrap();
     }
 }
