@@ -1,4 +1,4 @@
-use crate::desk::{Desk, SESSION, START_MS, STREAM, appended, at, refused, series};
+use crate::desk::{Desk, SESSION, START_MS, STREAM, appended, at, refused, series, start_read};
 use bytes::Bytes;
 use mainstem_crypto::Address;
 use mainstem_model::{
@@ -33,12 +33,6 @@ fn subscription(out: &[OutEvent]) -> SubscriptionId {
         .unwrap()
 }
 
-fn start_read(out: &[OutEvent]) -> ReadToken {
-    out.iter()
-        .find_map(|output| if let OutEvent::ResolveStart { read, .. } = output { Some(*read) } else { None })
-        .unwrap()
-}
-
 fn pages(out: &[OutEvent]) -> Vec<ReadToken> {
     out.iter()
         .filter_map(|output| if let OutEvent::ReadPage { read, .. } = output { Some(*read) } else { None })
@@ -47,7 +41,7 @@ fn pages(out: &[OutEvent]) -> Vec<ReadToken> {
 
 fn subscribe(desk: &mut Desk, session: SessionId) -> (SubscriptionId, Vec<OutEvent>) {
     let out = desk.handle(InEvent::Subscribe { session, request: 1, subscribe: everything() });
-    let (id, read) = (subscription(&out), start_read(&out));
+    let (id, read) = (subscription(&out), start_read(&out).unwrap());
     (id, desk.handle(InEvent::StartResolved { read, result: Ok(HERE) }))
 }
 
@@ -158,7 +152,7 @@ fn what_an_ended_subscription_still_holds_counts_until_it_is_let_go() {
 
     // A read for the start.
     let out = desk.handle(again.clone());
-    let (subscription, read) = (subscription(&out), start_read(&out));
+    let (subscription, read) = (subscription(&out), start_read(&out).unwrap());
     desk.handle(InEvent::Unsubscribe { session: SESSION, request: 2, subscription });
     assert_eq!(refused(&desk.handle(again.clone())), Some(Code::LimitReached));
     desk.handle(InEvent::StartResolved { read, result: Ok(HERE) });

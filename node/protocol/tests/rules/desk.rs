@@ -5,7 +5,7 @@ use mainstem_model::{
     Verifier,
 };
 use mainstem_protocol::{
-    Config, InEvent, Node, Now, OutEvent, PeerMessage, ServerMessage, SessionId, WriteToken,
+    Config, InEvent, Node, Now, OutEvent, PeerMessage, ReadToken, ServerMessage, SessionId, WriteToken,
 };
 use std::sync::Arc;
 
@@ -127,6 +127,22 @@ pub(crate) fn signer(number: u8) -> Signer {
 
 pub(crate) fn series(number: u64) -> SeriesWriter {
     SeriesWriter::new(NETWORK, at(STREAM), signer(3), SeriesId(number))
+}
+
+/// The read of where a reader begins, or of where the own log ends.
+pub(crate) fn start_read(out: &[OutEvent]) -> Option<ReadToken> {
+    out.iter().find_map(|output| match output {
+        OutEvent::ResolveStart { read, .. } => Some(*read),
+        _ => None,
+    })
+}
+
+/// The read of what came last.
+pub(crate) fn last_read(out: &[OutEvent]) -> Option<ReadToken> {
+    out.iter().find_map(|output| match output {
+        OutEvent::ReadLast { read, .. } => Some(*read),
+        _ => None,
+    })
 }
 
 pub(crate) fn appended(out: &[OutEvent]) -> WriteToken {

@@ -1,6 +1,6 @@
 //! A broker is given a partition of which it had something already, as it followed or kept it before.
 
-use crate::desk::{Desk, ME, SESSION, STREAM, assign, at, broker, peer, series, tell};
+use crate::desk::{Desk, ME, SESSION, STREAM, assign, at, broker, last_read, peer, series, tell};
 use mainstem_crypto::Address;
 use mainstem_model::{Code, Cursor, HeadsDigest, HeadsSummary, ReadFilter, ReadStart, SeriesHead, SeriesKey};
 use mainstem_protocol::{
@@ -123,10 +123,7 @@ fn cursors_that_led_nowhere_while_it_followed_lead_nowhere_when_it_is_given_that
         let subscribe =
             Subscribe { at: at(STREAM), start: ReadStart::Now, filter: ReadFilter::ALL, live: true };
         let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 9, subscribe });
-        let read = out.iter().find_map(|output| match output {
-            OutEvent::ReadLast { read, .. } => Some(*read),
-            _ => None,
-        });
+        let read = last_read(&out);
         let received_at = desk.now - RESUME_MS - 1;
         let last = LastArrival { end: 7, received_at, before: received_at };
         desk.handle(InEvent::LastRead { read: read.unwrap(), result: Ok(last) });

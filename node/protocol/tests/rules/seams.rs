@@ -1,6 +1,6 @@
 //! A reader of the past is told what an owner has, and then what the own log has: where the two meet.
 
-use crate::desk::{Desk, SESSION, STREAM, at, broker, peer, series, tell};
+use crate::desk::{Desk, SESSION, STREAM, at, broker, last_read, peer, series, start_read, tell};
 use mainstem_model::{
     Address, Batch, BatchId, BatchKey, Cursor, Origin, ReadFilter, ReadStart, SeriesId, VerifiedBatch,
 };
@@ -46,17 +46,11 @@ fn comes_home(desk: &mut Desk, there: &[Arc<VerifiedBatch>]) -> ReadToken {
     tell(desk, owner, PeerMessage::Hello { log: 1, epoch: 0, ready: true });
     let subscribe = Subscribe { at: at(STREAM), start: ReadStart::From, filter: ReadFilter::ALL, live: true };
     let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 1, subscribe });
-    let last = out.iter().find_map(|output| match output {
-        OutEvent::ReadLast { read, .. } => Some(*read),
-        _ => None,
-    });
+    let last = last_read(&out);
     let nothing = LastArrival { end: 0, received_at: i64::MIN, before: i64::MIN };
     desk.handle(InEvent::LastRead { read: last.unwrap(), result: Ok(nothing) });
     let out = tell(desk, owner, PeerMessage::Followed { at: at(STREAM), full: true, path: Vec::new() });
-    let read = out.iter().find_map(|output| match output {
-        OutEvent::ResolveStart { read, .. } => Some(*read),
-        _ => None,
-    });
+    let read = start_read(&out);
     let out = desk.handle(InEvent::StartResolved { read: read.unwrap(), result: Ok(HERE) });
     let [OutEvent::Tell { message: PeerMessage::Resolve { read, .. }, .. }] = out[..] else {
         panic!("{out:?}")
