@@ -1,5 +1,5 @@
 use parking_lot::{Mutex, MutexGuard};
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, thread, time::Duration};
 
 /// Time of a processor that a proof may take without being slow. Those of ML-DSA take 1 to 4 ms, of a large batch some more.
 const SLOW: Duration = Duration::from_millis(10);
@@ -71,9 +71,10 @@ impl Standing {
             self.behind = true;
             match system::go_behind() {
                 Ok(()) => tracing::info!(
+                    thread = thread::current().name(),
                     ?took,
                     proofs,
-                    "a plugin's proofs are slow: their thread goes behind others"
+                    "a plugin's proofs are slow: their thread goes behind others and takes workers.slow_percent_max of its time"
                 ),
                 Err(error) => {
                     tracing::warn!(error, "a plugin's proofs are slow, and their thread stays where it is");
@@ -142,7 +143,7 @@ pub(super) fn be_slow() {
 mod tests {
     use super::*;
     #[cfg(target_os = "linux")]
-    use std::{sync::mpsc, thread};
+    use std::sync::mpsc;
 
     #[test]
     fn a_thread_rests_for_what_is_left_of_its_time_and_with_all_of_it_not_at_all() {
