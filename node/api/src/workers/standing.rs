@@ -46,16 +46,20 @@ impl Standing {
 
     /// Does a piece of work. Gives how long to rest.
     pub(super) fn keep(&mut self, work: impl FnOnce()) -> Duration {
-        let turns = self.turns.clone();
-        let turn = self.behind.then(|| turns.0.lock());
+        let (took, proofs) = self.measure(work);
+        self.judge(took, proofs)
+    }
+
+    /// Does a piece of work, when it is its turn. Gives what it took of a processor and how many batches it proved.
+    fn measure(&self, work: impl FnOnce()) -> (Duration, u32) {
+        let turn = self.behind.then(|| self.turns.0.lock());
         let (begun, before) = (system::processor_time(), PROOFS.get());
         work();
         if let Some(turn) = turn {
             // To who waits: one that does not rest would take it again at once.
             MutexGuard::unlock_fair(turn);
         }
-        let took = system::processor_time().saturating_sub(begun);
-        self.judge(took, PROOFS.get().wrapping_sub(before))
+        (system::processor_time().saturating_sub(begun), PROOFS.get().wrapping_sub(before))
     }
 
     fn judge(&mut self, took: Duration, proofs: u32) -> Duration {

@@ -123,10 +123,10 @@ fn cursors_that_led_nowhere_while_it_followed_lead_nowhere_when_it_is_given_that
         let subscribe =
             Subscribe { at: at(STREAM), start: ReadStart::Now, filter: ReadFilter::ALL, live: true };
         let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 9, subscribe });
-        let read = last_read(&out);
+        let read = last_read(&out).unwrap();
         let received_at = desk.now - RESUME_MS - 1;
         let last = LastArrival { end: 7, received_at, before: received_at };
-        desk.handle(InEvent::LastRead { read: read.unwrap(), result: Ok(last) });
+        desk.handle(InEvent::LastRead { read, result: Ok(last) });
         desk.now += 1_000;
         assign(&mut desk, 1, &[ME, OWNER]);
         assert!(!desk.node.is_ready());

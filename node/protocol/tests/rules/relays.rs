@@ -87,8 +87,7 @@ fn linked() -> (Desk, [Address; 2]) {
     let out = subscribe(&mut desk);
     let links = asked(&out);
     let [(link, true), (other, false)] = links[..] else { panic!("{links:?}") };
-    let last = last_read(&out);
-    let read = last.expect("it looks what is here");
+    let read = last_read(&out).expect("it looks what is here");
     let result = Ok(LastArrival { end: 5, received_at: i64::MIN, before: i64::MIN });
     desk.handle(InEvent::LastRead { read, result });
     tell(&mut desk, link, followed(true, &[]));
@@ -243,8 +242,7 @@ fn a_reader_of_the_past_is_told_what_came_lately_and_was_lacking_where_it_was() 
     let subscribe = Subscribe { at: at(STREAM), start: ReadStart::From, filter: ReadFilter::ALL, live: true };
     let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 2, subscribe });
     let end = Cursor::Arrival { log: 7, position: 6, skip: 0 };
-    let read = start_read(&out);
-    let read = read.expect("it looks where the own log ends");
+    let read = start_read(&out).expect("it looks where the own log ends");
     let out = desk.handle(InEvent::StartResolved { read, result: Ok(end) });
     let [OutEvent::Tell { peer, message: PeerMessage::Resolve { read, .. } }] = out[..] else {
         panic!("{out:?}")
@@ -262,8 +260,7 @@ fn a_follower_that_comes_back_compares_with_as_many_owners_as_links_and_again_wh
     let mut desk = broker_beside(&owners);
     let out = subscribe(&mut desk);
     let links = asked(&out);
-    let read = last_read(&out);
-    let (read, received_at) = (read.expect("it looks what is here"), desk.now - 1_000);
+    let (read, received_at) = (last_read(&out).expect("it looks what is here"), desk.now - 1_000);
     let result = Ok(LastArrival { end: 5, received_at, before: received_at });
     desk.handle(InEvent::LastRead { read, result });
     let compared = |out: &[OutEvent]| -> Vec<_> {
@@ -295,8 +292,7 @@ fn a_cursor_of_a_broker_that_does_not_answer_is_not_called_nobodys() {
         let start = ReadStart::Cursor(Cursor::Arrival { log, position: 3, skip: 0 });
         let subscribe = Subscribe { at: at(STREAM), start, filter: ReadFilter::ALL, live: true };
         let mut out = desk.handle(InEvent::Subscribe { session: SESSION, request: 2, subscribe });
-        let read = start_read(&out);
-        if let Some(read) = read {
+        if let Some(read) = start_read(&out) {
             let end = Cursor::Arrival { log: 7, position: 6, skip: 0 };
             out.extend(desk.handle(InEvent::StartResolved { read, result: Ok(end) }));
         }

@@ -46,12 +46,12 @@ fn comes_home(desk: &mut Desk, there: &[Arc<VerifiedBatch>]) -> ReadToken {
     tell(desk, owner, PeerMessage::Hello { log: 1, epoch: 0, ready: true });
     let subscribe = Subscribe { at: at(STREAM), start: ReadStart::From, filter: ReadFilter::ALL, live: true };
     let out = desk.handle(InEvent::Subscribe { session: SESSION, request: 1, subscribe });
-    let last = last_read(&out);
+    let read = last_read(&out).unwrap();
     let nothing = LastArrival { end: 0, received_at: i64::MIN, before: i64::MIN };
-    desk.handle(InEvent::LastRead { read: last.unwrap(), result: Ok(nothing) });
+    desk.handle(InEvent::LastRead { read, result: Ok(nothing) });
     let out = tell(desk, owner, PeerMessage::Followed { at: at(STREAM), full: true, path: Vec::new() });
-    let read = start_read(&out);
-    let out = desk.handle(InEvent::StartResolved { read: read.unwrap(), result: Ok(HERE) });
+    let read = start_read(&out).unwrap();
+    let out = desk.handle(InEvent::StartResolved { read, result: Ok(HERE) });
     let [OutEvent::Tell { message: PeerMessage::Resolve { read, .. }, .. }] = out[..] else {
         panic!("{out:?}")
     };
