@@ -371,17 +371,21 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_plugins_thread_goes_behind_others_once_it_has_taken_long_and_no_other_does() {
-        let (slow, quick) = (SignatureType(240), SignatureType(241));
+    async fn a_plugins_thread_gives_way_once_its_work_is_long_and_goes_behind_once_slow_and_no_other_does() {
+        let [slow, long, quick] = [240, 241, 242].map(SignatureType);
         let config = WorkersConfig {
             threads: 1,
             plugin_threads: 1,
             slow_percent_max: 100,
             ..WorkersConfig::default()
         };
-        let workers = Workers::with_plugins(&config, [slow, quick]).unwrap();
+        let workers = Workers::with_plugins(&config, [slow, long, quick]).unwrap();
         let policy = async |workers: &Workers| {
-            workers.run(|| thread_priority::thread_schedule_policy().unwrap()).await.unwrap()
+            let of_thread = || {
+                let niceness = rustix::process::getpriority_process(None).unwrap();
+                (thread_priority::thread_schedule_policy().unwrap(), niceness)
+            };
+            workers.run(of_thread).await.unwrap()
         };
         let before = policy(workers.of(Some(slow))).await;
         for workers in [workers.of(Some(slow)), &workers] {
@@ -389,10 +393,16 @@ mod tests {
                 workers.run(standing::be_slow).await.unwrap();
             }
         }
+        for workers in [workers.of(Some(long)), &workers] {
+            for _ in 0..3 {
+                workers.run(standing::be_long).await.unwrap();
+            }
+        }
         workers.of(Some(quick)).run(|| thread::sleep(Duration::from_millis(100))).await.unwrap();
         let behind =
             thread_priority::ThreadSchedulePolicy::Normal(thread_priority::NormalThreadSchedulePolicy::Idle);
-        assert_eq!(policy(workers.of(Some(slow))).await, behind);
+        assert_eq!(policy(workers.of(Some(slow))).await.0, behind);
+        assert_eq!(policy(workers.of(Some(long))).await, (before.0, before.1.max(10)));
         assert_eq!(policy(workers.of(Some(quick))).await, before, "it waited and took nothing");
         assert_eq!(policy(&workers).await, before);
     }

@@ -1,12 +1,15 @@
 use parking_lot::{Mutex, MutexGuard};
 use std::{cell::Cell, sync::Arc, thread, time::Duration};
 
+/// Time of a processor that a proof may take without being long. Linux lets a thread that runs go on for about 3 ms while others
+/// of its niceness wait.
+const LONG: Duration = Duration::from_millis(2);
 /// Time of a processor that a proof may take without being slow. Those of ML-DSA take 1 to 4 ms, of a large batch some more.
 const SLOW: Duration = Duration::from_millis(10);
-/// Pieces of work in a row, more or less, of which one may be slow: the first has an instance to make, and a machine may be busy.
+/// Pieces of work in a row, more or less, of which two may be long, or slow: the first has an instance to make, and a machine may be busy.
 const FORGOTTEN_AFTER: u32 = 1_000;
-/// Slow pieces of work before the thread goes behind.
-const SLOW_MAX: u32 = 3;
+/// Such pieces of work before it is the thread's habit.
+const HABIT: u32 = 3;
 /// The longest rest: a proof of a second at a tenth of the time.
 const REST_MAX: Duration = Duration::from_secs(10);
 
@@ -25,23 +28,55 @@ pub(super) fn count_proof() {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turns(Arc<Mutex<()>>);
 
-/// How a thread stands to others. Once its work was slow a few times it runs where nobody else wants to, for good: threads cannot come forward
-/// again without rights. From then on it works when it is its turn, and rests after what is slow, so that this takes no more than its share of
-/// the thread's time.
+/// Work that took a thread so long for a proof, or longer.
+#[derive(Debug)]
+struct Habit {
+    bound: Duration,
+    /// Such pieces of work lately, and others since.
+    times: u32,
+    others: u32,
+}
+
+impl Habit {
+    const fn of(bound: Duration) -> Self {
+        Self { bound, times: 0, others: 0 }
+    }
+
+    /// Counts a piece of work. Gives whether it is one of those.
+    fn count(&mut self, took: Duration, proofs: u32) -> bool {
+        if took >= self.bound.saturating_mul(proofs.max(1)) {
+            self.times = self.times.saturating_add(1);
+            return true;
+        }
+        self.others += 1;
+        if self.others >= FORGOTTEN_AFTER {
+            (self.times, self.others) = (0, 0);
+        }
+        false
+    }
+
+    const fn is_one(&self) -> bool {
+        self.times >= HABIT
+    }
+}
+
+/// How a thread stands to others. Once its work is often long it gives way to them, and once it is often slow it runs where nobody else wants
+/// to; both for good, as threads cannot come forward again without rights. One that is behind works when it is its turn, and rests after what
+/// is slow, so that this takes no more than its share of the thread's time.
 #[derive(Debug)]
 pub(super) struct Standing {
     /// Of its time that slow work may take, percent.
     percent: u32,
     turns: Turns,
+    long: Habit,
+    slow: Habit,
+    gives_way: bool,
     behind: bool,
-    /// Slow pieces of work lately, and others since.
-    slow: u32,
-    others: u32,
 }
 
 impl Standing {
     pub(super) fn new(percent: u32, turns: Turns) -> Self {
-        Self { percent, turns, behind: false, slow: 0, others: 0 }
+        Self { percent, turns, long: Habit::of(LONG), slow: Habit::of(SLOW), gives_way: false, behind: false }
     }
 
     /// Does a piece of work. Gives how long to rest.
@@ -63,15 +98,28 @@ impl Standing {
     }
 
     fn judge(&mut self, took: Duration, proofs: u32) -> Duration {
-        if took < SLOW.saturating_mul(proofs.max(1)) {
-            self.others += 1;
-            if self.others >= FORGOTTEN_AFTER {
-                (self.slow, self.others) = (0, 0);
+        self.long.count(took, proofs);
+        if self.long.is_one() && !self.gives_way {
+            self.gives_way = true;
+            match system::give_way() {
+                Ok(()) => tracing::info!(
+                    thread = thread::current().name(),
+                    ?took,
+                    proofs,
+                    "a plugin's proofs are long: their thread gives way to others"
+                ),
+                Err(error) => {
+                    tracing::warn!(
+                        error,
+                        "a plugin's proofs are long, and their thread gives no way to others"
+                    );
+                }
             }
+        }
+        if !self.slow.count(took, proofs) {
             return Duration::ZERO;
         }
-        self.slow = self.slow.saturating_add(1);
-        if self.slow >= SLOW_MAX && !self.behind {
+        if self.slow.is_one() && !self.behind {
             self.behind = true;
             match system::go_behind() {
                 Ok(()) => tracing::info!(
@@ -96,7 +144,10 @@ fn rest(took: Duration, percent: u32) -> Duration {
 
 #[cfg(target_os = "linux")]
 mod system {
-    use rustix::time::{ClockId, Timespec, clock_gettime};
+    use rustix::{
+        process::{getpriority_process, setpriority_process},
+        time::{ClockId, Timespec, clock_gettime},
+    };
     use std::time::Duration;
     use thread_priority::{
         NormalThreadSchedulePolicy::Idle, ThreadPriority, ThreadSchedulePolicy,
@@ -107,6 +158,17 @@ mod system {
     pub(super) fn processor_time() -> Duration {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(tv_sec.cast_unsigned(), u32::try_from(tv_nsec).unwrap_or_default())
+    }
+
+    /// Of a thread that gives way, so that it has a tenth of what another one has where both want to run. One that wakes takes the processor
+    /// from it in less than a millisecond.
+    pub(super) const NICENESS: i32 = 10;
+
+    /// Others take a processor from this thread soon.
+    pub(super) fn give_way() -> Result<(), String> {
+        // Of this thread alone: Linux knows no niceness of processes.
+        let is = getpriority_process(None);
+        is.and_then(|is| setpriority_process(None, is.max(NICENESS))).map_err(|error| error.to_string())
     }
 
     /// Others take a processor from this thread at once. With the least niceness they would wait for the end of its slice.
@@ -129,16 +191,31 @@ mod system {
         Duration::ZERO
     }
 
+    pub(super) fn give_way() -> Result<(), String> {
+        go_behind()
+    }
+
     pub(super) fn go_behind() -> Result<(), String> {
         Err("this system has no priorities of threads".into())
     }
 }
 
+/// Keeps a processor for as long as makes work long.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn be_long() {
+    keep_busy(LONG);
+}
+
 /// Keeps a processor for as long as makes work slow.
 #[cfg(all(test, target_os = "linux"))]
 pub(super) fn be_slow() {
+    keep_busy(SLOW);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+fn keep_busy(time: Duration) {
     let begun = system::processor_time();
-    while system::processor_time().saturating_sub(begun) < SLOW {
+    while system::processor_time().saturating_sub(begun) < time {
         std::hint::spin_loop();
     }
 }
@@ -148,6 +225,9 @@ mod tests {
     use super::*;
     #[cfg(target_os = "linux")]
     use std::sync::mpsc;
+
+    #[cfg(target_os = "linux")]
+    const LEAST: Duration = Duration::from_nanos(1);
 
     #[test]
     fn a_thread_rests_for_what_is_left_of_its_time_and_with_all_of_it_not_at_all() {
@@ -164,13 +244,13 @@ mod tests {
         // On a thread of its own: it cannot come forward again.
         let test = thread::spawn(|| {
             let mut standing = Standing::new(10, Turns::default());
-            for _ in 1..SLOW_MAX {
+            for _ in 1..HABIT {
                 assert_eq!(standing.judge(SLOW, 1), Duration::ZERO);
             }
             for _ in 0..FORGOTTEN_AFTER {
-                standing.judge(SLOW - Duration::from_nanos(1), 0);
+                standing.judge(SLOW - LEAST, 0);
             }
-            for _ in 1..SLOW_MAX {
+            for _ in 1..HABIT {
                 assert_eq!(standing.judge(SLOW, 1), Duration::ZERO);
             }
             assert!(!standing.behind);
@@ -184,13 +264,35 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    fn only_work_that_was_long_lately_a_few_times_makes_a_thread_give_way_and_it_rests_for_none_of_it() {
+        let test = thread::spawn(|| {
+            let mut standing = Standing::new(10, Turns::default());
+            for _ in 1..HABIT {
+                standing.judge(2 * LONG, 2);
+            }
+            for _ in 0..FORGOTTEN_AFTER {
+                standing.judge(2 * LONG - LEAST, 2);
+            }
+            for _ in 1..HABIT {
+                standing.judge(LONG, 0);
+            }
+            assert!(!standing.gives_way);
+            assert_eq!(standing.judge(SLOW - LEAST, 1), Duration::ZERO);
+            assert!(standing.gives_way);
+            assert!(!standing.behind);
+        });
+        test.join().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn threads_that_are_behind_work_by_turns_and_no_other_waits_for_them() {
         let turns = Turns::default();
         let work = |behind: bool, work: Box<dyn FnOnce() + Send>| {
             let turns = turns.clone();
             thread::spawn(move || {
                 let mut standing = Standing::new(10, turns);
-                for _ in 0..if behind { SLOW_MAX } else { 0 } {
+                for _ in 0..if behind { HABIT } else { 0 } {
                     standing.judge(SLOW, 1);
                 }
                 standing.keep(work);
