@@ -23,32 +23,24 @@ use mainstem_plugin_host::{Capability, Grants, PluginSigner};
 use std::{
     collections::BTreeSet,
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
-};
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
 };
 
 /// Batches a second of each publisher that behaves.
 const RATE: u32 = 200;
 /// Of each that does not. Each of the slow ones takes a tenth of a second of a processor for a call.
 const BAD_RATE: u32 = 2;
-/// Turns of those that behave alone and beside the others: what the machine does meanwhile then falls on both.
-const TURNS: usize = 4;
+/// Batches of a turn, of each that behaves: one alone, one beside those that do not, and so on. So what the machine does meanwhile, from one
+/// second to the next, falls on both.
+const TURN: usize = 400;
 /// How long those that do not behave go on before it is looked at who notices: each has been called some times by then, and its thread goes
 /// behind others once it has taken long.
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
-/// Of those, how many are slow, for how long a call lasts, and a tenth of the time is all that a node lets them have.
-const SLOW: usize = 2;
-const SLOW_CALL: Duration = Duration::from_millis(100);
+/// Between turns: what was begun before is over.
+const SETTLES: Duration = Duration::from_millis(500);
 /// Batches before the clock counts.
-const WARM_UP: usize = 200;
+const WARM_UP: usize = 400;
 /// Bytes of an event's content.
 const CONTENT_BYTES: usize = 200;
 
@@ -82,40 +74,47 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
     let plugin = modules.load(&host()?, "ed25519", Grants::default())?;
     let of_plugin = Signer::scheme(Arc::new(PluginSigner::new(plugin, vec![7; 32])?));
     let of_node = Signer::wallet(SecretKey::from_bytes(&[7; 32])?);
-    let count = (args.run_time().as_secs() as usize * RATE as usize).div_ceil(TURNS);
-    let [mut alone, mut machine, mut beside] = [Waits::new()?, Waits::new()?, Waits::new()?];
-    let both = async || {
-        tokio::try_join!(publish(&place, of_plugin.clone(), count), publish(&place, of_node.clone(), count))
+    let mut both = Both {
+        plugin: Publisher::open(&place, of_plugin).await?,
+        node: Publisher::open(&place, of_node).await?,
     };
-    for _ in 0..TURNS {
-        alone.add(both().await?)?;
-        let loops = Loops::start();
-        machine.add(both().await?)?;
-        drop(loops);
+    both.publish(WARM_UP).await?;
+    let bad = Misbehaving::start(&place);
+    tokio::time::sleep(KNOWN_AFTER).await;
+    bad.stop()?;
+
+    let turns = (args.run_time().as_secs_f64() * f64::from(RATE) / TURN as f64).ceil().max(2.0) as usize;
+    let [mut alone, mut beside] = [Waits::new()?, Waits::new()?];
+    // Turns alone and alone: what of a difference is chance.
+    let [mut odd, mut even] = [Waits::new()?, Waits::new()?];
+    for turn in 0..turns {
+        tokio::time::sleep(SETTLES).await;
+        let waits = both.publish(TURN).await?;
+        let half = if turn % 2 == 0 { &mut even } else { &mut odd };
+        half.add(&waits)?;
+        alone.add(&waits)?;
         let bad = Misbehaving::start(&place);
-        tokio::time::sleep(KNOWN_AFTER).await;
-        beside.add(both().await?)?;
+        tokio::time::sleep(SETTLES).await;
+        beside.add(&both.publish(TURN).await?)?;
         bad.stop()?;
     }
     let of_both = [
-        ("another plugin's type", [&alone.plugin, &machine.plugin, &beside.plugin]),
-        ("the node's own type", [&alone.node, &machine.node, &beside.node]),
+        ("another plugin's type", [&alone, &beside, &odd, &even].map(|waits| &waits.plugin)),
+        ("the node's own type", [&alone, &beside, &odd, &even].map(|waits| &waits.node)),
     ];
-    for (whose, [alone, machine, beside]) in of_both {
+    for (whose, [alone, beside, odd, even]) in of_both {
         let ms = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1000.0;
-        let [p99_alone, p99_machine, p99_beside] = [alone, machine, beside].map(|of| ms(of, 0.99));
+        let p99 = |of| ms(of, 0.99);
         report.add(
             Row::new(format!(
                 "plugins that misbehave, each called {BAD_RATE} times a second, by {RATE} batches/s of {whose}"
             ))
             .with("publish_ms_p50_alone", ms(alone, 0.5))
-            .with("publish_ms_p50_beside_loops_elsewhere", ms(machine, 0.5))
             .with("publish_ms_p50_beside", ms(beside, 0.5))
-            .with("publish_ms_p99_alone", p99_alone)
-            .with("publish_ms_p99_beside_loops_elsewhere", p99_machine)
-            .with("publish_ms_p99_beside", p99_beside)
-            .aimed("p99_of_alone", p99_beside / p99_alone, "at most 1.2")
-            .with("p99_of_loops_elsewhere", p99_beside / p99_machine),
+            .with("publish_ms_p99_alone", p99(alone))
+            .with("publish_ms_p99_beside", p99(beside))
+            .aimed("p99_of_alone", p99(beside) / p99(alone), "at most 1.2")
+            .with("p99_alone_of_alone", p99(odd) / p99(even)),
         );
     }
     Ok(())
@@ -132,43 +131,22 @@ impl Waits {
         Ok(Self { plugin: Histogram::new(3)?, node: Histogram::new(3)? })
     }
 
-    fn add(&mut self, (plugin, node): (Histogram<u64>, Histogram<u64>)) -> anyhow::Result<()> {
-        self.plugin.add(plugin)?;
-        Ok(self.node.add(node)?)
+    fn add(&mut self, more: &Self) -> anyhow::Result<()> {
+        self.plugin.add(&more.plugin)?;
+        Ok(self.node.add(&more.node)?)
     }
 }
 
-/// Loops outside of the broker that want no more than what nobody else does, each for as long as one of a slow plugin: what the machine makes
-/// of being busy, whoever it is.
-struct Loops {
-    until: Arc<AtomicBool>,
+/// Two that publish at once.
+struct Both {
+    plugin: Publisher,
+    node: Publisher,
 }
 
-impl Loops {
-    fn start() -> Self {
-        let until = Arc::new(AtomicBool::new(false));
-        for _ in 0..SLOW {
-            let ends = until.clone();
-            thread::spawn(move || {
-                let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-                // Where it may not, it is a harder measure.
-                let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-                while !ends.load(Relaxed) {
-                    let begun = Instant::now();
-                    while begun.elapsed() < SLOW_CALL {
-                        std::hint::spin_loop();
-                    }
-                    thread::sleep(9 * SLOW_CALL);
-                }
-            });
-        }
-        Self { until }
-    }
-}
-
-impl Drop for Loops {
-    fn drop(&mut self) {
-        self.until.store(true, Relaxed);
+impl Both {
+    async fn publish(&mut self, count: usize) -> anyhow::Result<Waits> {
+        let (plugin, node) = tokio::try_join!(self.plugin.publish(count), self.node.publish(count))?;
+        Ok(Waits { plugin, node })
     }
 }
 
@@ -220,50 +198,61 @@ fn install(folder: &Path, good: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Publishes batches of one event at a steady rate; µs from each to its ack.
-async fn publish(place: &Place, signer: Signer, count: usize) -> anyhow::Result<Histogram<u64>> {
-    let mut series = SeriesWriter::new(place.network, place.at, signer, SeriesId(rand::random()));
-    let (mut up, mut down) = wire::connect(&place.url).await?;
-    let total = count + WARM_UP;
-    let sent = Arc::new(Mutex::new(vec![None::<Instant>; total]));
-    let known = sent.clone();
-    let acking = async move {
-        let mut waits = Histogram::<u64>::new(3)?;
-        let mut acked = 0;
-        while acked < total {
-            match down.next().await? {
-                Told::Ack { request } => {
-                    // Requests are numbered from 1.
-                    let at = (request as usize).checked_sub(1).context("an ack for the connection")?;
-                    let begun =
-                        known.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied().flatten();
-                    let begun = begun.context("an ack for what was not sent")?;
-                    if at >= WARM_UP {
+/// One that publishes batches of one event.
+struct Publisher {
+    series: SeriesWriter,
+    up: wire::Up,
+    down: wire::Down,
+    /// Batches so far. Requests are numbered from 1.
+    sent: u64,
+}
+
+impl Publisher {
+    async fn open(place: &Place, signer: Signer) -> anyhow::Result<Self> {
+        let series = SeriesWriter::new(place.network, place.at, signer, SeriesId(rand::random()));
+        let (up, down) = wire::connect(&place.url).await?;
+        Ok(Self { series, up, down, sent: 0 })
+    }
+
+    /// Publishes at a steady rate; µs from each to its ack.
+    async fn publish(&mut self, count: usize) -> anyhow::Result<Histogram<u64>> {
+        let Self { series, up, down, sent: before } = self;
+        let first = *before + 1;
+        *before += count as u64;
+        let sent = Mutex::new(vec![None::<Instant>; count]);
+        let known = || sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let acking = async {
+            let mut waits = Histogram::<u64>::new(3)?;
+            while waits.len() < count as u64 {
+                match down.next().await? {
+                    Told::Ack { request } => {
+                        let at = request.checked_sub(first).context("an ack for the connection")?;
+                        let begun = known().get(at as usize).copied().flatten();
+                        let begun = begun.context("an ack for what was not sent")?;
                         waits.record(u64::try_from(begun.elapsed().as_micros())?)?;
                     }
-                    acked += 1;
+                    Told::Refused { code, .. } => bail!("a batch that is right was refused: {code}"),
+                    Told::Batch(_) | Told::CaughtUp | Told::Ended { .. } | Told::Other => {}
                 }
-                Told::Refused { code, .. } => bail!("a batch that is right was refused: {code}"),
-                Told::Batch(_) | Told::CaughtUp | Told::Ended { .. } | Told::Other => {}
             }
-        }
-        anyhow::Ok(waits)
-    };
-    let sending = async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
-        for number in 0..total {
-            tick.tick().await;
-            let batch = series.seal(&[event()])?.bytes().clone();
-            if let Some(at) = sent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
-                *at = Some(Instant::now());
+            anyhow::Ok(waits)
+        };
+        let sending = async {
+            let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
+            for number in 0..count {
+                tick.tick().await;
+                let batch = series.seal(&[event()])?.bytes().clone();
+                if let Some(at) = known().get_mut(number) {
+                    *at = Some(Instant::now());
+                }
+                up.publish(first + number as u64, Ack::new(AckLevel::Stored, 1), &batch).await?;
+                up.flush().await?;
             }
-            up.publish(number as u64 + 1, Ack::new(AckLevel::Stored, 1), &batch).await?;
-            up.flush().await?;
-        }
-        anyhow::Ok(up)
-    };
-    let (waits, _) = tokio::try_join!(acking, sending)?;
-    Ok(waits)
+            anyhow::Ok(())
+        };
+        let (waits, ()) = tokio::try_join!(acking, sending)?;
+        Ok(waits)
+    }
 }
 
 /// Has a plugin called at a steady rate, until it is stopped. Each batch begins a series, as none is ever kept.
