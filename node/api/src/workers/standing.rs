@@ -6,6 +6,8 @@ use std::{cell::Cell, sync::Arc, thread, time::Duration};
 const LONG: Duration = Duration::from_millis(2);
 /// Time of a processor that a proof may take without being slow. Those of ML-DSA take 1 to 4 ms, of a large batch some more.
 const SLOW: Duration = Duration::from_millis(10);
+/// Bytes of a batch that count as a proof more: the node hashes all of them, 1.3 ms for a MiB, whatever the plugin does.
+const BYTES_OF_PROOF: usize = 256 << 10;
 /// Pieces of work in a row, more or less, of which two may be long, or slow: the first has an instance to make, and a machine may be busy.
 const FORGOTTEN_AFTER: u32 = 1_000;
 /// Such pieces of work before it is the thread's habit.
@@ -14,13 +16,14 @@ const HABIT: u32 = 3;
 const REST_MAX: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// Batches that this thread has begun to prove.
+    /// Proofs that this thread has begun.
     static PROOFS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A batch is about to be proven.
-pub(super) fn count_proof() {
-    PROOFS.with(|proofs| proofs.set(proofs.get().wrapping_add(1)));
+/// A batch of so many bytes is about to be proven.
+pub(super) fn count_proof(bytes: usize) {
+    let more = u32::try_from(bytes / BYTES_OF_PROOF).unwrap_or(u32::MAX).saturating_add(1);
+    PROOFS.with(|proofs| proofs.set(proofs.get().wrapping_add(more)));
 }
 
 /// Threads that are behind work by turns, whatever plugins they are of: together they keep one processor busy and not all of them, as even
@@ -70,13 +73,21 @@ pub(super) struct Standing {
     turns: Turns,
     long: Habit,
     slow: Habit,
-    gives_way: bool,
-    behind: bool,
+    place: Place,
+}
+
+/// Where a thread runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Where all do.
+    Among,
+    GivesWay,
+    Behind,
 }
 
 impl Standing {
     pub(super) fn new(percent: u32, turns: Turns) -> Self {
-        Self { percent, turns, long: Habit::of(LONG), slow: Habit::of(SLOW), gives_way: false, behind: false }
+        Self { percent, turns, long: Habit::of(LONG), slow: Habit::of(SLOW), place: Place::Among }
     }
 
     /// Does a piece of work. Gives how long to rest.
@@ -87,7 +98,7 @@ impl Standing {
 
     /// Does a piece of work, when it is its turn. Gives what it took of a processor and how many batches it proved.
     fn measure(&self, work: impl FnOnce()) -> (Duration, u32) {
-        let turn = self.behind.then(|| self.turns.0.lock());
+        let turn = (self.place == Place::Behind).then(|| self.turns.0.lock());
         let (begun, before) = (system::processor_time(), PROOFS.get());
         work();
         if let Some(turn) = turn {
@@ -97,10 +108,25 @@ impl Standing {
         (system::processor_time().saturating_sub(begun), PROOFS.get().wrapping_sub(before))
     }
 
+    /// Gives how long to rest.
     fn judge(&mut self, took: Duration, proofs: u32) -> Duration {
         self.long.count(took, proofs);
-        if self.long.is_one() && !self.gives_way {
-            self.gives_way = true;
+        let is_slow = self.slow.count(took, proofs);
+        if self.slow.is_one() && self.place != Place::Behind {
+            self.place = Place::Behind;
+            match system::go_behind() {
+                Ok(()) => tracing::info!(
+                    thread = thread::current().name(),
+                    ?took,
+                    proofs,
+                    "a plugin's proofs are slow: their thread goes behind others and takes workers.slow_percent_max of its time"
+                ),
+                Err(error) => {
+                    tracing::warn!(error, "a plugin's proofs are slow, and their thread stays where it is");
+                }
+            }
+        } else if self.long.is_one() && self.place == Place::Among {
+            self.place = Place::GivesWay;
             match system::give_way() {
                 Ok(()) => tracing::info!(
                     thread = thread::current().name(),
@@ -116,24 +142,7 @@ impl Standing {
                 }
             }
         }
-        if !self.slow.count(took, proofs) {
-            return Duration::ZERO;
-        }
-        if self.slow.is_one() && !self.behind {
-            self.behind = true;
-            match system::go_behind() {
-                Ok(()) => tracing::info!(
-                    thread = thread::current().name(),
-                    ?took,
-                    proofs,
-                    "a plugin's proofs are slow: their thread goes behind others and takes workers.slow_percent_max of its time"
-                ),
-                Err(error) => {
-                    tracing::warn!(error, "a plugin's proofs are slow, and their thread stays where it is");
-                }
-            }
-        }
-        if self.behind { rest(took, self.percent) } else { Duration::ZERO }
+        if is_slow && self.place == Place::Behind { rest(took, self.percent) } else { Duration::ZERO }
     }
 }
 
@@ -160,9 +169,9 @@ mod system {
         Duration::new(tv_sec.cast_unsigned(), u32::try_from(tv_nsec).unwrap_or_default())
     }
 
-    /// Of a thread that gives way, so that it has a tenth of what another one has where both want to run. One that wakes takes the processor
-    /// from it in less than a millisecond.
-    pub(super) const NICENESS: i32 = 10;
+    /// Of a thread that gives way, so that it has a tenth of what another one has where both want to run, and one that wakes takes the
+    /// processor from it earlier than from one of its own niceness.
+    const NICENESS: i32 = 10;
 
     /// Others take a processor from this thread soon.
     pub(super) fn give_way() -> Result<(), String> {
@@ -171,11 +180,11 @@ mod system {
         is.and_then(|is| setpriority_process(None, is.max(NICENESS))).map_err(|error| error.to_string())
     }
 
-    /// Others take a processor from this thread at once. With the least niceness they would wait for the end of its slice.
+    /// Others take a processor from this thread at once. By niceness alone they would wait for a part of its slice.
     pub(super) fn go_behind() -> Result<(), String> {
         let idle = ThreadSchedulePolicy::Normal(Idle);
         match set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
-            // It wants to set a niceness, too, which a process that is nice may not; it means nothing there.
+            // It wants to set a niceness, too, which a thread that is nice may not; it means nothing there.
             Err(error) if thread_schedule_policy() != Ok(idle) => Err(error.to_string()),
             Err(_) | Ok(()) => Ok(()),
         }
@@ -238,6 +247,16 @@ mod tests {
         assert_eq!(rest(Duration::MAX, 1), REST_MAX);
     }
 
+    #[test]
+    fn a_large_batch_counts_as_some_proofs() {
+        let of = |bytes| {
+            let before = PROOFS.get();
+            count_proof(bytes);
+            PROOFS.get() - before
+        };
+        assert_eq!([0, BYTES_OF_PROOF - 1, BYTES_OF_PROOF, 4 * BYTES_OF_PROOF].map(of), [1, 1, 2, 5]);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn only_work_that_was_slow_lately_a_few_times_puts_a_thread_behind_and_then_it_rests_after_it() {
@@ -253,9 +272,9 @@ mod tests {
             for _ in 1..HABIT {
                 assert_eq!(standing.judge(SLOW, 1), Duration::ZERO);
             }
-            assert!(!standing.behind);
+            assert_eq!(standing.place, Place::GivesWay);
             assert_eq!(standing.judge(SLOW, 1), 9 * SLOW);
-            assert!(standing.behind);
+            assert_eq!(standing.place, Place::Behind);
             assert_eq!(standing.judge(8 * SLOW, 9), Duration::ZERO, "none of those proofs was slow");
             assert_eq!(standing.judge(9 * SLOW, 9), 81 * SLOW);
         });
@@ -276,10 +295,9 @@ mod tests {
             for _ in 1..HABIT {
                 standing.judge(LONG, 0);
             }
-            assert!(!standing.gives_way);
+            assert_eq!(standing.place, Place::Among);
             assert_eq!(standing.judge(SLOW - LEAST, 1), Duration::ZERO);
-            assert!(standing.gives_way);
-            assert!(!standing.behind);
+            assert_eq!(standing.place, Place::GivesWay);
         });
         test.join().unwrap();
     }

@@ -83,7 +83,8 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
     tokio::time::sleep(KNOWN_AFTER).await;
     bad.stop()?;
 
-    let turns = (args.run_time().as_secs_f64() * f64::from(RATE) / TURN as f64).ceil().max(2.0) as usize;
+    let turns = (args.run_time().as_secs_f64() * f64::from(RATE) / TURN as f64).ceil() as usize;
+    let turns = turns.max(1).next_multiple_of(2);
     let [mut alone, mut beside] = [Waits::new()?, Waits::new()?];
     // Turns alone and alone: what of a difference is chance.
     let [mut odd, mut even] = [Waits::new()?, Waits::new()?];
