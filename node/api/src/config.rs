@@ -17,7 +17,7 @@ pub struct WorkersConfig {
     /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that. On Linux one that has
     /// kept a processor for 2 ms for a proof, three times, gives way to others from then on (niceness 10: a tenth of what another one has
     /// where both want to run). For 10 ms: it runs where nobody else wants to (`SCHED_IDLE`), and by turns with those of other such plugins:
-    /// together they keep one processor busy at most.
+    /// together they keep one processor busy at most. A batch counts as a proof, and as one more for each 256 KiB of it.
     pub plugin_threads: usize,
     /// Of the time of each of these that such slow proofs may take from then on, 1 to 100 percent. After one the thread rests, 10 s at most,
     /// so a plugin that takes 20 ms for a proof gives 5 a second for each thread at 10 percent; what comes faster waits, up to

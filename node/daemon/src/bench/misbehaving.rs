@@ -1,5 +1,5 @@
 //! Does anybody else notice plugins that misbehave? A publisher whose signatures a good plugin proves, and one of the node's own type, by turns
-//! alone and beside publishers of signature types whose plugins loop, bomb, dawdle, flood and trap.
+//! alone and beside publishers of signature types whose plugins loop, bomb, dawdle, flood and trap: beside each, and beside all at once.
 
 use super::{
     BenchArgs,
@@ -23,6 +23,7 @@ use mainstem_plugin_host::{Capability, Grants, PluginSigner};
 use std::{
     collections::BTreeSet,
     path::Path,
+    slice,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -31,8 +32,7 @@ use std::{
 const RATE: u32 = 200;
 /// Of each that does not. Each of the slow ones takes a tenth of a second of a processor for a call.
 const BAD_RATE: u32 = 2;
-/// Batches of a turn, of each that behaves: one alone, one beside those that do not, and so on. So what the machine does meanwhile, from one
-/// second to the next, falls on both.
+/// Batches of a turn, of each that behaves.
 const TURN: usize = 400;
 /// How long those that do not behave go on before it is looked at who notices: each has been called some times by then, and its thread goes
 /// behind others once it has taken long.
@@ -79,62 +79,129 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
         node: Publisher::open(&place, of_node).await?,
     };
     both.publish(WARM_UP).await?;
-    let bad = Misbehaving::start(&place);
+    let bad = Misbehaving::start(ALL, &place);
     tokio::time::sleep(KNOWN_AFTER).await;
     bad.stop()?;
 
-    let turns = (args.run_time().as_secs_f64() * f64::from(RATE) / TURN as f64).ceil() as usize;
-    let turns = turns.max(1).next_multiple_of(2);
-    let [mut alone, mut beside] = [Waits::new()?, Waits::new()?];
-    // Turns alone and alone: what of a difference is chance.
-    let [mut odd, mut even] = [Waits::new()?, Waits::new()?];
-    for turn in 0..turns {
-        tokio::time::sleep(SETTLES).await;
-        let waits = both.publish(TURN).await?;
-        let half = if turn % 2 == 0 { &mut even } else { &mut odd };
-        half.add(&waits)?;
-        alone.add(&waits)?;
-        let bad = Misbehaving::start(&place);
-        tokio::time::sleep(SETTLES).await;
-        beside.add(&both.publish(TURN).await?)?;
-        bad.stop()?;
+    let pairs = (args.run_time().as_secs_f64() * f64::from(RATE) / TURN as f64).ceil() as usize;
+    let mut runs: Vec<Turns> = BAD.iter().map(|(name, ..)| Turns::beside(name)).collect();
+    runs.push(Turns::beside(ALL));
+    for _ in 0..pairs.div_ceil(2).max(1) {
+        for run in &mut runs {
+            run.take(&mut both, &place).await?;
+        }
     }
-    let of_both = [
-        ("another plugin's type", [&alone, &beside, &odd, &even].map(|waits| &waits.plugin)),
-        ("the node's own type", [&alone, &beside, &odd, &even].map(|waits| &waits.node)),
-    ];
-    for (whose, [alone, beside, odd, even]) in of_both {
-        let ms = |of: &Histogram<u64>, quantile| of.value_at_quantile(quantile) as f64 / 1000.0;
-        let p99 = |of| ms(of, 0.99);
-        report.add(
-            Row::new(format!(
-                "plugins that misbehave, each called {BAD_RATE} times a second, by {RATE} batches/s of {whose}"
-            ))
-            .with("publish_ms_p50_alone", ms(alone, 0.5))
-            .with("publish_ms_p50_beside", ms(beside, 0.5))
-            .with("publish_ms_p99_alone", p99(alone))
-            .with("publish_ms_p99_beside", p99(beside))
-            .aimed("p99_of_alone", p99(beside) / p99(alone), "at most 1.2")
-            .with("p99_alone_of_alone", p99(odd) / p99(even)),
-        );
+    for run in &runs {
+        compare(run.bad, slice::from_ref(run), report)?;
     }
+    compare("one of these at a time", &runs[..BAD.len()], report)?;
+    chance(&runs, report);
     Ok(())
 }
 
-/// From each batch to its ack, µs.
+/// Those beside which a publisher published, when they were all of them.
+const ALL: &str = "all of these at once";
+
+/// From each batch of a turn to its ack, µs.
 struct Waits {
     plugin: Histogram<u64>,
     node: Histogram<u64>,
 }
 
-impl Waits {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self { plugin: Histogram::new(3)?, node: Histogram::new(3)? })
+/// Which publisher's waits.
+type Of = fn(&Waits) -> &Histogram<u64>;
+
+const PUBLISHERS: [(&str, Of); 2] =
+    [("another plugin's type", |waits| &waits.plugin), ("the node's own type", |waits| &waits.node)];
+
+fn p99(of: &Histogram<u64>) -> f64 {
+    of.value_at_quantile(0.99) as f64 / 1000.0
+}
+
+/// Turns alone and beside those that misbehave.
+struct Turns {
+    bad: &'static str,
+    alone: Vec<Waits>,
+    beside: Vec<Waits>,
+}
+
+impl Turns {
+    const fn beside(bad: &'static str) -> Self {
+        Self { bad, alone: Vec::new(), beside: Vec::new() }
     }
 
-    fn add(&mut self, more: &Self) -> anyhow::Result<()> {
-        self.plugin.add(&more.plugin)?;
-        Ok(self.node.add(&more.node)?)
+    /// Four more, in the order alone, beside, beside, alone: what the machine does meanwhile falls on both alike.
+    async fn take(&mut self, both: &mut Both, place: &Place) -> anyhow::Result<()> {
+        self.alone.push(both.publish_later().await?);
+        for _ in 0..2 {
+            let bad = Misbehaving::start(self.bad, place);
+            self.beside.push(both.publish_later().await?);
+            bad.stop()?;
+        }
+        self.alone.push(both.publish_later().await?);
+        Ok(())
+    }
+}
+
+/// How turns beside those that misbehave went, and those alone.
+fn compare(bad: &str, runs: &[Turns], report: &mut Report) -> anyhow::Result<()> {
+    for (whose, of) in PUBLISHERS {
+        let [mut alone, mut beside] = [Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?];
+        for run in runs {
+            run.alone.iter().try_for_each(|turn| alone.add(of(turn)))?;
+            run.beside.iter().try_for_each(|turn| beside.add(of(turn)))?;
+        }
+        // Each turn beside, and the one alone next to it.
+        let pairs = runs.iter().flat_map(|run| run.beside.iter().zip(&run.alone));
+        let of_alone = Spread::of(pairs.map(|(beside, alone)| p99(of(beside)) / p99(of(alone))));
+        report.add(
+            Row::new(format!(
+                "plugins that misbehave: {bad}, called {BAD_RATE} times a second, by {RATE} batches/s of {whose}"
+            ))
+            .with("publish_ms_p99_alone", p99(&alone))
+            .with("publish_ms_p99_beside", p99(&beside))
+            .aimed("p99_of_alone", of_alone.median, "at most 1.2")
+            .with("p99_of_alone_from", of_alone.from)
+            .with("p99_of_alone_to", of_alone.to),
+        );
+    }
+    Ok(())
+}
+
+/// The same ratio of turns alone, the earlier and the later one by turns.
+fn chance(runs: &[Turns], report: &mut Report) {
+    for (whose, of) in PUBLISHERS {
+        let twos = runs.iter().flat_map(|run| run.alone.chunks_exact(2));
+        let ratios = twos.enumerate().map(|(i, two)| p99(of(&two[i % 2])) / p99(of(&two[1 - i % 2])));
+        let Spread { median, from, to } = Spread::of(ratios);
+        report.add(
+            Row::new(format!("no plugin that misbehaves, by {RATE} batches/s of {whose}"))
+                .with("p99_alone_of_alone", median)
+                .with("p99_alone_of_alone_from", from)
+                .with("p99_alone_of_alone_to", to),
+        );
+    }
+}
+
+/// A median of ratios, and between what the true one lies in 95 of a hundred runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spread {
+    median: f64,
+    from: f64,
+    to: f64,
+}
+
+impl Spread {
+    /// # Panics
+    /// There is no ratio.
+    fn of(ratios: impl Iterator<Item = f64>) -> Self {
+        let mut ratios: Vec<f64> = ratios.collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        let (count, last) = (ratios.len() as f64, ratios.len() - 1);
+        // How many lie below the true median is binomial, its standard deviation half a root of all.
+        let from = ((count / 2.0 - 0.98 * count.sqrt()).max(0.0) as usize).saturating_sub(1);
+        let median = f64::midpoint(ratios[last / 2], ratios[last.div_ceil(2)]);
+        Self { median, from: ratios[from], to: ratios[last - from] }
     }
 }
 
@@ -149,21 +216,29 @@ impl Both {
         let (plugin, node) = tokio::try_join!(self.plugin.publish(count), self.node.publish(count))?;
         Ok(Waits { plugin, node })
     }
+
+    /// A turn, once what was begun before is over.
+    async fn publish_later(&mut self) -> anyhow::Result<Waits> {
+        tokio::time::sleep(SETTLES).await;
+        self.publish(TURN).await
+    }
 }
 
 /// Publishers whose plugins misbehave, until they are stopped.
-struct Misbehaving(Vec<tokio::task::JoinHandle<anyhow::Result<()>>>);
+struct Misbehaving(Vec<(&'static str, tokio::task::JoinHandle<anyhow::Result<()>>)>);
 
 impl Misbehaving {
-    fn start(place: &Place) -> Self {
-        let publishers = BAD.map(|(_, signed, ..)| misbehave(place.clone(), SignatureType(signed)));
-        Self(publishers.into_iter().map(tokio::spawn).collect())
+    fn start(bad: &'static str, place: &Place) -> Self {
+        let of_these = BAD.into_iter().filter(|(name, ..)| bad == ALL || bad == *name);
+        let started = of_these
+            .map(|(name, signed, ..)| (name, tokio::spawn(misbehave(place.clone(), SignatureType(signed)))));
+        Self(started.collect())
     }
 
     /// # Errors
     /// One has ended by itself.
     fn stop(self) -> anyhow::Result<()> {
-        for (task, (name, ..)) in self.0.iter().zip(BAD) {
+        for (name, task) in self.0 {
             if task.is_finished() {
                 bail!("the publisher whose plugin {name} ended before the run did");
             }
@@ -256,7 +331,7 @@ impl Publisher {
     }
 }
 
-/// Has a plugin called at a steady rate, until it is stopped. Each batch begins a series, as none is ever kept.
+/// Has a plugin called at a steady rate, from some moment on, until it is stopped. Each batch begins a series, as none is ever kept.
 async fn misbehave(place: Place, signed: SignatureType) -> anyhow::Result<()> {
     let (mut up, mut down) = wire::connect(&place.url).await?;
     let hearing = async move {
@@ -267,7 +342,10 @@ async fn misbehave(place: Place, signed: SignatureType) -> anyhow::Result<()> {
         }
     };
     let sending = async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / BAD_RATE);
+        let period = Duration::from_secs(1) / BAD_RATE;
+        // Publishers do not agree on moments.
+        let begins = tokio::time::Instant::now() + period.mul_f64(rand::random());
+        let mut tick = tokio::time::interval_at(begins, period);
         for request in 1.. {
             tick.tick().await;
             let signer = Signer::scheme(Arc::new(Junk(signed)));
@@ -302,5 +380,19 @@ impl SchemeSigner for Junk {
 
     fn sign(&self, _: BatchId) -> Result<Vec<u8>, SignatureFault> {
         Ok(vec![7; 64])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_lies_within_its_spread_which_is_all_there_is_when_that_is_little() {
+        let of = |count: u32| Spread::of((1..=count).rev().map(f64::from));
+        assert_eq!(of(1), Spread { median: 1.0, from: 1.0, to: 1.0 });
+        assert_eq!(of(4), Spread { median: 2.5, from: 1.0, to: 4.0 });
+        // Of tables of the binomial distribution: the 40th and the 61st.
+        assert_eq!(of(100), Spread { median: 50.5, from: 40.0, to: 61.0 });
     }
 }
