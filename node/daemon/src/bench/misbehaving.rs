@@ -20,6 +20,7 @@ use mainstem_model::{
     SeriesWriter, SignatureFault, SignatureType, Signer, StreamPartition,
 };
 use mainstem_plugin_host::{Capability, Grants, PluginSigner};
+use rand::seq::SliceRandom;
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -37,7 +38,7 @@ const TURN: usize = 400;
 /// How long those that do not behave go on before it is looked at who notices: each has been called some times by then, and its thread goes
 /// behind others once it has taken long.
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
-/// Between turns: what was begun before is over.
+/// Between turns, at least, and twice as long at most: what was begun before is over.
 const SETTLES: Duration = Duration::from_millis(500);
 /// Batches before the clock counts.
 const WARM_UP: usize = 400;
@@ -87,7 +88,10 @@ pub(crate) async fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result
     let mut runs: Vec<Turns> = BAD.iter().map(|(name, ..)| Turns::beside(name)).collect();
     runs.push(Turns::beside(ALL));
     for _ in 0..pairs.div_ceil(2).max(1) {
-        for run in &mut runs {
+        // In an order of its own each time: what a machine does each minute would fall on one kind.
+        let mut order: Vec<&mut Turns> = runs.iter_mut().collect();
+        order.shuffle(&mut rand::rng());
+        for run in order {
             run.take(&mut both, &place).await?;
         }
     }
@@ -217,9 +221,9 @@ impl Both {
         Ok(Waits { plugin, node })
     }
 
-    /// A turn, once what was begun before is over.
+    /// A turn, once what was begun before is over, and at no beat that something else could keep.
     async fn publish_later(&mut self) -> anyhow::Result<Waits> {
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(SETTLES.mul_f64(1.0 + rand::random::<f64>())).await;
         self.publish(TURN).await
     }
 }
