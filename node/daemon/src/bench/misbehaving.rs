@@ -1,5 +1,8 @@
 //! Does anybody else notice plugins that misbehave? A publisher whose signatures a good plugin proves, and one of the node's own type, by turns
 //! alone and beside publishers of signature types whose plugins loop, bomb, dawdle, flood and trap: beside each, and beside all at once.
+//!
+//! `--seconds` is the time of the turns alone of each; all of it takes some 17 times as long. Where a machine stalls, some tens of pairs of turns tell
+//! little: the spread of each ratio says how little.
 
 use super::{
     BenchArgs,
@@ -187,7 +190,7 @@ fn chance(runs: &[Turns], report: &mut Report) {
     }
 }
 
-/// A median of ratios, and between what the true one lies in 95 of a hundred runs.
+/// A median of ratios, and between what the true one lies in about 95 of a hundred runs, if the ratios do not hang together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Spread {
     median: f64,
@@ -335,7 +338,8 @@ impl Publisher {
     }
 }
 
-/// Has a plugin called at a steady rate, from some moment on, until it is stopped. Each batch begins a series, as none is ever kept.
+/// Has a plugin called at a steady rate, from some moment on, until it is stopped. Each batch begins a series, as the one
+/// before may have been refused; those of a plugin that ends with an answer are kept.
 async fn misbehave(place: Place, signed: SignatureType) -> anyhow::Result<()> {
     let (mut up, mut down) = wire::connect(&place.url).await?;
     let hearing = async move {
