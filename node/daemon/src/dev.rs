@@ -17,7 +17,7 @@ use mainstem_devchain::{SharedDevChain, dev_accounts};
 use std::{
     fs::{self, File, TryLockError},
     io,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -200,11 +200,7 @@ impl Plan<'_> {
         config.registration.enabled = true;
         config.registration.check_ms = 200;
         config.registration.turn_ms = 200;
-        let peers = match port(self.args.peer_port, number)? {
-            // The others must be told before anything listens.
-            0 => UdpSocket::bind(loopback(0)).and_then(|socket| socket.local_addr())?.port(),
-            port => port,
-        };
+        let peers = port(self.args.peer_port, number)?;
         let endpoint = format!("/ip4/{}/udp/{peers}/quic-v1", Ipv4Addr::LOCALHOST);
         config.network.overlay.listen = vec![endpoint.parse()?];
         config.registration.endpoints = vec![endpoint];

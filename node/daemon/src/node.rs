@@ -114,8 +114,10 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         None
     };
     let mut metrics = Metrics::new(counted.clone(), chain.clone());
+    let mut registration = config.registration.clone();
     if let Some(peers) = &peers {
         metrics.add_peers(peers.counted());
+        registration.endpoints = peers.with_ports(&registration.endpoints)?;
     }
 
     metrics.add_plugins(plugins.clone());
@@ -160,7 +162,7 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
         tokio::spawn(retention::run(config.retention.clone(), log.clone(), registry, removed)),
     ];
     if config.registration.enabled {
-        let how = (config.registration.clone(), config.chain.wallet.clone());
+        let how = (registration, config.chain.wallet.clone());
         let broker = Broker::new(&rpc, &deployment, key.clone(), how, network.clone(), viewed);
         helpers.push(tokio::spawn(broker.run()));
     }

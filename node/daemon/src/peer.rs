@@ -22,7 +22,7 @@ use mainstem_api::{
 };
 use mainstem_crypto::{Address, SecretKey};
 use mainstem_model::{Assignment, Verifier};
-use mainstem_overlay::{Frame, Inbox, Incoming, Overlay, SendError, Transport};
+use mainstem_overlay::{Frame, Inbox, Incoming, Overlay, PeerAddress, SendError, Transport};
 use mainstem_protocol::{InEvent, Lane, PeerFault, PeerMessage};
 use pipe::{Bounds, Item, Pipe};
 use std::{
@@ -79,6 +79,8 @@ enum What {
 #[derive(Debug)]
 pub(crate) struct Peers {
     overlay: Arc<Overlay>,
+    /// Where it listens.
+    listens: Vec<PeerAddress>,
     view: watch::Receiver<Option<NetworkView>>,
     assignment: Option<Arc<Assignment>>,
     passed: mpsc::Receiver<Passed>,
@@ -127,7 +129,35 @@ impl Peers {
         // What it shows now is news to the state machine.
         view.mark_changed();
         let sessions = BTreeMap::new();
-        Ok(Self { overlay, view, assignment: None, passed, sessions, dropped, sought, counters, wanting })
+        Ok(Self {
+            overlay,
+            listens,
+            view,
+            assignment: None,
+            passed,
+            sessions,
+            dropped,
+            sought,
+            counters,
+            wanting,
+        })
+    }
+
+    /// These endpoints, each port 0 replaced by the one that is listened on. What is no address stays as it is.
+    ///
+    /// # Errors
+    /// Nothing listens on the transport of one with port 0.
+    pub(crate) fn with_ports(&self, endpoints: &[String]) -> anyhow::Result<Vec<String>> {
+        let with_port = |endpoint: &String| match endpoint.parse::<PeerAddress>() {
+            Ok(address) if address.is_without_port() => {
+                let address = address.with_port_of(&self.listens).with_context(|| {
+                    format!("registration.endpoints: {endpoint} has port 0, and network.overlay.listen nothing of its transport")
+                })?;
+                Ok(address.to_string())
+            }
+            _ => Ok(endpoint.clone()),
+        };
+        endpoints.iter().map(with_port).collect()
     }
 
     /// What happened next. Never ends. Cancel safe.

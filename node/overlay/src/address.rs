@@ -13,6 +13,26 @@ use std::{fmt, net::IpAddr, str::FromStr};
 #[serde(into = "String", try_from = "String")]
 pub struct PeerAddress(pub(crate) Multiaddr);
 
+impl PeerAddress {
+    /// Whether its port is 0, which nobody can dial.
+    pub fn is_without_port(&self) -> bool {
+        matches!(self.0.iter().nth(1), Some(Protocol::Udp(0) | Protocol::Tcp(0)))
+    }
+
+    /// The same with the port of the first of these addresses that is of its transport; none if none is.
+    pub fn with_port_of(&self, others: &[Self]) -> Option<Self> {
+        let own = self.0.iter().nth(1)?;
+        let is_alike = |port: &Protocol<'_>| {
+            matches!(
+                (&own, port),
+                (Protocol::Udp(_), Protocol::Udp(_)) | (Protocol::Tcp(_), Protocol::Tcp(_))
+            )
+        };
+        let port = others.iter().filter_map(|other| other.0.iter().nth(1)).find(is_alike)?;
+        Some(Self(self.0.replace(1, |_| Some(port.acquire()))?))
+    }
+}
+
 impl FromStr for PeerAddress {
     type Err = OverlayError;
 
@@ -135,6 +155,22 @@ mod tests {
     fn a_peer_with_another_kind_of_key_is_no_broker() {
         let key = Keypair::ed25519_from_bytes([7; 32]).expect("32 bytes");
         assert_eq!(broker_of(&key.public().to_peer_id()), None);
+    }
+
+    #[test]
+    fn an_address_takes_the_port_of_the_first_of_its_transport() {
+        let parse = |text: &str| text.parse::<PeerAddress>().expect("an address");
+        let listening =
+            ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/2/quic-v1", "/ip6/::1/udp/3/quic-v1"].map(parse);
+        for (text, taken) in [
+            ("/ip4/192.0.2.1/udp/0/quic-v1", "/ip4/192.0.2.1/udp/2/quic-v1"),
+            ("/dns/broker.example/tcp/0", "/dns/broker.example/tcp/1"),
+        ] {
+            assert!(parse(text).is_without_port());
+            assert_eq!(parse(text).with_port_of(&listening), Some(parse(taken)));
+            assert!(!parse(taken).is_without_port());
+        }
+        assert_eq!(parse("/dns/broker.example/tcp/0").with_port_of(&listening[1..]), None);
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub(crate) struct RegistrationConfig {
     /// Share of the work that it wants, 32 to 255: it is eligible for (weight + 1)/256 of the shards. A change takes the
     /// network's challenge time.
     pub(crate) weight: u8,
-    /// Where other brokers reach it: at most 8 multiaddresses of 128 bytes each, without the peer id.
+    /// Where other brokers reach it: at most 8 multiaddresses of 128 bytes each, without the peer id. A port 0 stands for the
+    /// one that is listened on, for whoever lets the system choose it.
     pub(crate) endpoints: Vec<String>,
     /// What it says about itself, at most 1024 bytes.
     pub(crate) metadata: String,

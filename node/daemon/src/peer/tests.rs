@@ -126,6 +126,22 @@ async fn joined(first: Broker, second: Broker) -> (Broker, Broker) {
     pair
 }
 
+#[tokio::test]
+async fn an_endpoint_without_a_port_is_told_with_the_one_that_is_listened_on() {
+    let broker = Broker::start(1, &config()).await;
+    let at = broker.at.iter().find(|at| at.contains("/udp/")).unwrap();
+    let told = at.split_once("/p2p/").unwrap().0;
+    let port = told.split('/').nth(4).unwrap();
+    let endpoints = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        broker
+            .peers
+            .with_ports(&endpoints(&["/dns/a.example/udp/0/quic-v1", "/ip4/192.0.2.1/tcp/7", "?"]))
+            .unwrap(),
+        [format!("/dns/a.example/udp/{port}/quic-v1"), "/ip4/192.0.2.1/tcp/7".to_owned(), "?".to_owned()]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_broker_tells_another_comes_proven_and_in_order_on_each_lane_between_up_and_down() {
     let (mut first, second) = pair(&config(), &config()).await;
