@@ -200,8 +200,9 @@ impl Plan<'_> {
         config.registration.enabled = true;
         config.registration.check_ms = 200;
         config.registration.turn_ms = 200;
-        let peers = port(self.args.peer_port, number)?;
-        let endpoint = format!("/ip4/{}/udp/{peers}/quic-v1", Ipv4Addr::LOCALHOST);
+        // Once the node listens, it tells what a 0 has become.
+        let peer_port = port(self.args.peer_port, number)?;
+        let endpoint = format!("/ip4/{}/udp/{peer_port}/quic-v1", Ipv4Addr::LOCALHOST);
         config.network.overlay.listen = vec![endpoint.parse()?];
         config.registration.endpoints = vec![endpoint];
         config

@@ -117,7 +117,10 @@ pub(crate) async fn start(config: Config, deployment: Deployment) -> anyhow::Res
     let mut registration = config.registration.clone();
     if let Some(peers) = &peers {
         metrics.add_peers(peers.counted());
-        registration.endpoints = peers.with_ports(&registration.endpoints)?;
+        if registration.enabled {
+            registration.endpoints = peers.with_ports(&registration.endpoints)?;
+            registration.check()?;
+        }
     }
 
     metrics.add_plugins(plugins.clone());

@@ -143,15 +143,18 @@ impl Peers {
         })
     }
 
-    /// These endpoints, each port 0 replaced by the one that is listened on. What is no address stays as it is.
+    /// These endpoints of this node, each port 0 replaced by the one that is listened on. What is no address stays as it is.
     ///
     /// # Errors
-    /// Nothing listens on the transport of one with port 0.
+    /// For one with port 0 nothing listens.
     pub(crate) fn with_ports(&self, endpoints: &[String]) -> anyhow::Result<Vec<String>> {
         let with_port = |endpoint: &String| match endpoint.parse::<PeerAddress>() {
-            Ok(address) if address.is_without_port() => {
+            Ok(address) if address.has_port_zero() => {
                 let address = address.with_port_of(&self.listens).with_context(|| {
-                    format!("registration.endpoints: {endpoint} has port 0, and network.overlay.listen nothing of its transport")
+                    format!(
+                        "registration.endpoints: {endpoint} has port 0, but network.overlay.listen has no address of its \
+                         transport and IP version; name the port"
+                    )
                 })?;
                 Ok(address.to_string())
             }

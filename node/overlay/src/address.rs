@@ -14,21 +14,27 @@ use std::{fmt, net::IpAddr, str::FromStr};
 pub struct PeerAddress(pub(crate) Multiaddr);
 
 impl PeerAddress {
-    /// Whether its port is 0, which nobody can dial.
-    pub fn is_without_port(&self) -> bool {
-        matches!(self.0.iter().nth(1), Some(Protocol::Udp(0) | Protocol::Tcp(0)))
+    /// Whether it is this node's own, not a relay's, and its port is 0, which nobody can dial.
+    pub fn has_port_zero(&self) -> bool {
+        matches!(self.0.iter().nth(1), Some(Protocol::Udp(0) | Protocol::Tcp(0))) && !is_relayed(&self.0)
     }
 
-    /// The same with the port of the first of these addresses that is of its transport; none if none is.
+    /// The same with the port of the first of these addresses that is of its transport and IP version; a name that is not of one version
+    /// takes any. None if none is.
     pub fn with_port_of(&self, others: &[Self]) -> Option<Self> {
-        let own = self.0.iter().nth(1)?;
-        let is_alike = |port: &Protocol<'_>| {
+        let alike = |own: &Protocol<'_>, other: &Protocol<'_>| {
+            use Protocol::{Dns, Dns4, Dns6, Ip4, Ip6, Tcp, Udp};
             matches!(
-                (&own, port),
-                (Protocol::Udp(_), Protocol::Udp(_)) | (Protocol::Tcp(_), Protocol::Tcp(_))
+                (own, other),
+                (Ip4(_) | Dns4(_) | Dns(_), Ip4(_))
+                    | (Ip6(_) | Dns6(_) | Dns(_), Ip6(_))
+                    | (Udp(_), Udp(_))
+                    | (Tcp(_), Tcp(_))
             )
         };
-        let port = others.iter().filter_map(|other| other.0.iter().nth(1)).find(is_alike)?;
+        let is_alike =
+            |other: &&Self| self.0.iter().zip(&other.0).take(2).all(|(own, other)| alike(&own, &other));
+        let port = others.iter().filter(|other| !is_relayed(&other.0)).find(is_alike)?.0.iter().nth(1)?;
         Some(Self(self.0.replace(1, |_| Some(port.acquire()))?))
     }
 }
@@ -158,19 +164,31 @@ mod tests {
     }
 
     #[test]
-    fn an_address_takes_the_port_of_the_first_of_its_transport() {
+    fn an_address_takes_the_port_of_the_first_of_its_transport_and_ip_version() {
         let parse = |text: &str| text.parse::<PeerAddress>().expect("an address");
-        let listening =
-            ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/2/quic-v1", "/ip6/::1/udp/3/quic-v1"].map(parse);
+        let peer = keypair(&SecretKey::from_bytes(&[7; 32]).expect("below the order")).public().to_peer_id();
+        let relayed = format!("/ip4/10.0.0.9/udp/9/quic-v1/p2p/{peer}/p2p-circuit");
+        let listening = [
+            relayed.as_str(),
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip4/10.0.0.1/udp/2/quic-v1",
+            "/ip6/::1/udp/3/quic-v1",
+            "/ip4/10.0.0.2/udp/4/quic-v1",
+        ]
+        .map(parse);
         for (text, taken) in [
             ("/ip4/192.0.2.1/udp/0/quic-v1", "/ip4/192.0.2.1/udp/2/quic-v1"),
+            ("/ip6/2001:db8::1/udp/0/quic-v1", "/ip6/2001:db8::1/udp/3/quic-v1"),
+            ("/dns6/broker.example/udp/0/quic-v1", "/dns6/broker.example/udp/3/quic-v1"),
             ("/dns/broker.example/tcp/0", "/dns/broker.example/tcp/1"),
         ] {
-            assert!(parse(text).is_without_port());
+            assert!(parse(text).has_port_zero());
             assert_eq!(parse(text).with_port_of(&listening), Some(parse(taken)));
-            assert!(!parse(taken).is_without_port());
+            assert!(!parse(taken).has_port_zero());
         }
-        assert_eq!(parse("/dns/broker.example/tcp/0").with_port_of(&listening[1..]), None);
+        assert_eq!(parse("/dns6/broker.example/tcp/0").with_port_of(&listening), None);
+        let of_relay = format!("/ip4/192.0.2.1/tcp/0/p2p/{peer}/p2p-circuit");
+        assert!(!parse(&of_relay).has_port_zero(), "the relay's port is none of ours");
     }
 
     #[test]

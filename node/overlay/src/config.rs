@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where to listen for other brokers, as multiaddresses. QUIC is preferred where both ends have it.
+    /// Where to listen for other brokers, as multiaddresses. QUIC is preferred where both ends have it. The system chooses
+    /// a port 0.
     pub listen: Vec<PeerAddress>,
     /// Addresses under which others reach this node, if it cannot find out itself. `AutoNAT` needs none of these.
     pub external_addresses: Vec<PeerAddress>,

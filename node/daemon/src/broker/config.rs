@@ -19,8 +19,9 @@ pub(crate) struct RegistrationConfig {
     /// Share of the work that it wants, 32 to 255: it is eligible for (weight + 1)/256 of the shards. A change takes the
     /// network's challenge time.
     pub(crate) weight: u8,
-    /// Where other brokers reach it: at most 8 multiaddresses of 128 bytes each, without the peer id. A port 0 stands for the
-    /// one that is listened on, for whoever lets the system choose it.
+    /// Where other brokers reach it: at most 8 multiaddresses of 128 bytes each, without the peer id. A port 0 becomes the
+    /// one that network.overlay.listen got for the same transport and IP version; if that is another one after a start, the
+    /// network is told so, for gas.
     pub(crate) endpoints: Vec<String>,
     /// What it says about itself, at most 1024 bytes.
     pub(crate) metadata: String,

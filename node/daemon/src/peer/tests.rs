@@ -140,6 +140,8 @@ async fn an_endpoint_without_a_port_is_told_with_the_one_that_is_listened_on() {
             .unwrap(),
         [format!("/dns/a.example/udp/{port}/quic-v1"), "/ip4/192.0.2.1/tcp/7".to_owned(), "?".to_owned()]
     );
+    let why = broker.peers.with_ports(&endpoints(&["/ip4/192.0.2.1/tcp/0"])).unwrap_err().to_string();
+    assert!(why.contains("/ip4/192.0.2.1/tcp/0 has port 0"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Brokers as processes of their own that can be killed, stopped and started again.
 
-use crate::process::{Node, OWNER};
+use crate::process::{Node, OWNER, free_ports};
 use mainstem_chain::{Follower, FollowerConfig, NetworkView, Rpc, RpcConfig};
 use mainstem_client::{Client, ClientConfig, PublishConfig, ResendRange};
 use mainstem_crypto::{Address, SecretKey};
@@ -8,7 +8,6 @@ use mainstem_model::{Ack, AckLevel, StreamPartition};
 use serde_json::Value;
 use std::{
     fs::{self, File},
-    net::UdpSocket,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
@@ -259,17 +258,6 @@ fn spawn(folder: &Path) -> (Child, ChildStdin) {
 fn signal(pid: u32, name: &str) {
     // It may have ended by itself.
     drop(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status());
-}
-
-/// The first of so many UDP ports in a row that nobody uses. IMPORTANT: none that the system gives to who asks for any: somebody
-/// else would have it when a broker that was killed starts again.
-fn free_ports(count: u16) -> u16 {
-    loop {
-        let first = rand::random_range(10_000..30_000);
-        if (first..first + count).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
-            return first;
-        }
-    }
 }
 
 /// Waits until something is so; looks often, for what other processes do wakes nobody here.

@@ -1,5 +1,5 @@
 use crate::{
-    process::{Node, OWNER, now_ms, public_stream},
+    process::{Node, OWNER, free_ports, now_ms, public_stream},
     storage,
 };
 use mainstem_client::{Client, PublishConfig, ResendOptions, ResendRange};
@@ -33,7 +33,7 @@ async fn kill_again_and_again(folder: &Path, config: Option<&Path>) {
     let rounds: u64 = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let seed: u64 = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("SEED={seed} ROUNDS={rounds}");
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_ports(1);
     let mut node = Node::start_configured(folder, port, config, &[]);
     let batching = PublishConfig { ack: AckLevel::Durable.into(), ..PublishConfig::default() };
     let at = public_stream(&node.client(OWNER).await).await;

@@ -1,4 +1,4 @@
-use crate::process::{Node, OWNER, READER, now_ms, public_stream};
+use crate::process::{Node, OWNER, READER, free_ports, now_ms, public_stream};
 use mainstem_client::{Client, Delivery, ResendOptions, ResendRange, Start, SubscribeOptions, Subscription};
 use mainstem_model::NewEvent;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ async fn an_event_comes_live_and_from_history_and_every_start_gives_what_it_says
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_hears_from_a_node_that_was_killed_as_soon_as_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_ports(1);
     let mut node = Node::start_on(folder.path(), port);
     let at = public_stream(&node.client(OWNER).await).await;
     let mut config = node.config(READER);

@@ -1,7 +1,7 @@
 //! A disk that takes writes and then cannot make them durable.
 
 use crate::{
-    process::{Node, OWNER, now_ms, public_stream},
+    process::{Node, OWNER, free_ports, now_ms, public_stream},
     storage,
 };
 use mainstem_client::{Client, PublishConfig, ResendOptions, ResendRange};
@@ -34,7 +34,7 @@ async fn fail_an_fsync(folder: &Path, config: Option<&Path>) {
     let built =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).arg("-ldl").status();
     assert!(built.unwrap().success(), "the C compiler, which Rust links with, builds the shim");
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_ports(1);
     let data = folder.join("data");
     let shimmed = [("LD_PRELOAD", shim.as_path()), ("FAIL_FSYNC_WHEN", failing.as_path())];
     let mut node = Node::start_configured(&data, port, config, &shimmed);

@@ -24,7 +24,7 @@ async fn network(node: &Node) -> Arc<NetworkView> {
 fn listens(folder: &Path, number: u16) -> String {
     let log = fs::read_to_string(folder.join(format!("dev/broker-{number}/broker.log"))).unwrap();
     let (begin, end) = ("/ip4/127.0.0.1/udp/", "/quic-v1");
-    let port = log.split_once("overlay listens").unwrap().1.split_once(begin).unwrap().1;
+    let port = log.split_once("overlay listens").expect("the log is of info").1.split_once(begin).unwrap().1;
     let port = port.split_once(end).unwrap().0;
     assert_ne!(port.parse::<u16>().unwrap(), 0);
     format!("{begin}{port}{end}")

@@ -5,6 +5,7 @@ use mainstem_model::{Partition, Right, StreamPartition};
 use serde_json::Value;
 use std::{
     fs,
+    net::UdpSocket,
     path::Path,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -175,6 +176,17 @@ impl Drop for Node {
 pub(crate) async fn public_stream(client: &Client) -> StreamPartition {
     let stream = StreamDefinition::default().grant(None, &[Right::Subscribe]);
     client.create_stream(stream).await.unwrap().id.partition(Partition::ZERO)
+}
+
+/// The first of so many UDP ports in a row that nobody uses. IMPORTANT: none that the system gives to who asks for any: somebody
+/// else would have it when a node that was killed starts again.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    loop {
+        let first = rand::random_range(10_000..30_000);
+        if (first..first + count).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
 }
 
 /// The wall clock, milliseconds.
