@@ -16,8 +16,9 @@ pub struct WorkersConfig {
     /// How many more each plugin for signatures has, which are its own: what is slow to prove holds up what else it proves, and the
     /// sessions that bring it. At most `plugins.instances_max`; 0 is half of the above, at least 1 and at most that. On Linux one that has
     /// kept a processor for 2 ms for a proof, three times, gives way to others from then on (niceness 10: a tenth of what another one has
-    /// where both want to run). For 10 ms: it runs where nobody else wants to (`SCHED_IDLE`), and by turns with those of other such plugins:
-    /// together they keep one processor busy at most. A batch counts as a proof, and as one more for each 256 KiB of it.
+    /// where both want to run; from Linux 6.12 on others need not wait for its slice when they wake). For 10 ms: it runs where nobody
+    /// else wants to (`SCHED_IDLE`), and by turns with those of other such plugins: together they keep one processor busy at most. A batch
+    /// counts as a proof, and as one more for each 256 KiB of it.
     pub plugin_threads: usize,
     /// Of the time of each of these that such slow proofs may take from then on, 1 to 100 percent. After one the thread rests, 10 s at most,
     /// so a plugin that takes 20 ms for a proof gives 5 a second for each thread at 10 percent; what comes faster waits, up to

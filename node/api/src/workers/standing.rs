@@ -1,8 +1,8 @@
 use parking_lot::{Mutex, MutexGuard};
 use std::{cell::Cell, sync::Arc, thread, time::Duration};
 
-/// Time of a processor that a proof may take without being long. Linux lets a thread that runs go on for about 3 ms while others
-/// of its niceness wait.
+/// Time of a processor that a proof may take without being long. Linux lets a thread that runs go on for 1 to 3 ms while others wait, nice or
+/// not.
 const LONG: Duration = Duration::from_millis(2);
 /// Time of a processor that a proof may take without being slow. Those of ML-DSA take 1 to 4 ms, of a large batch some more.
 const SLOW: Duration = Duration::from_millis(10);
@@ -169,15 +169,44 @@ mod system {
         Duration::new(tv_sec.cast_unsigned(), u32::try_from(tv_nsec).unwrap_or_default())
     }
 
-    /// Of a thread that gives way, so that it has a tenth of what another one has where both want to run, and one that wakes takes the
-    /// processor from it earlier than from one of its own niceness.
+    /// Of a thread that gives way, so that it has a tenth of what another one has where both want to run.
     const NICENESS: i32 = 10;
+    /// ns that it may go on while others that have woken wait: the least that Linux lets one choose. Niceness alone leaves it its whole slice.
+    pub(in crate::workers) const SLICE_NS: u64 = 100_000;
 
     /// Others take a processor from this thread soon.
     pub(super) fn give_way() -> Result<(), String> {
         // Of this thread alone: Linux knows no niceness of processes.
-        let is = getpriority_process(None);
-        is.and_then(|is| setpriority_process(None, is.max(NICENESS))).map_err(|error| error.to_string())
+        let niceness = getpriority_process(None).map(|is| is.max(NICENESS));
+        let niceness = niceness
+            .and_then(|niceness| setpriority_process(None, niceness).map(|()| niceness))
+            .map_err(|error| error.to_string())?;
+        if let Err(error) = shorten_slice(niceness) {
+            tracing::debug!(%error, "a thread that gives way keeps its slice");
+        }
+        Ok(())
+    }
+
+    /// Linux passes over the slice before 6.12. The policy `SCHED_BATCH` is for this thread not to take a processor from others when it wakes,
+    /// as one with a short slice would.
+    ///
+    /// # Errors
+    /// A sandbox forbids it, or the thread is behind others already and may not come forward.
+    #[expect(unsafe_code, reason = "no library sets the slice of a thread")]
+    fn shorten_slice(niceness: i32) -> std::io::Result<()> {
+        let attributes = libc::sched_attr {
+            size: size_of::<libc::sched_attr>() as u32,
+            sched_policy: libc::SCHED_BATCH.cast_unsigned(),
+            sched_flags: 0,
+            sched_nice: niceness,
+            sched_priority: 0,
+            sched_runtime: SLICE_NS,
+            sched_deadline: 0,
+            sched_period: 0,
+        };
+        // SAFETY: 0 is this thread; the kernel reads `size` bytes of the attributes and keeps nothing of them.
+        let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+        if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     }
 
     /// Others take a processor from this thread at once. By niceness alone they would wait for a part of its slice.
@@ -190,6 +219,9 @@ mod system {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+pub(super) use system::SLICE_NS;
 
 /// Elsewhere it is not known what a thread has had, so nothing is slow.
 #[cfg(not(target_os = "linux"))]
