@@ -1,5 +1,6 @@
 //! `mainstem`: one program for operators, developers and tests.
 
+mod allocator;
 mod bench;
 mod broker;
 mod chain_seen;

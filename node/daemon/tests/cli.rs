@@ -66,6 +66,18 @@ fn json(text: &str) -> Vec<Value> {
 }
 
 #[test]
+fn the_allocator_has_the_settings_of_the_program() {
+    let folder = folder();
+    let output =
+        program(folder.path(), &["--version"]).env("_RJEM_MALLOC_CONF", "stats_print:true").output().unwrap();
+    check(&output, 0);
+    for setting in ["\"dirty_decay_ms:1000,max_background_threads:1\"", "opt.dirty_decay_ms: 1000"] {
+        assert!(err(&output).contains(setting), "{setting}\n{}", err(&output));
+    }
+    assert!(!err(&output).contains("Invalid conf"), "{}", err(&output));
+}
+
+#[test]
 fn help_names_every_exit_code() {
     let folder = folder();
     let help = check(&run(folder.path(), &["--help"]), 0);

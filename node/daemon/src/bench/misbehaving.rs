@@ -1,8 +1,8 @@
 //! Does anybody else notice plugins that misbehave? A publisher whose signatures a good plugin proves, and one of the node's own type, by turns
 //! alone and beside publishers of signature types whose plugins loop, bomb, dawdle, flood and trap: beside each, and beside all at once.
 //!
-//! `--seconds` is the time of the turns alone of each; all of it takes some 17 times as long. Where a machine stalls, some tens of pairs of turns tell
-//! little: the spread of each ratio says how little.
+//! `--seconds` is the time of the turns alone of each; all of it takes some 17 times as long. Where a disk stalls, some tens of pairs of turns tell
+//! little: the spread of each ratio says how little. `TMPDIR=/dev/shm` takes the disk out of it.
 
 use super::{
     BenchArgs,
