@@ -6,6 +6,10 @@ use mainstem_crypto::sha256;
 use mainstem_plugin_host::{
     CallError, Capability, Compiler, Config, Grants, Host, Plugin, SignedItem, Status, Verdict, conformance,
 };
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -92,6 +96,69 @@ fn what_the_ed25519_plugin_signs_holds_and_no_flipped_bit_of_it_does() {
         assert!(plugin.verify(some).unwrap().iter().all(|verdict| *verdict == Verdict::Invalid));
     }
     assert!(matches!(plugin.origin(&[9; 31]), Err(CallError::Failed { .. })));
+    assert_eq!(plugin.status(), Status::On);
+}
+
+#[test]
+fn what_a_p256_key_signs_holds_by_the_plugin_in_c_and_no_flipped_bit_of_it_does() {
+    let (plugin, random) = (plugin("p256-c"), SystemRandom::new());
+    let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    let header = [3; 203];
+    let batch_id = sha256(&header);
+    let key = || {
+        let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).unwrap()
+    };
+    // The public key, and then r and s.
+    let sign = |key: &EcdsaKeyPair| {
+        let signature = key.sign(&random, &batch_id).unwrap();
+        let parts: [&[u8]; 2] = [key.public_key().as_ref(), signature.as_ref()];
+        parts.concat()
+    };
+    let (mine, other) = (key(), key());
+    let origins = [&mine, &other].map(|key| sha256(key.public_key().as_ref()));
+    let signatures = [&mine, &other].map(sign);
+    let foreign = [&signatures[1][..65], &signatures[0][65..]].concat();
+    let item = |batch_id: [u8; 32], origin, signature| SignedItem {
+        header: &header,
+        batch_id,
+        origin_type: 18,
+        origin,
+        timestamp: 0,
+        signature,
+    };
+    let (yes, no, malformed) = (Verdict::Valid, Verdict::Invalid, Verdict::Malformed);
+    let items = [
+        item(batch_id, &origins[0], &signatures[0]),
+        item(batch_id, &origins[1], &signatures[0]),
+        item(batch_id, &origins[1], &signatures[1]),
+        item(batch_id, &origins[0][..31], &signatures[0]),
+        // A key that is the origin's, and a signature of another one.
+        item(batch_id, &origins[1], &foreign),
+        item(batch_id, &origins[0], &signatures[0][..128]),
+        item(batch_id, &origins[0], &signatures[0]),
+    ];
+    assert_eq!(plugin.verify(&items).unwrap(), [yes, no, yes, no, no, malformed, yes]);
+
+    let flipped: Vec<_> = (0..129 * 8)
+        .map(|bit| {
+            let mut flipped = signatures[0].clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped
+        })
+        .collect();
+    for (at, some) in flipped.chunks(8).enumerate() {
+        let items: Vec<_> = some.iter().map(|signature| item(batch_id, &origins[0], signature)).collect();
+        // The first byte says which form the key has.
+        let right = if at == 0 { malformed } else { no };
+        assert_eq!(plugin.verify(&items).unwrap(), [right; 8], "byte {at}");
+    }
+    for bit in 0..256 {
+        let mut flipped = batch_id;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let item = item(flipped, &origins[0], &signatures[0]);
+        assert_eq!(plugin.verify(&[item]).unwrap(), [no], "bit {bit} of the batch id");
+    }
     assert_eq!(plugin.status(), Status::On);
 }
 
