@@ -13,6 +13,9 @@ use std::{
 /// The file that `mainstem init` writes: every key with its default and the reason for it.
 pub(crate) const DEFAULT_FILE: &str = include_str!("../mainstem.default.toml");
 
+/// Where a node's configuration is, unless another file is named.
+pub(crate) const FILE: &str = "mainstem.toml";
+
 /// Everything that can be set. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -234,6 +237,15 @@ impl Config {
             *path = folder.join(&*path);
         }
         Ok(config)
+    }
+
+    /// Bounds of plugins by a node's configuration: this file, or [`FILE`] where there is one, else the defaults.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub(crate) fn plugin_bounds(file: Option<&Path>) -> anyhow::Result<mainstem_plugin_host::Config> {
+        let file = file.or_else(|| Some(Path::new(FILE)).filter(|file| file.exists()));
+        Ok(file.map_or_else(|| Ok(Self::default()), Self::load)?.plugins)
     }
 
     /// Every path in it.

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{failure::Failure, profile::Profile},
-    config::{Config, DEFAULT_FILE},
+    config::{self, Config, DEFAULT_FILE},
     interrupts::Interrupts,
     node,
 };
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InitArgs {
     /// File to write; it must not be there yet
-    #[arg(default_value = "mainstem.toml")]
+    #[arg(default_value = config::FILE)]
     file: PathBuf,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct InitArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct NodeArgs {
     /// Configuration file, as `mainstem init` writes it
-    #[arg(long, default_value = "mainstem.toml")]
+    #[arg(long, default_value = config::FILE)]
     config: PathBuf,
     /// Only read and check the configuration; opens nothing
     #[arg(long)]

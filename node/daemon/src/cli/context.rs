@@ -1,5 +1,8 @@
 use super::{Globals, failure::Failure, http, output::Output, profile::Profile};
-use crate::plugins::{ChainReads, Plugins};
+use crate::{
+    config::Config,
+    plugins::{ChainReads, Plugins},
+};
 use anyhow::Context as _;
 use mainstem_chain::{Rpc, RpcConfig, StreamRegistry, Wallet, WalletConfig};
 use mainstem_client::{Broker, ChainConfig, Client, ClientConfig, Identity, PublishConfig, StreamKeys};
@@ -161,7 +164,7 @@ impl Context {
             (None, _) => Identity::None,
         };
         let folder = self.plugins_dir.clone();
-        let bounds = mainstem_plugin_host::Config::default();
+        let bounds = Config::plugin_bounds(None)?;
         let chain = self.rpc_config().map(Rpc::new).transpose()?.map(|rpc| ChainReads::new(rpc, &bounds));
         let load = move || Plugins::load(&bounds, &folder, chain, None);
         let plugins = tokio::task::spawn_blocking(load).await??;

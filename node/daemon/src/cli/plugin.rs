@@ -4,9 +4,12 @@ mod make;
 mod report;
 
 use super::{Globals, context::Context, failure::Failure, http, table::Table};
-use crate::plugins::{self, Answers, Entry, Shelf, ShelfError};
+use crate::{
+    config::Config,
+    plugins::{self, Answers, Entry, Shelf, ShelfError},
+};
 use clap::Subcommand;
-use mainstem_plugin_host::{Capability, Claim, Config, Grants, HttpHost, LoadError, inspect};
+use mainstem_plugin_host::{Capability, Claim, Grants, HttpHost, LoadError, inspect};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +42,9 @@ pub(crate) enum PluginCommand {
         /// Capabilities that it is granted beside crypto, with commas between
         #[arg(long, value_delimiter = ',', value_parser = capability)]
         grant: Vec<Capability>,
+        /// Configuration file of the node, whose bounds of plugins count [default: mainstem.toml, if there is one here]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Show what a module says of itself, without running it
     #[command(after_help = "Example:\n  mainstem plugin inspect my-signatures.wasm")]
@@ -68,6 +74,9 @@ pub(crate) enum PluginCommand {
         /// A name that leads to private addresses ends in =private
         #[arg(long, value_delimiter = ',', value_name = "HOST")]
         http_host: Vec<HttpHost>,
+        /// Configuration file of the node, whose bounds of plugins count [default: mainstem.toml, if there is one here]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// List the plugins of the data folder, and how they do in the running node
     #[command(after_help = "Example:\n  mainstem plugin list")]
@@ -98,20 +107,22 @@ pub(crate) async fn run(command: PluginCommand, globals: &Globals) -> anyhow::Re
         PluginCommand::New(args) => make::new(&args, out)?,
         PluginCommand::Build(args) => make::build(&args, out)?,
         PluginCommand::Configure(args) => make::configure(&args, out)?,
-        PluginCommand::Check { module, grant } => return check(&module, grant, globals).await,
+        PluginCommand::Check { module, grant, config } => {
+            return check(&module, grant, config.as_deref(), globals).await;
+        }
         PluginCommand::Inspect { module } => {
             let (bytes, _) = read(&module, globals)?;
             let (id, manifest) = inspect(&bytes).map_err(refused)?;
             out.result(&report::object(id, &manifest), &report::text(id, &manifest))?;
         }
-        PluginCommand::Install { module, grant, without, speaks_for_ethereum, http_host } => {
+        PluginCommand::Install { module, grant, without, speaks_for_ethereum, http_host, config } => {
             let answers = Answers {
                 grant: grant.into_iter().collect(),
                 without: without.into_iter().collect(),
                 speaks_for_ethereum,
                 http_hosts: http_host.into_iter().collect(),
             };
-            install(&module, &answers, globals).await?;
+            install(&module, &answers, config.as_deref(), globals).await?;
         }
         PluginCommand::List => list(globals).await?,
         PluginCommand::Enable { plugin } => {
@@ -130,8 +141,14 @@ pub(crate) async fn run(command: PluginCommand, globals: &Globals) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyhow::Result<ExitCode> {
+async fn check(
+    module: &Path,
+    grant: Vec<Capability>,
+    config: Option<&Path>,
+    globals: &Globals,
+) -> anyhow::Result<ExitCode> {
     let (bytes, _) = read(module, globals)?;
+    let bounds = Config::plugin_bounds(config)?;
     let mut grants = Grants { origin_ethereum: true, ..Grants::default() };
     grants.capabilities.extend(grant);
     let folder = globals.plugins_dir()?;
@@ -139,7 +156,7 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
         // Its files are gone when it was checked.
         let files = tempfile::tempdir()?;
         grants.files = Some(files.path().join(plugins::FILES));
-        let host = plugins::host(&Config::default(), &folder, None)?;
+        let host = plugins::host(&bounds, &folder, None)?;
         let plugin = host.load(&bytes, grants).map_err(refused)?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))
     });
@@ -166,12 +183,18 @@ async fn check(module: &Path, grant: Vec<Capability>, globals: &Globals) -> anyh
 }
 
 /// It is loaded as the node will do it, so that what is amiss is known now and not at the node's next start.
-async fn install(module: &Path, answers: &Answers, globals: &Globals) -> anyhow::Result<()> {
+async fn install(
+    module: &Path,
+    answers: &Answers,
+    config: Option<&Path>,
+    globals: &Globals,
+) -> anyhow::Result<()> {
     let bytes = read_file(module)?;
+    let bounds = Config::plugin_bounds(config)?;
     let folder = globals.plugins_dir()?;
     let (tried, cache) = (bytes.clone(), folder.clone());
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        plugins::host(&Config::default(), &cache, None)?.load(&tried, Grants::default()).map_err(refused)?;
+        plugins::host(&bounds, &cache, None)?.load(&tried, Grants::default()).map_err(refused)?;
         Ok(())
     });
     load.await??;

@@ -35,6 +35,14 @@ pub(crate) fn plugin_command(folder: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The exit code of `mainstem plugin …` where the current folder is that of the data, and what it says on stderr.
+fn told(folder: &Path, args: &[&str]) -> (i32, String) {
+    let mut command = Node::program();
+    command.current_dir(folder).arg("--data-dir").arg(folder).arg("plugin").args(args);
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
 pub(crate) async fn connect(node: &Node, identity: Identity, plugin: Option<&Plugin>) -> Client {
     let schemes = plugin.and_then(|plugin| SignaturePlugin::new(plugin.clone()));
     let schemes = schemes.into_iter().map(|scheme| Arc::new(scheme) as Arc<_>).collect();
@@ -191,11 +199,7 @@ fn a_plugin_takes_the_place_of_one_of_its_name_and_not_of_one_with_its_claim() {
 #[test]
 fn a_plugin_that_is_none_or_asks_for_what_is_not_granted_is_not_installed() {
     let folder = tempfile::tempdir().unwrap();
-    let run = |args: &[&str]| {
-        let mut command = Node::program();
-        let output = command.arg("--data-dir").arg(folder.path()).arg("plugin").args(args).output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    };
+    let run = |args: &[&str]| told(folder.path(), args);
     let none = folder.path().join("none.wasm");
     fs::write(&none, b"no module").unwrap();
     let (code, said) = run(&["install", none.to_str().unwrap()]);
@@ -208,4 +212,48 @@ fn a_plugin_that_is_none_or_asks_for_what_is_not_granted_is_not_installed() {
     assert!(said.contains("no plugin is called \"nobody\""), "{said}");
     let (code, said) = run(&["new", "Not-A-Name", "--kind", "signature"]);
     assert_eq!(code, 64, "{said}");
+}
+
+/// A module with a section more that says nothing, of so many bytes.
+fn longer(mut module: Vec<u8>, bytes: usize) -> Vec<u8> {
+    // A section of no kind, its length in digits of 7 bits, and a name of no letters.
+    module.push(0);
+    let mut length = bytes;
+    while length > 0x7f {
+        module.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    module.push(length as u8);
+    module.resize(module.len() + bytes, 0);
+    module
+}
+
+#[test]
+fn a_module_is_checked_and_installed_within_the_bounds_of_the_nodes_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    let bytes = fs::read(module("ed25519")).unwrap();
+    write("small.wasm", &bytes);
+    write("large.wasm", &longer(bytes, Config::default().module_bytes_max));
+    // A busy machine is no fault of the plugin.
+    let raised = "[plugins]\nmodule_bytes_max = 16777216\ndeadline_ms_default = 10000\ndeadline_ms_max = 10000\n";
+    write("raised.toml", raised.as_bytes());
+    write("lowered.toml", b"[plugins]\nmodule_bytes_max = 1000\n");
+    for command in ["check", "install"] {
+        let run = |args: &[&str]| told(folder.path(), &[&[command][..], args].concat());
+        let lowered = ["small.wasm", "--config", "lowered.toml"];
+        for (args, bound) in [(&["large.wasm"][..], "8388608"), (&lowered[..], "1000")] {
+            let (code, said) = run(args);
+            assert_eq!(code, 65, "{said}");
+            assert!(said.contains(&format!("more than plugins.module_bytes_max, {bound}")), "{said}");
+        }
+        let (code, said) = run(&["large.wasm", "--config", "raised.toml"]);
+        assert_eq!(code, 0, "{said}");
+        let (code, said) = run(&["small.wasm", "--config", "nowhere.toml"]);
+        assert_eq!(code, 74, "{said}");
+    }
+    // The one that `mainstem node` finds by itself.
+    write("mainstem.toml", b"[plugins]\nmodule_bytes_max = 1000\n");
+    let (code, said) = told(folder.path(), &["install", "small.wasm"]);
+    assert_eq!(code, 65, "{said}");
 }
