@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     plugins::{self, Answers, Entry, Shelf, ShelfError},
 };
+use anyhow::Context as _;
 use clap::Subcommand;
 use mainstem_plugin_host::{Capability, Claim, Grants, HttpHost, LoadError, inspect};
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ pub(crate) async fn run(command: PluginCommand, globals: &Globals) -> anyhow::Re
         }
         PluginCommand::Inspect { module } => {
             let (bytes, _) = read(&module, globals)?;
-            let (id, manifest) = inspect(&bytes).map_err(refused)?;
+            let (id, manifest) = inspect(&bytes).map_err(refused).with_context(|| naming(&module, &bytes))?;
             out.result(&report::object(id, &manifest), &report::text(id, &manifest))?;
         }
         PluginCommand::Install { module, grant, without, speaks_for_ethereum, http_host, config } => {
@@ -151,13 +152,14 @@ async fn check(
     let bounds = Config::plugin_bounds(config)?;
     let mut grants = Grants { origin_ethereum: true, ..Grants::default() };
     grants.capabilities.extend(grant);
-    let folder = globals.plugins_dir()?;
+    let (folder, file) = (globals.plugins_dir()?, module.to_owned());
     let report = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         // Its files are gone when it was checked.
         let files = tempfile::tempdir()?;
         grants.files = Some(files.path().join(plugins::FILES));
         let host = plugins::host(&bounds, &folder, None)?;
-        let plugin = host.load(&bytes, grants).map_err(refused)?;
+        let loaded = host.load(&bytes, grants).map_err(refused);
+        let plugin = loaded.with_context(|| naming(&file, &bytes))?;
         Ok((plugin.id(), plugin.manifest().clone(), mainstem_plugin_host::conformance(&plugin)))
     });
     let (id, manifest, findings) = report.await??;
@@ -192,10 +194,10 @@ async fn install(
     let bytes = read_file(module)?;
     let bounds = Config::plugin_bounds(config)?;
     let folder = globals.plugins_dir()?;
-    let (tried, cache) = (bytes.clone(), folder.clone());
+    let (tried, cache, file) = (bytes.clone(), folder.clone(), module.to_owned());
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        plugins::host(&bounds, &cache, None)?.load(&tried, Grants::default()).map_err(refused)?;
-        Ok(())
+        let loaded = plugins::host(&bounds, &cache, None)?.load(&tried, Grants::default()).map_err(refused);
+        loaded.map(drop).with_context(|| naming(&file, &tried))
     });
     load.await??;
     let entry =
@@ -318,6 +320,12 @@ fn capability(text: &str) -> Result<Capability, String> {
             known.into_iter().collect::<Vec<_>>().join(", ")
         )
     })
+}
+
+/// What cannot be loaded: the file, and the plugin's name if that can be read.
+fn naming(file: &Path, module: &[u8]) -> String {
+    let name = inspect(module).map_or_else(|_| String::new(), |(_, it)| format!("plugin {} in ", it.name));
+    format!("{name}{} cannot be loaded", file.display())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]

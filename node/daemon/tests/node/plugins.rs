@@ -257,3 +257,23 @@ fn a_module_is_checked_and_installed_within_the_bounds_of_the_nodes_configuratio
     let (code, said) = told(folder.path(), &["install", "small.wasm"]);
     assert_eq!(code, 65, "{said}");
 }
+
+#[test]
+fn a_module_that_is_refused_is_told_with_its_file_its_name_and_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, manifest) = mainstem_plugin_host::inspect(&fs::read(module("ed25519")).unwrap()).unwrap();
+    // A type of functions, and the import env.abort of that type.
+    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x0d\x01\x03env\x05abort\0\0";
+    let module = mainstem_plugin_build::attach(module, &manifest).unwrap();
+    fs::write(folder.path().join("foreign.wasm"), module).unwrap();
+    fs::write(folder.path().join("none.wasm"), b"no module").unwrap();
+    for command in ["check", "install"] {
+        let (code, said) = told(folder.path(), &[command, "foreign.wasm"]);
+        assert_eq!(code, 65, "{said}");
+        assert!(said.contains("plugin ed25519 in foreign.wasm cannot be loaded: "), "{said}");
+        assert!(said.contains("imports env.abort"), "{said}");
+        let (code, said) = told(folder.path(), &[command, "none.wasm"]);
+        assert_eq!(code, 65, "{said}");
+        assert!(said.contains("none.wasm cannot be loaded: this is no WebAssembly module"), "{said}");
+    }
+}
