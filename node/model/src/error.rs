@@ -30,7 +30,8 @@ pub enum BatchError {
     Network(NetworkId),
     /// Neither built in nor a plugin's.
     #[error(
-        "signature type {0} is not known here; install a plugin that claims it (mainstem plugin install), or sign with type 1 (secp256k1)"
+        "signature type {0} is not known here; install a plugin that claims it (mainstem plugin install FILE), or switch it on if \
+         `mainstem plugin list` has it (mainstem plugin enable NAME), or sign with type 1 (secp256k1)"
     )]
     SignatureType(u8),
     /// The signature type is not one for origins of this type.

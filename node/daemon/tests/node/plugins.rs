@@ -1,7 +1,7 @@
 //! A signature type that is not built in, in a whole node: `tools/plugins.sh` has built the plugin.
 
 use crate::process::{Node, OWNER, READER, now_ms, public_stream};
-use mainstem_client::{Client, ClientConfig, Identity, Start, SubscribeOptions};
+use mainstem_client::{Client, ClientConfig, ClientError, Identity, Start, SubscribeOptions};
 use mainstem_crypto::SecretKey;
 use mainstem_model::{
     BatchId, Code, NewEvent, Origin, SchemeSigner, SignatureFault, SignatureType, StreamPartition,
@@ -76,8 +76,13 @@ pub(crate) async fn grant(node: &Node, at: StreamPartition, origin: Origin) {
     node.client(OWNER).await.grant_permissions(at.stream, &[right]).await.unwrap();
 }
 
-/// The code that publishing one event is refused with, if it is. Waits until the node's view has the right.
+/// The code that publishing one event is refused with, if it is.
 async fn publish(client: &Client, at: StreamPartition) -> Result<(), Option<Code>> {
+    publish_or_hear(client, at).await.map_err(|error| error.code)
+}
+
+/// What publishing one event is refused with, if it is. Waits until the node's view has the right.
+async fn publish_or_hear(client: &Client, at: StreamPartition) -> Result<(), ClientError> {
     loop {
         let event = NewEvent::binary(now_ms(), vec![7].into());
         let sent = client.publisher(at).unwrap().publish(event).await;
@@ -88,8 +93,16 @@ async fn publish(client: &Client, at: StreamPartition) -> Result<(), Option<Code
         match outcome {
             // A publisher that was refused stays so; the next one asks anew.
             Err(error) if matches!(error.code, Some(Code::MissingPermission | Code::StreamNotFound)) => {}
-            outcome => return outcome.map_err(|error| error.code),
+            outcome => return outcome,
         }
+    }
+}
+
+/// A refusal that names the type, and both ways to have the node or the reader know it.
+fn names_the_type_and_its_remedies(refused: &ClientError) {
+    assert_eq!(refused.code, Some(Code::UnknownSignatureType));
+    for part in ["signature type 17", "mainstem plugin install FILE", "mainstem plugin enable NAME"] {
+        assert!(refused.message.contains(part), "{refused}");
     }
 }
 
@@ -116,7 +129,7 @@ async fn an_event_signed_by_a_plugins_type_is_taken_in_and_verified_by_who_has_t
     let without = connect(&node, Identity::None, None).await;
     let mut events = without.subscribe(SubscribeOptions::new(at).start(Start::From(0))).await.unwrap();
     let refused = events.next().await.unwrap().unwrap_err();
-    assert!(refused.message.contains("signature type 17"), "{refused}");
+    names_the_type_and_its_remedies(&refused);
     // What is behind it is read all the same.
     publish(&node.client(OWNER).await, at).await.unwrap();
     let behind = events.next().await.unwrap().unwrap();
@@ -146,7 +159,7 @@ async fn without_its_plugin_a_node_refuses_the_type_by_its_number_and_with_it_ag
     plugin_command(folder.path(), &["disable", "ed25519"]);
     let mut node = Node::start(folder.path());
     let publisher = connect(&node, identity.clone(), Some(&ed25519)).await;
-    assert_eq!(publish(&publisher, at).await, Err(Some(Code::UnknownSignatureType)));
+    names_the_type_and_its_remedies(&publish_or_hear(&publisher, at).await.unwrap_err());
     // Wallets go on.
     let owner = node.client(OWNER).await;
     assert_eq!(owner.address(), Some(SecretKey::from_hex(OWNER).unwrap().address()));
