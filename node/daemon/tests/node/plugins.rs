@@ -290,3 +290,32 @@ fn a_module_that_is_refused_is_told_with_its_file_its_name_and_the_reason() {
         assert!(said.contains("none.wasm cannot be loaded: this is no WebAssembly module"), "{said}");
     }
 }
+
+#[test]
+fn a_module_of_another_compiler_is_built_with_the_manifest_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let described = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/scale-as/plugin.toml");
+    let text = fs::read_to_string(described).unwrap();
+    let newer = text.replace("version = \"0.1.0\"", "version = \"0.2.0\"");
+    assert_ne!(text, newer);
+    fs::write(folder.path().join("plugin.toml"), newer).unwrap();
+    // It has a manifest, which another one takes the place of.
+    plugin_command(folder.path(), &["build", at, "--module", module("scale-as").to_str().unwrap()]);
+    let built = folder.path().join("scale.wasm");
+    let (_, manifest) = mainstem_plugin_host::inspect(&fs::read(&built).unwrap()).unwrap();
+    assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("scale", "0.2.0"));
+    plugin_command(folder.path(), &["check", built.to_str().unwrap()]);
+
+    let run = |args: &[&str]| {
+        let mut command = Node::program();
+        let output = command.args(["plugin", "build", at]).args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(&["--module", folder.path().join("nowhere").to_str().unwrap()]);
+    assert!(code == 74 && said.contains("nowhere"), "{code} {said}");
+    let (code, said) = run(&["--module", folder.path().join("plugin.toml").to_str().unwrap()]);
+    assert!(code == 65 && said.contains("no WebAssembly"), "{code} {said}");
+    let (code, said) = run(&[]);
+    assert!(code == 64 && said.contains("--module"), "{code} {said}");
+}

@@ -60,9 +60,12 @@ pub(crate) struct NewArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// Folder with plugin.toml, and Cargo.toml or plugin.c
+    /// Folder with plugin.toml, and Cargo.toml or plugin.c unless there is a module
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// The module, a .wasm that another compiler made: nothing is compiled, and it gets the manifest of the folder's plugin.toml
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
     /// Where the plugin goes [default: NAME.wasm in its folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -173,13 +176,15 @@ pub(super) fn build(args: &BuildArgs, out: Output) -> anyhow::Result<()> {
     let text = fs::read_to_string(&described)
         .map_err(|error| Failure::io(format!("cannot read {}: {error}", described.display())))?;
     let manifest = mainstem_plugin_build::parse(&text).map_err(|error| Failure::data(error.to_string()))?;
-    let module = if folder.join("Cargo.toml").exists() {
+    let module = if let Some(made) = &args.module {
+        fs::read(made).map_err(|error| Failure::io(format!("cannot read {}: {error}", made.display())))?
+    } else if folder.join("Cargo.toml").exists() {
         build_rust(folder)?
     } else if folder.join("plugin.c").exists() {
         build_c(folder)?
     } else {
         let message = format!(
-            "{} has neither a Cargo.toml nor a plugin.c: build the module yourself, then `mainstem-plugin-build` attaches the manifest",
+            "{} has neither a Cargo.toml nor a plugin.c: pass --module with the .wasm that another compiler made of it",
             folder.display()
         );
         return Err(Failure::usage(message).into());
