@@ -30,6 +30,18 @@ hello_plugin() {
     rm -rf "$folder"
 }
 step "examples/hello-plugin" hello_plugin
+# With the compiler that `tools/plugins.sh` has brought.
+assemblyscript_template() {
+    local folder program
+    folder="$(mktemp -d)"
+    program="$(cd "${CARGO_TARGET_DIR:-target}/debug" && pwd)"
+    "$program/mainstem" plugin new "$folder/louder" --kind operator --lang assemblyscript
+    ln -s "$PWD/plugins/scale-as/node_modules" "$folder/louder/node_modules"
+    (cd "$folder/louder" && PATH="$program:$PATH" npm run --silent build)
+    "$program/mainstem" --data-dir "$folder/data" plugin check "$folder/louder/louder.wasm"
+    rm -rf "$folder"
+}
+step "a plugin from the template in AssemblyScript" assemblyscript_template
 if command -v cargo-deny >/dev/null; then
     step "dependencies" cargo deny --log-level error check bans licenses sources
 else

@@ -26,7 +26,8 @@ pub(crate) enum PluginCommand {
     #[command(
         after_help = "Examples:\n  mainstem plugin new my-signatures --kind signature --type 200 --lang rust\n  \
                            mainstem plugin new my-signatures --kind signature --type 200 --lang c\n  \
-                           mainstem plugin new my-filter --kind operator --lang rust"
+                           mainstem plugin new my-filter --kind operator --lang rust\n  \
+                           mainstem plugin new my-filter --kind operator --lang assemblyscript"
     )]
     New(make::NewArgs),
     /// Build the plugin of a folder: its module, with the manifest of its plugin.toml in it

@@ -225,6 +225,34 @@ fn a_plugin_that_is_none_or_asks_for_what_is_not_granted_is_not_installed() {
     assert!(said.contains("no plugin is called \"nobody\""), "{said}");
     let (code, said) = run(&["new", "Not-A-Name", "--kind", "signature"]);
     assert_eq!(code, 64, "{said}");
+    let (code, said) = run(&["new", "one", "--kind", "signature", "--lang", "assemblyscript"]);
+    assert!(code == 64 && said.contains("operators alone"), "{code} {said}");
+}
+
+#[test]
+fn the_template_in_assemblyscript_is_the_operator_of_this_repository_by_another_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("louder");
+    let args = ["new", made.to_str().unwrap(), "--kind", "operator", "--lang", "assemblyscript"];
+    let said = plugin_command(folder.path(), &args);
+    assert!(said.contains("npm run build"), "{said}");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/scale-as");
+    let read = |folder: &Path, file: &str| fs::read_to_string(folder.join(file)).unwrap();
+    for file in ["assembly/reader.ts", "assembly/reply.ts"] {
+        assert_eq!(read(&made, file), read(&ours, file), "{file}");
+    }
+    // Above its first empty line each says what it is.
+    let code = |folder: &Path| read(folder, "assembly/index.ts").split_once("\n\n").unwrap().1.to_owned();
+    assert_eq!(code(&made).replace("louder", "scale"), code(&ours));
+    let package = |folder: &Path| -> serde_json::Value {
+        serde_json::from_str(&read(folder, "package.json")).unwrap()
+    };
+    let (made_by, ours_by) = (package(&made), package(&ours));
+    assert_eq!(made_by["devDependencies"], ours_by["devDependencies"]);
+    let build = |package: &serde_json::Value| package["scripts"]["build"].as_str().unwrap().to_owned();
+    assert!(build(&made_by).starts_with(&build(&ours_by)), "{}", build(&made_by));
+    let manifest = mainstem_plugin_build::parse(&read(&made, "plugin.toml")).unwrap();
+    assert_eq!(manifest.name, "louder");
 }
 
 /// A module with a section more that says nothing, of so many bytes.

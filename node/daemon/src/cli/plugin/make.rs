@@ -38,6 +38,9 @@ enum Language {
     Rust,
     /// By the ABI alone
     C,
+    /// By the ABI alone
+    #[value(name = "assemblyscript")]
+    AssemblyScript,
 }
 
 #[derive(Debug, Args)]
@@ -85,9 +88,13 @@ pub(crate) struct ConfigureArgs {
 /// Files of a template, by their path in the folder.
 type Template = &'static [(&'static str, &'static str)];
 
+// Behind a semicolon stand a plugin and files of it that are taken as they are.
 macro_rules! template {
-    ($folder:literal: $($file:literal),+) => {
-        &[$(($file, include_str!(concat!("../../../../../plugin-api/templates/", $folder, "/", $file)))),+]
+    ($folder:literal: $($file:literal),+ $(; $from:literal: $($taken:literal),+)?) => {
+        &[
+            $(($file, include_str!(concat!("../../../../../plugin-api/templates/", $folder, "/", $file)))),+
+            $(, $(($taken, include_str!(concat!("../../../../../plugins/", $from, "/", $taken)))),+)?
+        ]
     };
 }
 
@@ -100,19 +107,13 @@ const RUST_STORAGE: Template =
 const RUST_OPERATOR: Template =
     template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml", "plugin.c");
+const ASSEMBLYSCRIPT_OPERATOR: Template = template!(
+    "assemblyscript-operator": "README.md", "package.json", "plugin.toml", "assembly/index.ts";
+    "scale-as": "assembly/reader.ts", "assembly/reply.ts"
+);
 
 pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
-    let template = match (args.kind, args.lang) {
-        (Kind::Signature, Language::Rust) => RUST_SIGNATURE,
-        (Kind::Encryption, Language::Rust) => RUST_ENCRYPTION,
-        (Kind::Storage, Language::Rust) => RUST_STORAGE,
-        (Kind::Operator, Language::Rust) => RUST_OPERATOR,
-        (Kind::Signature, Language::C) => C_SIGNATURE,
-        (Kind::Encryption | Kind::Storage | Kind::Operator, Language::C) => {
-            let message = "in C there is a template for signatures alone: take --lang rust, or begin from plugin-api/ABI.md";
-            return Err(Failure::usage(message).into());
-        }
-    };
+    let template = template(args.kind, args.lang)?;
     let folder = Path::new(&args.name);
     let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -137,9 +138,33 @@ pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {
         whole.map_err(|error| Failure::io(format!("cannot write {}: {error}", path.display())))?;
     }
     let object = json!({"folder": folder.display().to_string(), "name": name});
-    let text =
-        format!("{} is there\nnext: cd {} && mainstem plugin build", folder.display(), folder.display());
+    let build = match args.lang {
+        Language::Rust | Language::C => "mainstem plugin build",
+        Language::AssemblyScript => "npm install && npm run build",
+    };
+    let text = format!("{} is there\nnext: cd {} && {build}", folder.display(), folder.display());
     Ok(out.result(&object, &text)?)
+}
+
+/// What a folder begins with.
+fn template(kind: Kind, lang: Language) -> Result<Template, Failure> {
+    let none = |language: &str, kinds: &str| {
+        Failure::usage(format!(
+            "in {language} there is a template for {kinds} alone: take --lang rust, or begin from plugin-api/ABI.md"
+        ))
+    };
+    match (kind, lang) {
+        (Kind::Signature, Language::Rust) => Ok(RUST_SIGNATURE),
+        (Kind::Encryption, Language::Rust) => Ok(RUST_ENCRYPTION),
+        (Kind::Storage, Language::Rust) => Ok(RUST_STORAGE),
+        (Kind::Operator, Language::Rust) => Ok(RUST_OPERATOR),
+        (Kind::Signature, Language::C) => Ok(C_SIGNATURE),
+        (Kind::Operator, Language::AssemblyScript) => Ok(ASSEMBLYSCRIPT_OPERATOR),
+        (Kind::Encryption | Kind::Storage | Kind::Operator, Language::C) => Err(none("C", "signatures")),
+        (Kind::Signature | Kind::Encryption | Kind::Storage, Language::AssemblyScript) => {
+            Err(none("AssemblyScript", "operators"))
+        }
+    }
 }
 
 /// The folder of the SDK, as an absolute path.
