@@ -26,6 +26,7 @@ mod sockets;
 mod throughput;
 mod wire;
 
+use anyhow::ensure;
 use broker::{Broker, Over};
 use report::Report;
 use std::{path::PathBuf, time::Duration};
@@ -93,7 +94,7 @@ impl BenchArgs {
 /// Runs the parts one after the other and shows a table.
 ///
 /// # Errors
-/// The broker does not start, an event is lost or comes twice.
+/// The broker does not start, an event is lost or comes twice; a soak misses what it is to show.
 pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let mut report = Report::new(&args);
     if args.wants("throughput") {
@@ -166,7 +167,10 @@ pub(crate) async fn run(args: BenchArgs) -> anyhow::Result<()> {
     if args.wants("flamegraph") {
         flame(&args, &mut report).await?;
     }
-    report.finish(&args.out)
+    let missed = report.missed();
+    report.finish(&args.out)?;
+    ensure!(missed.is_empty(), "not as it is to be: {}", missed.join(", "));
+    Ok(())
 }
 
 #[cfg(feature = "flamegraph")]

@@ -8,6 +8,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The plugins of this repository, each a folder of `plugins/`.
+pub(crate) const SHIPPED: [&str; 15] = [
+    "aes-256-gcm",
+    "ed25519",
+    "erc1271",
+    "ewma-anomaly",
+    "filter",
+    "memory",
+    "ml-dsa-65",
+    "p256-c",
+    "s3",
+    "scale-as",
+    "secp256k1",
+    "segments",
+    "window-aggregate",
+    "x509",
+    "xchacha20poly1305",
+];
+
 /// A folder of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Modules {
@@ -52,24 +71,6 @@ impl Modules {
         self.path(name).is_file()
     }
 
-    /// Names of all that are there, in order.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub(crate) fn names(&self) -> anyhow::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "wasm")
-                && let Some(name) = path.file_stem().and_then(|name| name.to_str())
-            {
-                names.push(name.to_owned());
-            }
-        }
-        names.sort();
-        Ok(names)
-    }
-
     /// Loads one, with these grants.
     ///
     /// # Errors
@@ -104,4 +105,19 @@ fn beside_program() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let target = program.parent().and_then(Path::parent).unwrap_or(Path::new("target"));
     Ok(target.join("plugins"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_of_the_repository_is_named() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+        let folders = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let plugins = folders.filter(|entry| entry.path().join("plugin.toml").exists());
+        let mut names: Vec<_> = plugins.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, SHIPPED);
+    }
 }

@@ -12,11 +12,13 @@ pub(crate) struct Row {
     figures: Vec<(&'static str, f64)>,
     /// What some of them are to be.
     aims: Vec<(&'static str, &'static str)>,
+    /// Those of them that must be so, and are not.
+    missed: Vec<&'static str>,
 }
 
 impl Row {
     pub(crate) const fn new(name: String) -> Self {
-        Self { name, figures: Vec::new(), aims: Vec::new() }
+        Self { name, figures: Vec::new(), aims: Vec::new(), missed: Vec::new() }
     }
 
     pub(crate) fn named(self, name: &str) -> Self {
@@ -32,6 +34,14 @@ impl Row {
     pub(crate) fn aimed(mut self, name: &'static str, value: f64, aim: &'static str) -> Self {
         self.aims.push((name, aim));
         self.with(name, value)
+    }
+
+    /// The same of one without which the bench has failed.
+    pub(crate) fn required(mut self, name: &'static str, value: f64, aim: &'static str, is_so: bool) -> Self {
+        if !is_so {
+            self.missed.push(name);
+        }
+        self.aimed(name, value, aim)
     }
 
     fn aim(&self, name: &str) -> Option<&'static str> {
@@ -78,6 +88,14 @@ impl Report {
     pub(crate) fn note(&mut self, note: &str) {
         crate::cli::say(note);
         self.notes.push(note.to_owned());
+    }
+
+    /// Figures that had to be as aimed at, and are not, each with its row.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let of = |row: &Row| {
+            row.missed.iter().map(|name| format!("{name} of {}", row.name)).collect::<Vec<_>>()
+        };
+        self.rows.iter().flat_map(of).collect()
     }
 
     /// Compares where there is something to compare, and writes the file.
@@ -132,6 +150,19 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::{Report, Row};
+    use serde_json::Value;
+
+    #[test]
+    fn only_what_was_required_is_missed() {
+        let row = Row::new("soak".into())
+            .aimed("a", 2.0, "at most 1")
+            .required("b", 1.0, "at most 1", true)
+            .required("c", 2.0, "at most 1", false);
+        let report = Report { setup: Value::Null, rows: vec![row], notes: Vec::new() };
+        assert_eq!(report.missed(), ["c of soak"]);
+    }
+
     #[test]
     fn large_numbers_are_shown_in_groups_of_three() {
         assert_eq!(super::number(1_234_567.8), "1 234 568");

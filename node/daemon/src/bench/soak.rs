@@ -1,29 +1,35 @@
 //! All plugins under load for a long time: does memory grow, does an instance or a descriptor stay?
 //!
-//! Plugins are gone through one after the other, each by some callers at once; storages are written to and read from all the while. What the
-//! process holds is looked at when a pass is over: then each plugin has as many instances as were ever called at once, whoever came when.
+//! The plugins of a kind are gone through one after the other, each by some callers at once, and the kinds beside each other; storages are
+//! written to and read from all the while. What the process holds is looked at when a pass is over: then each plugin has as many instances as
+//! were ever called at once, whoever came when.
 //!
 //! IMPORTANT: a fault takes an instance, and with it the memory that it has grown to, some MB. The next one grows to as much when the largest
 //! call comes to it, which may be minutes later: so with faults, or with instances that are seldom called at once, the process grows and
-//! shrinks by that without a leak. That is why callers go from plugin to plugin together, and calls have all the time that one may have.
+//! shrinks by that without a leak. That is why callers go from plugin to plugin together, and calls have more time than in a node.
 
 mod keeper;
+mod work;
 
 use keeper::Keeper;
+use work::{Contracts, Worker, prepared};
 
 use super::{
     BenchArgs,
     broker::rss_of,
     bucket::Bucket,
-    modules::{Modules, with_files},
+    modules::{Modules, SHIPPED, with_files},
     report::{Report, Row},
 };
-use anyhow::{Context, anyhow, ensure};
-use mainstem_plugin_host::{Claim, Compiler, Config, Host, Plugin, Status, conformance};
+use anyhow::{Context, anyhow};
+use mainstem_plugin_host::{Capability, Claim, Compiler, Config, Host, Plugin, Status, conformance};
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
@@ -32,6 +38,14 @@ use std::{
 const SECONDS: u64 = 1_800;
 /// Threads that call a plugin at once.
 const CALLERS: usize = 2;
+/// What a call may take, whatever its plugin wishes for: what all others do beside it is to be no fault of a plugin.
+const DEADLINE_MS: u32 = 10_000;
+/// Between two plugins of a kind, so that no kind keeps the others from the processors.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Passes that there are at least: both halves have some, and the first one is in the first.
+const PASSES_LEAST: usize = 4;
+/// Descriptors that storages in a call have open for that moment.
+const DESCRIPTORS_AT_WORK: usize = 4;
 
 /// What the process held when a pass was over.
 struct Sample {
@@ -47,42 +61,55 @@ struct Sample {
 #[derive(Default)]
 struct Soaked {
     samples: Vec<Sample>,
-    /// Visits to a plugin by all callers.
-    visits: u64,
+    visits: Visits,
+}
+
+/// Visits to a plugin by all callers.
+#[derive(Clone, Copy, Default)]
+struct Visits {
+    made: u64,
     /// Those in which something was found.
     broken: u64,
+}
+
+impl Visits {
+    const fn and(self, more: Self) -> Self {
+        Self { made: self.made + more.made, broken: self.broken + more.broken }
+    }
 }
 
 /// Fills the report.
 ///
 /// # Errors
-/// There are no modules, a plugin cannot be loaded, or a storage loses what it keeps.
+/// A module is missing, a plugin cannot be loaded, or a storage loses what it keeps.
 pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     let modules = Modules::open(args)?;
     let bucket = Bucket::of(args)?;
     let folder = tempfile::tempdir()?;
-    // A call may take as long as one may at most: what the machine does beside is to be no fault of a plugin.
-    let bounds = Config::default();
-    let bounds = Config { deadline_ms_default: bounds.deadline_ms_max, ..bounds };
-    let host = Host::new(bounds, None, Compiler::InProcess)?;
-    let (mut plugins, mut keepers) = (Vec::new(), Vec::new());
-    for name in modules.names()? {
+    let bounds =
+        Config { deadline_ms_default: DEADLINE_MS, deadline_ms_max: DEADLINE_MS, ..Config::default() };
+    let host = Host::new(bounds, None, Compiler::InProcess)?.with_contracts(Arc::new(Contracts));
+    let (mut kinds, mut keepers) = (BTreeMap::<_, Vec<Worker>>::new(), Vec::new());
+    for name in SHIPPED {
         let bucket = bucket.as_ref().filter(|_| name == Bucket::PLUGIN);
-        let grants = bucket.map_or_else(|| with_files(&folder.path().join(&name)), Bucket::grants);
-        let plugin = modules.load(&host, &name, grants)?;
+        let mut grants = bucket.map_or_else(|| with_files(&folder.path().join(name)), Bucket::grants);
+        grants.capabilities.insert(Capability::Chain);
+        let module = prepared(name, modules.read(name)?, DEADLINE_MS)?;
+        let loaded = host.load(&module, grants);
+        let plugin = loaded.with_context(|| format!("the plugin {name} cannot be loaded"))?;
         if !matches!(plugin.manifest().claim, Claim::Storage(_)) {
-            plugins.push(plugin);
-            continue;
-        }
-        match Keeper::start(plugin, bucket.map_or_else(BTreeMap::new, Bucket::parameters)) {
-            Ok(keeper) => keepers.push(keeper),
-            Err(error) => {
-                report.note(&format!("soak: {name} is left out, as it does not start here: {error}"))
-            }
+            let worker = Worker::new(plugin)?;
+            kinds.entry(worker.kind()).or_default().push(worker);
+        } else if name == Bucket::PLUGIN && bucket.is_none() {
+            report.note(&format!("soak: {name} is left out: name a server for it with --s3 (tools/s3.sh)"));
+        } else {
+            let keeper = Keeper::start(plugin, bucket.map_or_else(BTreeMap::new, Bucket::parameters));
+            keepers.push(keeper.with_context(|| format!("the plugin {name} does not start"))?);
         }
     }
-    ensure!(!plugins.is_empty(), "there are no modules of plugins: build them (tools/plugins.sh)");
-    let all: Vec<Plugin> = plugins.iter().chain(keepers.iter().map(Keeper::plugin)).cloned().collect();
+    let kinds: Vec<_> = kinds.into_values().collect();
+    let workers = kinds.iter().flatten().map(|worker| &worker.plugin);
+    let all: Vec<Plugin> = workers.chain(keepers.iter().map(Keeper::plugin)).cloned().collect();
 
     let time = Duration::from_secs(args.seconds.unwrap_or(SECONDS));
     let stop = AtomicBool::new(false);
@@ -91,7 +118,7 @@ pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
         let keepers: Vec<_> =
             keepers.into_iter().map(|keeper| scope.spawn(move || keeper.keep(stop))).collect();
         let failed = || keepers.iter().any(ScopedJoinHandle::is_finished);
-        let soaked = soak(time, &plugins, &all, failed);
+        let soaked = soak(time, &kinds, &all, failed);
         stop.store(true, Relaxed);
         for keeper in keepers {
             keeper.join().map_err(|_| anyhow!("a thread that writes to a storage panicked"))??;
@@ -104,10 +131,10 @@ pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     let row = row(&soaked.samples, all.len(), folder.path())?
         .with("calls", calls as f64)
         .with("passes", soaked.samples.len() as f64)
-        .with("visits", soaked.visits as f64)
-        .aimed("visits_with_a_finding", soaked.broken as f64, "0")
-        .aimed("faults", faults as f64, "0")
-        .aimed("plugins_switched_off", off as f64, "0");
+        .with("visits", soaked.visits.made as f64)
+        .required("visits_with_a_finding", soaked.visits.broken as f64, "0", soaked.visits.broken == 0)
+        .required("faults", faults as f64, "0", faults == 0)
+        .required("plugins_switched_off", off as f64, "0", off == 0);
     report.add(row);
     Ok(())
 }
@@ -115,31 +142,70 @@ pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
 /// Passes through all plugins until the time is over or something has failed.
 fn soak(
     time: Duration,
-    plugins: &[Plugin],
+    kinds: &[Vec<Worker>],
     all: &[Plugin],
     failed: impl Fn() -> bool,
 ) -> anyhow::Result<Soaked> {
     let begun = Instant::now();
     let mut soaked = Soaked::default();
-    while begun.elapsed() < time && !failed() {
-        for plugin in plugins {
-            soaked.visits += 1;
-            soaked.broken += u64::from(!visit(plugin)?);
-        }
+    while (begun.elapsed() < time || soaked.samples.len() < PASSES_LEAST) && !failed() {
+        soaked.visits = soaked.visits.and(pass(kinds, soaked.samples.len() as u64)?);
         soaked.samples.push(sample(begun, all)?);
     }
     Ok(soaked)
 }
 
-/// All callers do everything that the plugin's kind can do, its instances included. True if nothing was found. What was is told, and is one
-/// finding however many saw it: half an hour is not to be lost to a moment in which the machine had no time for a call.
-fn visit(plugin: &Plugin) -> anyhow::Result<bool> {
-    let mut broken = BTreeMap::new();
+/// Each kind goes through its plugins, and again until all have been through theirs: so all are under load at once.
+fn pass(kinds: &[Vec<Worker>], round: u64) -> anyhow::Result<Visits> {
+    let left = &AtomicUsize::new(kinds.len());
     thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(|| conformance(plugin))).collect();
+        let threads: Vec<_> =
+            kinds.iter().map(|workers| scope.spawn(move || go_through(workers, round, left))).collect();
+        let mut visits = Visits::default();
+        for thread in threads {
+            let more = thread.join().map_err(|_| anyhow!("a thread that goes through plugins panicked"))?;
+            visits = visits.and(more?);
+        }
+        anyhow::Ok(visits)
+    })
+}
+
+/// Those of a kind; `left` kinds are not through yet.
+fn go_through(workers: &[Worker], round: u64, left: &AtomicUsize) -> anyhow::Result<Visits> {
+    let first = visit_all(workers, round);
+    // IMPORTANT: failed or not, as the others wait for it.
+    left.fetch_sub(1, Relaxed);
+    let mut visits = first?;
+    while left.load(Relaxed) > 0 {
+        visits = visits.and(visit_all(workers, round)?);
+    }
+    Ok(visits)
+}
+
+fn visit_all(workers: &[Worker], round: u64) -> anyhow::Result<Visits> {
+    let mut visits = Visits::default();
+    for worker in workers {
+        visits = visits.and(Visits { made: 1, broken: u64::from(!visit(worker, round)?) });
+        thread::sleep(PAUSE);
+    }
+    Ok(visits)
+}
+
+/// All callers do everything that the plugin's kind can do, its instances included, and work with right results. True if nothing was found.
+/// What was is told, and is one finding however many saw it: half an hour is not to be lost to a moment in which the machine had no time for
+/// a call.
+fn visit(worker: &Worker, round: u64) -> anyhow::Result<bool> {
+    let (plugin, mut broken) = (&worker.plugin, BTreeMap::new());
+    thread::scope(|scope| {
+        let call = move || (conformance(plugin), worker.work(round));
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(call)).collect();
         for caller in callers {
-            let findings = caller.join().map_err(|_| anyhow!("a thread that calls {plugin:?} panicked"))?;
+            let (findings, work) =
+                caller.join().map_err(|_| anyhow!("a thread that calls {plugin:?} panicked"))?;
             broken.extend(findings.into_iter().filter_map(|it| Some((it.check, it.fault?))));
+            if let Err(error) = work {
+                broken.insert("its work has the right results".to_owned(), format!("{error:#}"));
+            }
         }
         anyhow::Ok(())
     })?;
@@ -165,18 +231,24 @@ fn row(samples: &[Sample], plugins: usize, folder: &Path) -> anyhow::Result<Row>
     let (before, later) = samples.split_at(samples.len() / 2);
     let (first, last) =
         (later.first().context("no pass was over in time")?, later.last().context("no pass")?);
-    let instances = |of: &[Sample]| of.iter().map(|it| it.instances).max().unwrap_or(0) as f64;
-    let descriptors = |of: &[Sample]| of.iter().map(|it| it.descriptors).max().unwrap_or(0) as f64;
+    let instances = |of: &[Sample]| of.iter().map(|it| it.instances).max().unwrap_or(0);
+    let descriptors = |of: &[Sample]| of.iter().map(|it| it.descriptors).max().unwrap_or(0);
+    let slope = growth_percent(later);
+    let (guests, open, made) = (
+        last.guests_bytes <= first.guests_bytes,
+        descriptors(later) <= descriptors(before) + DESCRIPTORS_AT_WORK,
+        instances(later) <= instances(before),
+    );
     Ok(Row::new(format!("plugins: a soak of {:.0} s, {plugins} plugins", last.seconds))
         .with("rss_mb_at_half", first.rss_bytes / 1e6)
         .with("rss_mb_at_end", last.rss_bytes / 1e6)
-        .aimed("rss_slope_percent_second_half", growth_percent(later), "at most 1")
+        .required("rss_slope_percent_second_half", slope, "at most 1", slope <= 1.0)
         .with("guests_mb_high_at_half", first.guests_bytes as f64 / 1e6)
-        .aimed("guests_mb_high_at_end", last.guests_bytes as f64 / 1e6, "as at half")
-        .with("descriptors_most_first_half", descriptors(before))
-        .aimed("descriptors_most_second_half", descriptors(later), "as in the first half")
-        .with("instances_most_first_half", instances(before))
-        .aimed("instances_most_second_half", instances(later), "as in the first half")
+        .required("guests_mb_high_at_end", last.guests_bytes as f64 / 1e6, "as at half", guests)
+        .with("descriptors_most_first_half", descriptors(before) as f64)
+        .required("descriptors_most_second_half", descriptors(later) as f64, "at most 4 more", open)
+        .with("instances_most_first_half", instances(before) as f64)
+        .required("instances_most_second_half", instances(later) as f64, "as in the first half", made)
         .with("megabytes_of_files_at_end", super::broker::bytes_of(folder) as f64 / 1e6))
 }
 

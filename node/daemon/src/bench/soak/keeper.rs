@@ -1,9 +1,11 @@
+use super::PAUSE;
 use anyhow::ensure;
 use mainstem_model::{Query, Record};
 use mainstem_plugin_host::{CallError, Plugin, StoragePlugin};
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
 };
 
 /// Records that are kept before the older half is trimmed.
@@ -82,6 +84,7 @@ impl Keeper {
             ensure!(found.damaged.is_empty() && !found.records.is_empty(), "{storage:?} has lost records");
             let fetched = storage.fetch(&[self.oldest, self.next - 1])?;
             ensure!(fetched.records.len() == 2, "{storage:?} does not give what it keeps");
+            thread::sleep(PAUSE);
         }
         if self.next - self.oldest > RECORDS {
             let left = self.next - RECORDS / 2;
