@@ -1,11 +1,8 @@
-mod keys;
-
 use crate::{
     Batch, BatchError, Delegation, Header, Network, NetworkId, SignatureFault, SignatureScheme,
     SignatureType, SignedHeader,
 };
-use keys::Keys;
-use mainstem_crypto::{Address, Hash, Signature, personal_message_digest};
+use mainstem_crypto::{Address, Hash, KnownKeys, Signature, personal_message_digest};
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 /// A batch whose signature, Merkle root and time range were checked. Rights, order and clock are still to be looked at.
@@ -49,14 +46,14 @@ impl Deref for VerifiedBatch {
 pub struct Verifier {
     network: Network,
     network_id: NetworkId,
-    keys: Keys,
+    keys: KnownKeys,
     schemes: BTreeMap<u8, Arc<dyn SignatureScheme>>,
 }
 
 impl Verifier {
     /// A verifier for batches of `network`, of signature types 1 and 2.
     pub fn new(network: Network) -> Self {
-        Self { network, network_id: network.id(), keys: Keys::default(), schemes: BTreeMap::new() }
+        Self { network, network_id: network.id(), keys: KnownKeys::default(), schemes: BTreeMap::new() }
     }
 
     /// The same, with one more signature type. Types 1 and 2 stay what they are; of one type the last scheme counts.

@@ -7,6 +7,7 @@ mod log;
 mod random;
 
 use crate::{Ambient, ContractAnswer, ContractReads, HttpHost, counters::Meters};
+use mainstem_crypto::KnownKeys;
 use mainstem_plugin_abi::{
     Capability,
     plugin_capnp::{FailureCode, host_reply, host_request},
@@ -32,6 +33,7 @@ pub(crate) struct Surroundings {
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) contracts: Arc<dyn ContractReads>,
     pub(crate) web: Arc<http::Web>,
+    pub(crate) keys: Arc<KnownKeys>,
 }
 
 #[cfg(test)]
@@ -39,7 +41,8 @@ impl Surroundings {
     /// The system's clock, no chain, and servers.
     pub(crate) fn of(web: http::Web) -> Self {
         let contracts = Arc::new(crate::contract_reads::NoChain);
-        Self { ambient: Arc::new(crate::SystemAmbient), contracts, web: Arc::new(web) }
+        let (ambient, keys) = (Arc::new(crate::SystemAmbient), Arc::default());
+        Self { ambient, contracts, web: Arc::new(web), keys }
     }
 }
 
@@ -50,6 +53,7 @@ pub(crate) struct Privileges {
     granted: BTreeSet<Capability>,
     ambient: Arc<dyn Ambient>,
     contracts: Arc<dyn ContractReads>,
+    keys: Arc<KnownKeys>,
     reach: http::Reach,
     blob: Option<blob::Files>,
     log: log::Rate,
@@ -73,6 +77,7 @@ impl Privileges {
             granted,
             ambient: surroundings.ambient,
             contracts: surroundings.contracts,
+            keys: surroundings.keys,
             reach: http::Reach::new(surroundings.web, http_hosts, config),
             blob: files.map(|folder| blob::Files::new(folder, config)),
             log: log::Rate::new(config.log_lines_per_minute_max),
@@ -280,7 +285,7 @@ fn try_answer(privileges: &Privileges, segment: &[u8], meter: &mut Meter) -> Res
     match which {
         host_request::Sha256(items) => crypto::hash(items?, mainstem_crypto::sha256, meter),
         host_request::Keccak256(items) => crypto::hash(items?, mainstem_crypto::keccak256, meter),
-        host_request::Check(request) => crypto::check(request?, meter),
+        host_request::Check(request) => crypto::check(&privileges.keys, request?, meter),
         host_request::Now(()) => Ok(clock::now(&*privileges.ambient)),
         host_request::Random(bytes) => random::random(&*privileges.ambient, bytes),
         host_request::Log(line) => log::log(privileges, line?),

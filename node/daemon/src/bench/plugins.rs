@@ -7,7 +7,7 @@ use super::{
     report::{Report, Row},
 };
 use anyhow::{Context, ensure};
-use mainstem_crypto::{SecretKey, Signature, personal_message_digest, recover, sha256};
+use mainstem_crypto::{Address, KnownKeys, SecretKey, Signature, personal_message_digest, recover, sha256};
 use mainstem_plugin_host::{
     Column, Event, Grants, Host, Operator, Plugin, Rows, SignedItem, Values, Verdict,
 };
@@ -19,6 +19,8 @@ use std::{
 
 /// Signatures of one call.
 const SIGNATURES: usize = 256;
+/// Origins of them when these are few, and so busy that a node has tables of their keys.
+const BUSY: usize = 16;
 /// As many as a guest that has no help proves in one call with the fuel that its manifest asks for.
 const ALONE: usize = 64;
 /// Rows of one batch.
@@ -39,7 +41,10 @@ const WIDE: &str = "secp256k1+wide-arithmetic";
 pub(crate) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     let modules = Modules::open(args)?;
     let host = host()?;
-    signatures(&modules, &host, report)?;
+    let wide = has_wide(&modules, report)?;
+    for origins in [BUSY, SIGNATURES] {
+        report.add(signatures(&modules, &host, wide, origins)?);
+    }
     report.add(calls(&modules, &host)?);
     report.add(rows(&modules, &host)?);
     report.add(plugin_store::run(&modules)?);
@@ -55,11 +60,11 @@ struct Signed {
 }
 
 impl Signed {
-    fn new() -> anyhow::Result<Self> {
+    fn by(origins: usize) -> anyhow::Result<Self> {
         let mut signed =
             Self { headers: Vec::new(), ids: Vec::new(), addresses: Vec::new(), signatures: Vec::new() };
         for number in 0..SIGNATURES {
-            let key = SecretKey::from_bytes(&sha256(&number.to_le_bytes()))?;
+            let key = SecretKey::from_bytes(&sha256(&(number % origins).to_le_bytes()))?;
             let header = [number as u8; 203];
             let id = sha256(&header);
             signed.headers.push(header);
@@ -84,7 +89,15 @@ impl Signed {
     }
 
     /// What a node does for signature type 1 without a plugin.
-    fn hold(&self) -> bool {
+    fn hold(&self, keys: &KnownKeys) -> bool {
+        (0..SIGNATURES).all(|at| {
+            let (origin, digest) = (Address(self.addresses[at]), personal_message_digest(&self.ids[at]));
+            keys.check(origin, &digest, &self.signatures[at]).is_ok()
+        })
+    }
+
+    /// The same, if it had never seen the origins.
+    fn hold_of_strangers(&self) -> bool {
         (0..SIGNATURES).all(|at| {
             let digest = personal_message_digest(&self.ids[at]);
             recover(&digest, &self.signatures[at]).is_ok_and(|key| key.address().0 == self.addresses[at])
@@ -92,15 +105,30 @@ impl Signed {
     }
 }
 
-fn signatures(modules: &Modules, host: &Host, report: &mut Report) -> anyhow::Result<()> {
-    let signed = Signed::new()?;
+/// Whether there is a twin with wide arithmetic that is another module.
+fn has_wide(modules: &Modules, report: &mut Report) -> anyhow::Result<bool> {
+    if !modules.has(WIDE) {
+        report.note(&format!("no guest with wide arithmetic: build it (tools/plugins.sh {WIDE}) to see what it brings"));
+        return Ok(false);
+    }
+    let differs = modules.read(WIDE)? != modules.read("secp256k1")?;
+    if !differs {
+        // k256 chooses its arithmetic by the width of a pointer.
+        report.note(&format!(
+            "{WIDE} is the same module, byte by byte: its curve is in limbs of 32 bits, which need no wide arithmetic"
+        ));
+    }
+    Ok(differs)
+}
+
+fn signatures(modules: &Modules, host: &Host, wide: bool, origins: usize) -> anyhow::Result<Row> {
+    let signed = Signed::by(origins)?;
     let bytes: Vec<Vec<u8>> = signed.signatures.iter().map(|it| it.as_bytes().to_vec()).collect();
     let items = signed.items(&bytes);
     let bare = || Grants { capabilities: BTreeSet::new(), ..Grants::default() };
     let through = modules.load(host, "secp256k1", Grants::default())?;
     let alone = modules.load(host, "secp256k1", bare())?;
-    let differs = modules.has(WIDE) && modules.read(WIDE)? != modules.read("secp256k1")?;
-    let wide = differs.then(|| modules.load(host, WIDE, bare())).transpose()?;
+    let wide = wide.then(|| modules.load(host, WIDE, bare())).transpose()?;
     for (plugin, of_call) in [(Some(&through), SIGNATURES), (Some(&alone), ALONE), (wide.as_ref(), ALONE)] {
         for (plugin, items) in
             plugin.into_iter().flat_map(|plugin| items.chunks(of_call).map(move |it| (plugin, it)))
@@ -112,38 +140,35 @@ fn signatures(modules: &Modules, host: &Host, report: &mut Report) -> anyhow::Re
             );
         }
     }
-    ensure!(signed.hold(), "signatures that were just made do not hold");
+    let keys = KnownKeys::default();
+    ensure!(signed.hold(&keys) && signed.hold_of_strangers(), "signatures that were just made do not hold");
 
     let verify = |plugin: &Plugin, of_call| {
         items.chunks(of_call).for_each(|items| drop(black_box(plugin.verify(items))));
     };
-    let mut native = || _ = black_box(signed.hold());
+    let mut native = || _ = black_box(signed.hold(&keys));
+    let mut native_of_strangers = || _ = black_box(signed.hold_of_strangers());
     let (mut by_host, mut by_guest) = (|| verify(&through, SIGNATURES), || verify(&alone, ALONE));
     let mut by_wide = || wide.iter().for_each(|wide| verify(wide, ALONE));
-    let mut works: Vec<&mut dyn FnMut()> = vec![&mut native, &mut by_host, &mut by_guest];
+    let mut works: Vec<&mut dyn FnMut()> = vec![&mut native, &mut by_host, &mut by_guest, &mut native_of_strangers];
     if wide.is_some() {
         works.push(&mut by_wide);
     }
     let times = least(&mut works);
     let us = |at: usize| times.get(at).map_or(f64::NAN, |ns| ns / 1e3);
-    let mut row = Row::new(format!("plugins: {SIGNATURES} signatures of type 1 (secp256k1)"))
+    let mut row = Row::new(format!("plugins: {SIGNATURES} signatures of type 1 (secp256k1), of {origins} origins"))
         .with("native_us", us(0))
+        .with("native_of_strangers_us", us(3))
         .with("by_host_crypto_us", us(1))
         .with("by_guest_alone_us", us(2))
         .aimed("by_host_crypto_of_native", us(1) / us(0), "at most 1.3")
-        .with("by_guest_alone_of_native", us(2) / us(0));
+        .with("by_guest_alone_of_native", us(2) / us(0))
+        .with("by_guest_alone_of_strangers", us(2) / us(3));
     if wide.is_some() {
         row = row
-            .with("by_guest_wide_us", us(3))
-            .with("by_guest_wide_of_native", us(3) / us(0))
-            .with("by_guest_wide_of_guest_alone", us(3) / us(2));
-    } else {
-        report.note(&if modules.has(WIDE) {
-            // k256 chooses its arithmetic by the width of a pointer.
-            format!("{WIDE} is the same module, byte by byte: its curve is in limbs of 32 bits, which need no wide arithmetic")
-        } else {
-            format!("no guest with wide arithmetic: build it (tools/plugins.sh {WIDE}) to see what it brings")
-        });
+            .with("by_guest_wide_us", us(4))
+            .with("by_guest_wide_of_native", us(4) / us(0))
+            .with("by_guest_wide_of_guest_alone", us(4) / us(2));
     }
     for (name, plugin) in [("host crypto", &through), ("guest alone", &alone)] {
         let faults = plugin.counters().faults.sum();
@@ -152,8 +177,7 @@ fn signatures(modules: &Modules, host: &Host, report: &mut Report) -> anyhow::Re
             "secp256k1 by {name} had {faults} faults: is the machine busy with something else?"
         );
     }
-    report.add(row);
-    Ok(())
+    Ok(row)
 }
 
 fn calls(modules: &Modules, host: &Host) -> anyhow::Result<Row> {

@@ -1,5 +1,5 @@
 use super::{Answer, Meter, Stop};
-use mainstem_crypto::{Hash, PublicKey, Signature, recover};
+use mainstem_crypto::{Address, Hash, KnownKeys, PublicKey, Signature};
 use mainstem_plugin_abi::{
     limits::{CHECKED_MAX, HASHED_MAX},
     plugin_capnp::{FailureCode, SignatureScheme, check_signatures},
@@ -9,7 +9,7 @@ use ring::signature::{
     RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
 };
 
-/// Fuel of one signature.
+/// Fuel of one signature, whether its key is known or not: what a call costs does not hang on what others did.
 const CHECK_FUEL: u64 = 60_000;
 
 /// Fuel of a hash, beside that of its bytes: one of nothing takes as long as one of a block.
@@ -34,7 +34,11 @@ pub(super) fn hash(
 }
 
 /// Whether signatures of one scheme hold.
-pub(super) fn check(request: check_signatures::Reader<'_>, meter: &mut Meter) -> Result<Answer, Stop> {
+pub(super) fn check(
+    keys: &KnownKeys,
+    request: check_signatures::Reader<'_>,
+    meter: &mut Meter,
+) -> Result<Answer, Stop> {
     let scheme = request.get_scheme().map_err(|error| {
         Stop::Failed(FailureCode::Unsupported, format!("this node knows no signature scheme {}", error.0))
     })?;
@@ -45,12 +49,12 @@ pub(super) fn check(request: check_signatures::Reader<'_>, meter: &mut Meter) ->
     let mut checks = Vec::with_capacity(items.len() as usize);
     for item in items.iter() {
         meter.charge(CHECK_FUEL + item.get_message()?.len() as u64)?;
-        checks.push(holds(scheme, item.get_key()?, item.get_message()?, item.get_signature()?));
+        checks.push(holds(keys, scheme, item.get_key()?, item.get_message()?, item.get_signature()?));
     }
     Ok(Answer::Checks(checks))
 }
 
-fn holds(scheme: SignatureScheme, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+fn holds(keys: &KnownKeys, scheme: SignatureScheme, key: &[u8], message: &[u8], signature: &[u8]) -> bool {
     let by = |algorithm: &'static dyn VerificationAlgorithm| {
         UnparsedPublicKey::new(algorithm, key).verify(message, signature).is_ok()
     };
@@ -61,7 +65,7 @@ fn holds(scheme: SignatureScheme, key: &[u8], message: &[u8], signature: &[u8]) 
         SignatureScheme::Ed25519 => by(&ED25519),
         SignatureScheme::RsaPkcs1Sha256 => by(&RSA_PKCS1_2048_8192_SHA256),
         SignatureScheme::RsaPssSha256 => by(&RSA_PSS_2048_8192_SHA256),
-        SignatureScheme::EthereumAddress => by_address(key, message, signature).unwrap_or(false),
+        SignatureScheme::EthereumAddress => by_address(keys, key, message, signature).is_some(),
     }
 }
 
@@ -70,8 +74,7 @@ fn by_secp256k1(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
     key.verify_compact(digest.try_into().ok()?, signature).ok()
 }
 
-fn by_address(key: &[u8], digest: &[u8], signature: &[u8]) -> Option<bool> {
-    let signature = Signature::from_slice(signature).ok()?;
-    let signer = recover(digest.try_into().ok()?, &signature).ok()?;
-    Some(signer.address().as_bytes() == key)
+fn by_address(keys: &KnownKeys, address: &[u8], digest: &[u8], signature: &[u8]) -> Option<()> {
+    let (address, signature) = (Address::from_slice(address).ok()?, Signature::from_slice(signature).ok()?);
+    keys.check(address, &digest.try_into().ok()?, &signature).ok()
 }

@@ -1,6 +1,4 @@
-//! Public keys that were recovered once, the busy ones with their tables.
-
-use mainstem_crypto::{Address, CryptoError, Hash, PreparedKey, PublicKey, Signature, recover};
+use crate::{Address, CryptoError, Hash, PreparedKey, PublicKey, Signature, recover};
 use std::{
     collections::HashMap,
     mem,
@@ -14,8 +12,11 @@ const TABLES_PER_GENERATION_MAX: usize = 64;
 /// Checks after which a key gets its table: making one costs as much as four, so strangers gain nothing by many keys.
 const CHECKS_UNTIL_TABLE: u32 = 32;
 
+/// Public keys that were recovered once, the busy ones with their tables. Shared between threads.
+///
+/// At most 8,192 keys and 128 tables, 10 MB in all; those that nobody asks for any more are forgotten first.
 #[derive(Debug)]
-pub(super) struct Keys(Mutex<Known>);
+pub struct KnownKeys(Mutex<Known>);
 
 #[derive(Debug)]
 struct Known {
@@ -23,7 +24,7 @@ struct Known {
     tables: Generations<Arc<PreparedKey>>,
 }
 
-impl Default for Keys {
+impl Default for KnownKeys {
     fn default() -> Self {
         let keys = Generations::new(KEYS_PER_GENERATION_MAX);
         let tables = Generations::new(TABLES_PER_GENERATION_MAX);
@@ -31,13 +32,17 @@ impl Default for Keys {
     }
 }
 
-impl Keys {
+impl KnownKeys {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks that the holder of `address` signed `digest`.
-    pub(super) fn check(
+    /// Checks that the holder of `address` signed `digest`. It says what [`recover`] would, whatever is known: in some 40 µs for a busy key,
+    /// 70 for one that is known, 150 for one that is not.
+    ///
+    /// # Errors
+    /// As [`recover`]; [`CryptoError::Mismatch`] if somebody else signed.
+    pub fn check(
         &self,
         address: Address,
         digest: &Hash,
@@ -105,7 +110,7 @@ impl<V> Generations<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstem_crypto::{SecretKey, keccak256};
+    use crate::{SecretKey, keccak256};
 
     fn key(n: u8) -> SecretKey {
         SecretKey::from_bytes(&[n; 32]).unwrap()
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_busy_key_gets_a_table_and_its_signatures_are_judged_as_before() {
-        let (keys, busy) = (Keys::default(), key(1));
+        let (keys, busy) = (KnownKeys::default(), key(1));
         let has_table = || keys.known().tables.find(&busy.address()).is_some();
         for n in 0..CHECKS_UNTIL_TABLE * 2 {
             assert_eq!(has_table(), n >= CHECKS_UNTIL_TABLE, "{n}");
