@@ -3,11 +3,12 @@ use crate::next_minor::{Side, written};
 use crate::{
     Fault,
     capability::{Answer, CALL_FUEL, Meter, Privileges, answer},
-    instance::{Exports, Phase, State, epochs, give, within},
+    instance::{Exports, Phase, State, give, within},
+    stint::Stint,
 };
 use mainstem_plugin_abi::{Place, names, plugin_capnp::FailureCode};
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
-use wasmtime::{AsContextMut, Caller, Engine, Error, Linker};
+use std::sync::atomic::Ordering::Relaxed;
+use wasmtime::{Caller, Engine, Error, Linker};
 
 /// What modules import.
 pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
@@ -27,7 +28,9 @@ fn host_call(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<u64, E
             return Err(trap("mainstem.host_call was called outside of mainstem_call"));
         }
     };
-    caller.data_mut().phase = Phase::HostCall;
+    let state = caller.data_mut();
+    state.phase = Phase::HostCall;
+    state.stint.get_or_insert_with(Stint::begin);
     let reply = answered(&mut caller, &exports, Place { ptr, len })?.encode();
     #[cfg(test)]
     let reply = written(Side::Host, &reply);
@@ -49,12 +52,10 @@ fn answered(caller: &mut Caller<'_, State>, exports: &Exports, place: Place) -> 
         Err(failed) => Ok(failed),
     });
     caller.set_fuel(meter.fuel())?;
-    let waited = meter.waited();
-    if !waited.is_zero() {
-        caller.data_mut().until += waited;
-        let left = caller.data().until.saturating_duration_since(Instant::now());
-        caller.as_context_mut().set_epoch_deadline(epochs(left));
-    }
+    let (state, waited) = (caller.data_mut(), meter.waited());
+    // The next tick finds it so.
+    state.until += waited;
+    state.stint.iter_mut().for_each(|stint| stint.leave_out(waited));
     answer.map_err(Error::from)
 }
 

@@ -11,6 +11,7 @@ use crate::{
     error::code_name,
     request::Message,
     sentence::sentence,
+    stint::Stint,
     ticker::TICK_MS,
 };
 use mainstem_plugin_abi::{
@@ -24,7 +25,10 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
-use wasmtime::{AsContextMut, InstancePre, Store, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc};
+use wasmtime::{
+    AsContextMut, InstancePre, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Trap, TypedFunc,
+    UpdateDeadline,
+};
 
 /// Tables of an instance. Compilers make one.
 pub(crate) const TABLES_MAX: usize = 8;
@@ -46,16 +50,6 @@ impl Bounds {
     pub(crate) const fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms as u64)
     }
-
-    /// [`epochs`] of the deadline, without a division of 128 bits at each call.
-    const fn epochs(&self) -> u64 {
-        self.deadline_ms.div_ceil(TICK_MS) as u64 + 1
-    }
-}
-
-/// Epochs of so much time. The one that runs may be almost over, so one more.
-pub(crate) fn epochs(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(TICK_MS.into())).unwrap_or(u64::MAX >> 1) + 1
 }
 
 /// Where an instance is. A host call is answered in a call alone, and not while another is.
@@ -77,6 +71,8 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// When the call that runs must be over.
     pub(crate) until: Instant,
+    /// Of the call that runs, if it had a tick or a host call.
+    pub(crate) stint: Option<Stint>,
     /// The reply to the last host call, in the plugin's memory.
     pub(crate) host_reply: Option<Place>,
 }
@@ -175,10 +171,12 @@ impl Instance {
             exports: None,
             phase: Phase::Aside,
             until: now + bounds.deadline(),
+            stint: None,
             host_reply: None,
         };
         let mut store = Store::new(pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
+        store.epoch_deadline_callback(at_tick);
         arm(&mut store, &bounds, now).map_err(|error| NoInstance::Host(error.to_string()))?;
         let instance = pre.instantiate(&mut store).map_err(|error| no_instance(&error, &bounds))?;
         let fault = |error: wasmtime::Error| NoInstance::Fault(fault_of(&error, &bounds));
@@ -237,6 +235,11 @@ impl Instance {
         Ok(outcome)
     }
 
+    /// Whether the call that ended was kept from running: by whatever else runs, or by what it had the node wait for.
+    pub(crate) fn hardly_ran(&self) -> bool {
+        self.store.data().stint.is_some_and(|stint| stint.hardly_ran())
+    }
+
     /// Puts a request into the plugin's memory.
     fn put(&mut self, request: impl Message) -> Result<Place, wasmtime::Error> {
         let bytes = request.bytes();
@@ -260,9 +263,23 @@ impl Instance {
 
 /// Gives a call all that it may use.
 fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wasmtime::Error> {
-    store.data_mut().until = now + bounds.deadline();
-    store.set_epoch_deadline(bounds.epochs());
+    let state = store.data_mut();
+    state.until = now + bounds.deadline();
+    state.stint = None;
+    store.set_epoch_deadline(1);
     store.as_context_mut().set_fuel(bounds.fuel)
+}
+
+/// At the first tick of a call, and when its time may be over.
+fn at_tick(mut store: StoreContextMut<'_, State>) -> Result<UpdateDeadline, wasmtime::Error> {
+    let state = store.data_mut();
+    state.stint.get_or_insert_with(Stint::begin);
+    let left = state.until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Ok(UpdateDeadline::Interrupt);
+    }
+    let ticks = u64::try_from(left.as_millis()).unwrap_or(u64::MAX) / u64::from(TICK_MS);
+    Ok(UpdateDeadline::Continue(ticks.max(1)))
 }
 
 /// Reads what a call gave back: where it says that its reply lies in its memory.

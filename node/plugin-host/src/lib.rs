@@ -54,6 +54,7 @@ mod sentence;
 mod shape;
 mod signature;
 mod start;
+mod stint;
 mod storage;
 mod ticker;
 

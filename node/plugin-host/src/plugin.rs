@@ -18,10 +18,6 @@ use mainstem_plugin_abi::{
 use std::{fmt, ops::Deref, sync::Arc, time::Instant};
 use wasmtime::InstancePre;
 
-/// A call that used less than this part of its fuel when its time was over has mostly waited. 64 checks of signatures use a fiftieth of the
-/// default.
-const IDLE_SHARE: u64 = 40;
-
 /// A module that is loaded. Cheap to clone; all clones are one plugin.
 #[derive(Clone)]
 pub struct Plugin(Arc<Inner>);
@@ -279,8 +275,8 @@ impl Plugin {
         used.time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match outcome {
             Ok(outcome) => outcome.into_result(&self.0.manifest.name, self.meters()),
-            // One that did little in all that time was not let do more: that is the machine's doing.
-            Err(fault @ Fault::Deadline(_)) if used.fuel < self.0.bounds.fuel / IDLE_SHARE => {
+            // One whose thread hardly ran in all that time was not let: that is the machine's doing.
+            Err(fault @ Fault::Deadline(_)) if instance.hardly_ran() => {
                 self.meters().count(&fault);
                 Err(CallError::Fault { plugin: self.name(), fault })
             }

@@ -10,7 +10,7 @@ use std::{
 };
 use wasmtime::Engine;
 
-/// One epoch. A call that is over its deadline traps at most two of these later.
+/// One epoch. A call that is over its deadline traps at most one of these later, and what the ticker is late.
 pub(crate) const TICK_MS: u32 = 5;
 
 /// Ticks without a call before the thread sleeps until there is one. Waking it costs a call some µs.

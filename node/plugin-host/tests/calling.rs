@@ -174,6 +174,18 @@ fn an_endless_loop_ends_at_its_deadline() {
 }
 
 #[test]
+fn a_loop_that_wishes_for_much_fuel_and_little_time_is_switched_off_too() {
+    let mut guest = Guest::doing("(loop $l (br $l)) unreachable");
+    guest.manifest.limits = Limits { fuel: 2_000_000_000, deadline_ms: 10, ..Limits::default() };
+    let plugin = guest.load();
+    // A machine that has no time for it is no reason; it has some.
+    let calls = (0..1_000).take_while(|_| plugin.verify(&[item()]).is_err() && plugin.status() == Status::On);
+    let calls = calls.count();
+    assert!(matches!(plugin.status(), Status::Off { .. }), "{calls} calls");
+    assert!(calls >= 8, "{calls}");
+}
+
+#[test]
 fn a_wish_counts_up_to_the_most() {
     let mut guest = Guest::doing("(loop $l (br $l)) unreachable");
     guest.manifest.limits = Limits { fuel: u64::MAX, ..Limits::default() };

@@ -12,10 +12,11 @@ use mainstem_plugin_abi::{
     read, write,
 };
 use mainstem_plugin_host::{
-    CallError, Compiler, Config, ContractAnswer, ContractCall, ContractReads, Host, NoAnswer, Plugin,
+    CallError, Compiler, Config, ContractAnswer, ContractCall, ContractReads, Fault, Host, NoAnswer, Plugin, Status,
 };
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,11 @@ impl ContractReads for Contracts {
             2 => answer(b"no".to_vec(), true),
             3 => Err(NoAnswer::Unavailable("not final yet".into())),
             4 => Err(NoAnswer::Invalid("there was no chain".into())),
+            5 => {
+                // It keeps who asks for longer than it should.
+                thread::sleep(Duration::from_millis(60));
+                answer(Vec::new(), false)
+            }
             bytes => answer(vec![7; usize::from(bytes) * 64], false),
         }
     }
@@ -143,9 +149,21 @@ fn who_waits_for_a_contract_waits_no_longer_than_is_configured_and_than_its_own_
 }
 
 #[test]
+fn a_deadline_that_was_waited_away_is_told_and_not_held_against_the_plugin() {
+    let mut guest = Guest::asking(&call(&[5; 20], b"", AT));
+    guest.manifest.limits.deadline_ms = 20;
+    let plugin = guest.load_in(&host(&Arc::default(), Config::default()));
+    for _ in 0..12 {
+        let error = raw(&plugin).unwrap_err();
+        assert!(matches!(error, CallError::Fault { fault: Fault::Deadline(20), .. }), "{error}");
+    }
+    assert_eq!((plugin.status(), plugin.counters().faults.sum()), (Status::On, 12));
+}
+
+#[test]
 fn a_read_costs_fuel() {
     let mut guest = Guest::asking(&call(&[1; 20], b"", AT));
     guest.manifest.limits.fuel = 90_000;
     let error = raw(&guest.load_in(&host(&Arc::default(), Config::default()))).unwrap_err();
-    assert!(matches!(error, CallError::Fault { fault: mainstem_plugin_host::Fault::OutOfFuel(_), .. }));
+    assert!(matches!(error, CallError::Fault { fault: Fault::OutOfFuel(_), .. }));
 }
