@@ -5,7 +5,7 @@ mod guest;
 mod misbehaving;
 
 use guest::{Guest, item, verdicts};
-use mainstem_plugin_host::{Compiler, Config, Host, LoadError, Plugin, PluginId, conformance};
+use mainstem_plugin_host::{Compiler, Config, Host, LoadError, Plugin, PluginId};
 use misbehaving::{Callee, Fixture, Resident, Spent, call, descriptors, ended, refused, spent};
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use tempfile::TempDir;
@@ -23,25 +23,6 @@ const MEMORY_HUNDREDTHS_MAX: u64 = 110;
 /// As the table says.
 const BLOB_BYTES_MAX: u64 = 1 << 20;
 const BLOB_FILES_MAX: usize = 16;
-
-const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/fixtures");
-
-const GOES_ON: &str = "counter: a snapshot that is restored goes on as it would have";
-
-/// Modules of which each answer is right by itself, and which checks of their kind find them all the same.
-const CONTAINED: [(&str, &[&str]); 4] = [
-    ("well-behaved-operator.wat", &[]),
-    (
-        "state-between-calls.wat",
-        &[
-            "noise is no valid signature",
-            "the same items have the same verdicts",
-            "verdicts do not depend on the order of items",
-        ],
-    ),
-    ("operator-forgets-in-snapshot.wat", &[GOES_ON]),
-    ("operator-counts-calls.wat", &[GOES_ON]),
-];
 
 struct World {
     host: Host,
@@ -71,7 +52,7 @@ impl World {
         Self {
             host,
             bystander,
-            modules: Path::new(MODULES),
+            modules: Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/fixtures")),
             files,
             ids: BTreeSet::new(),
             longest: Vec::new(),
@@ -123,16 +104,16 @@ impl World {
         let grants = of.grants(&self.files.path().join(&id));
         self.ids.insert(id);
         drop(self.host.load(&module, grants.clone()));
+        let resident = Resident::new();
         let (loaded, took) = spent(|| self.host.load(&module, grants));
         self.longest.push((format!("{}, loaded", of.file()), of.deadline(self.host.config()), took));
         match loaded {
-            Ok(plugin) => self.call(of, &plugin),
+            Ok(plugin) => self.call(of, &plugin, &resident),
             Err(error) => End { how: refused(&error), sentence: LoadError::to_string(&error) },
         }
     }
 
-    fn call(&mut self, of: &Fixture<'_>, plugin: &Plugin) -> End {
-        let resident = Resident::new();
+    fn call(&mut self, of: &Fixture<'_>, plugin: &Plugin, resident: &Resident) -> End {
         let mut end = self.calls(of, plugin);
         let (grown, counted) = (resident.grown(), plugin.counters().memory_bytes_high);
         let most = of.memory_bytes(self.host.config()) * MEMORY_HUNDREDTHS_MAX / 100;
@@ -194,34 +175,11 @@ impl World {
     }
 }
 
-/// As it stands there.
-fn table() -> Table {
-    fs::read_to_string(Path::new(MODULES).join("fixtures.toml")).unwrap().parse().unwrap()
-}
-
-#[test]
-fn what_is_contained_and_breaks_the_abi_between_calls_is_found_by_the_checks_of_its_kind() {
-    let ms = 10_000;
-    let config = Config { deadline_ms_default: ms, deadline_ms_max: ms, ..Config::default() };
-    let host = Host::new(config, None, Compiler::InProcess).unwrap();
-    let table = table();
-    let fixtures = table["fixture"].as_array().unwrap();
-    for (file, checks) in CONTAINED {
-        let mut fixtures = fixtures.iter().map(|of| Fixture(of.as_table().unwrap()));
-        let of = fixtures.find(|of| of.file() == file).unwrap();
-        let folder = TempDir::new().unwrap();
-        let plugin = host.load(&of.module(Path::new(MODULES)), of.grants(folder.path())).unwrap();
-        let findings = conformance(&plugin);
-        let broken: Vec<_> = findings.iter().filter(|it| it.fault.is_some()).map(|it| &*it.check).collect();
-        assert_eq!(broken, checks, "{file}: {findings:?}");
-    }
-}
-
 #[test]
 fn each_misbehaving_module_ends_as_its_table_says_in_its_time_and_with_its_memory() {
     let compiled = TempDir::new().unwrap();
     let mut world = World::new(compiled.path());
-    let table = table();
+    let table: Table = fs::read_to_string(world.modules.join("fixtures.toml")).unwrap().parse().unwrap();
     let fixtures = table["fixture"].as_array().unwrap();
     assert!(fixtures.len() > 550);
     let fixtures = fixtures.iter().map(|of| Fixture(of.as_table().unwrap()));

@@ -12,7 +12,8 @@ use mainstem_plugin_abi::{
     read, write,
 };
 use mainstem_plugin_host::{
-    CallError, Compiler, Config, ContractAnswer, ContractCall, ContractReads, Fault, Host, NoAnswer, Plugin, Status,
+    CallError, Compiler, Config, ContractAnswer, ContractCall, ContractReads, Fault, Host, NoAnswer, Plugin,
+    Status,
 };
 use std::{
     sync::{Arc, Mutex},
