@@ -42,12 +42,7 @@ impl KnownKeys {
     ///
     /// # Errors
     /// As [`recover`]; [`CryptoError::Mismatch`] if somebody else signed.
-    pub fn check(
-        &self,
-        address: Address,
-        digest: &Hash,
-        signature: &Signature,
-    ) -> Result<(), CryptoError> {
+    pub fn check(&self, address: Address, digest: &Hash, signature: &Signature) -> Result<(), CryptoError> {
         let mut known = self.known();
         if let Some(table) = known.tables.find(&address).cloned() {
             drop(known);

@@ -36,7 +36,7 @@ pub(crate) struct Surroundings {
     pub(crate) keys: Arc<KnownKeys>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Surroundings {
     /// The system's clock, no chain, and servers.
     pub(crate) fn of(web: http::Web) -> Self {

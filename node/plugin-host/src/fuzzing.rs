@@ -8,9 +8,7 @@ pub use replies::reply;
 
 use crate::{
     Config,
-    ambient::SystemAmbient,
     capability::{Answer, Meter, Privileges, Surroundings, answer, http::Web},
-    contract_reads::NoChain,
     inspect,
     section::{check_beside_memory, check_version},
 };
@@ -18,7 +16,7 @@ use mainstem_plugin_abi::{Capability, Manifest, ManifestError};
 use std::{
     collections::BTreeSet,
     fs,
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -41,11 +39,7 @@ pub fn request(data: &[u8]) {
         blob_files_max: BLOB_FILES_MAX,
         ..Config::default()
     };
-    let surroundings = Surroundings {
-        ambient: Arc::new(SystemAmbient),
-        contracts: Arc::new(NoChain),
-        web: Arc::new(Web::new(1)),
-    };
+    let surroundings = Surroundings::of(Web::new(1));
     let files = FOLDER.path().join("files");
     let privileges = Privileges::new(
         "fuzzed".into(),

@@ -108,7 +108,9 @@ impl Signed {
 /// Whether there is a twin with wide arithmetic that is another module.
 fn has_wide(modules: &Modules, report: &mut Report) -> anyhow::Result<bool> {
     if !modules.has(WIDE) {
-        report.note(&format!("no guest with wide arithmetic: build it (tools/plugins.sh {WIDE}) to see what it brings"));
+        report.note(&format!(
+            "no guest with wide arithmetic: build it (tools/plugins.sh {WIDE}) to see what it brings"
+        ));
         return Ok(false);
     }
     let differs = modules.read(WIDE)? != modules.read("secp256k1")?;
@@ -150,20 +152,22 @@ fn signatures(modules: &Modules, host: &Host, wide: bool, origins: usize) -> any
     let mut native_of_strangers = || _ = black_box(signed.hold_of_strangers());
     let (mut by_host, mut by_guest) = (|| verify(&through, SIGNATURES), || verify(&alone, ALONE));
     let mut by_wide = || wide.iter().for_each(|wide| verify(wide, ALONE));
-    let mut works: Vec<&mut dyn FnMut()> = vec![&mut native, &mut by_host, &mut by_guest, &mut native_of_strangers];
+    let mut works: Vec<&mut dyn FnMut()> =
+        vec![&mut native, &mut by_host, &mut by_guest, &mut native_of_strangers];
     if wide.is_some() {
         works.push(&mut by_wide);
     }
     let times = least(&mut works);
     let us = |at: usize| times.get(at).map_or(f64::NAN, |ns| ns / 1e3);
-    let mut row = Row::new(format!("plugins: {SIGNATURES} signatures of type 1 (secp256k1), of {origins} origins"))
-        .with("native_us", us(0))
-        .with("native_of_strangers_us", us(3))
-        .with("by_host_crypto_us", us(1))
-        .with("by_guest_alone_us", us(2))
-        .aimed("by_host_crypto_of_native", us(1) / us(0), "at most 1.3")
-        .with("by_guest_alone_of_native", us(2) / us(0))
-        .with("by_guest_alone_of_strangers", us(2) / us(3));
+    let mut row =
+        Row::new(format!("plugins: {SIGNATURES} signatures of type 1 (secp256k1), of {origins} origins"))
+            .with("native_us", us(0))
+            .with("native_of_strangers_us", us(3))
+            .with("by_host_crypto_us", us(1))
+            .with("by_guest_alone_us", us(2))
+            .aimed("by_host_crypto_of_native", us(1) / us(0), "at most 1.3")
+            .with("by_guest_alone_of_native", us(2) / us(0))
+            .with("by_guest_alone_of_strangers", us(2) / us(3));
     if wide.is_some() {
         row = row
             .with("by_guest_wide_us", us(4))

@@ -92,9 +92,8 @@ impl Report {
 
     /// Figures that had to be as aimed at, and are not, each with its row.
     pub(crate) fn missed(&self) -> Vec<String> {
-        let of = |row: &Row| {
-            row.missed.iter().map(|name| format!("{name} of {}", row.name)).collect::<Vec<_>>()
-        };
+        let of =
+            |row: &Row| row.missed.iter().map(|name| format!("{name} of {}", row.name)).collect::<Vec<_>>();
         self.rows.iter().flat_map(of).collect()
     }
 

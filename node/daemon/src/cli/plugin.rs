@@ -31,10 +31,8 @@ pub(crate) enum PluginCommand {
     )]
     New(make::NewArgs),
     /// Build the plugin of a folder: its module, with the manifest of its plugin.toml in it
-    #[command(
-        after_help = "Examples:\n  cd my-signatures && mainstem plugin build\n  \
-                           mainstem plugin build my-filter --module my-filter/module.wasm"
-    )]
+    #[command(after_help = "Examples:\n  cd my-signatures && mainstem plugin build\n  \
+                           mainstem plugin build my-filter --module my-filter/module.wasm")]
     Build(make::BuildArgs),
     /// Fill a file into a plugin that has a place for it, such as the roots that x509 trusts; that makes another plugin, with an id of its own
     #[command(after_help = "Example:\n  mainstem plugin configure x509.wasm roots.pem --out x509-ours.wasm")]

@@ -244,9 +244,8 @@ fn the_template_in_assemblyscript_is_the_operator_of_this_repository_by_another_
     // Above its first empty line each says what it is.
     let code = |folder: &Path| read(folder, "assembly/index.ts").split_once("\n\n").unwrap().1.to_owned();
     assert_eq!(code(&made).replace("louder", "scale"), code(&ours));
-    let package = |folder: &Path| -> serde_json::Value {
-        serde_json::from_str(&read(folder, "package.json")).unwrap()
-    };
+    let package =
+        |folder: &Path| -> serde_json::Value { serde_json::from_str(&read(folder, "package.json")).unwrap() };
     let (made_by, ours_by) = (package(&made), package(&ours));
     assert_eq!(made_by["devDependencies"], ours_by["devDependencies"]);
     let build = |package: &serde_json::Value| package["scripts"]["build"].as_str().unwrap().to_owned();
@@ -277,7 +276,8 @@ fn a_module_is_checked_and_installed_within_the_bounds_of_the_nodes_configuratio
     write("small.wasm", &bytes);
     write("large.wasm", &longer(bytes, Config::default().module_bytes_max));
     // A busy machine is no fault of the plugin.
-    let raised = "[plugins]\nmodule_bytes_max = 16777216\ndeadline_ms_default = 10000\ndeadline_ms_max = 10000\n";
+    let raised =
+        "[plugins]\nmodule_bytes_max = 16777216\ndeadline_ms_default = 10000\ndeadline_ms_max = 10000\n";
     write("raised.toml", raised.as_bytes());
     write("lowered.toml", b"[plugins]\nmodule_bytes_max = 1000\n");
     for command in ["check", "install"] {
