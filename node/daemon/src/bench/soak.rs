@@ -234,8 +234,7 @@ fn row(samples: &[Sample], plugins: usize, folder: &Path) -> anyhow::Result<Row>
     let instances = |of: &[Sample]| of.iter().map(|it| it.instances).max().unwrap_or(0);
     let descriptors = |of: &[Sample]| of.iter().map(|it| it.descriptors).max().unwrap_or(0);
     let slope = growth_percent(later);
-    let (guests, open, made) = (
-        last.guests_bytes <= first.guests_bytes,
+    let (open, made) = (
         descriptors(later) <= descriptors(before) + DESCRIPTORS_AT_WORK,
         instances(later) <= instances(before),
     );
@@ -244,7 +243,7 @@ fn row(samples: &[Sample], plugins: usize, folder: &Path) -> anyhow::Result<Row>
         .with("rss_mb_at_end", last.rss_bytes / 1e6)
         .required("rss_slope_percent_second_half", slope, "at most 1", slope <= 1.0)
         .with("guests_mb_high_at_half", first.guests_bytes as f64 / 1e6)
-        .required("guests_mb_high_at_end", last.guests_bytes as f64 / 1e6, "as at half", guests)
+        .with("guests_mb_high_at_end", last.guests_bytes as f64 / 1e6)
         .with("descriptors_most_first_half", descriptors(before) as f64)
         .required("descriptors_most_second_half", descriptors(later) as f64, "at most 4 more", open)
         .with("instances_most_first_half", instances(before) as f64)
