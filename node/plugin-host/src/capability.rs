@@ -6,7 +6,7 @@ pub(crate) mod http;
 mod log;
 mod random;
 
-use crate::{Ambient, ContractAnswer, ContractReads, HttpHost, counters::Meters};
+use crate::{Ambient, ContractAnswer, ContractReads, HttpHost, counters::Meters, stint::thread_time};
 use mainstem_crypto::KnownKeys;
 use mainstem_plugin_abi::{
     Capability,
@@ -33,7 +33,6 @@ pub(crate) struct Surroundings {
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) contracts: Arc<dyn ContractReads>,
     pub(crate) web: Arc<http::Web>,
-    pub(crate) keys: Arc<KnownKeys>,
 }
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -41,8 +40,7 @@ impl Surroundings {
     /// The system's clock, no chain, and servers.
     pub(crate) fn of(web: http::Web) -> Self {
         let contracts = Arc::new(crate::contract_reads::NoChain);
-        let (ambient, keys) = (Arc::new(crate::SystemAmbient), Arc::default());
-        Self { ambient, contracts, web: Arc::new(web), keys }
+        Self { ambient: Arc::new(crate::SystemAmbient), contracts, web: Arc::new(web) }
     }
 }
 
@@ -53,7 +51,8 @@ pub(crate) struct Privileges {
     granted: BTreeSet<Capability>,
     ambient: Arc<dyn Ambient>,
     contracts: Arc<dyn ContractReads>,
-    keys: Arc<KnownKeys>,
+    /// Of this plugin alone: what one asks about slows no other down, and tells it nothing.
+    keys: KnownKeys,
     reach: http::Reach,
     blob: Option<blob::Files>,
     log: log::Rate,
@@ -77,7 +76,7 @@ impl Privileges {
             granted,
             ambient: surroundings.ambient,
             contracts: surroundings.contracts,
-            keys: surroundings.keys,
+            keys: KnownKeys::default(),
             reach: http::Reach::new(surroundings.web, http_hosts, config),
             blob: files.map(|folder| blob::Files::new(folder, config)),
             log: log::Rate::new(config.log_lines_per_minute_max),
@@ -200,11 +199,13 @@ pub(crate) struct Meter {
     until: Instant,
     /// What was waited for disks and other servers.
     waited: Duration,
+    /// How long the thread ran in that.
+    ran_in_waits: Duration,
 }
 
 impl Meter {
     pub(crate) const fn new(fuel: u64, until: Instant) -> Self {
-        Self { fuel, until, waited: Duration::ZERO }
+        Self { fuel, until, waited: Duration::ZERO, ran_in_waits: Duration::ZERO }
     }
 
     /// Takes fuel for what is done next, if there is enough, and time.
@@ -220,9 +221,10 @@ impl Meter {
     /// Does what waits for a disk, or another server. That is nothing the plugin can help, so the call has as much more time. It costs
     /// fuel instead: who has the node wait again and again has none left at some time, and ends as one that never ends.
     pub(crate) fn wait<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let begun = Instant::now();
+        let (begun, ran_before) = (Instant::now(), thread_time());
         let done = work();
         let waited = begun.elapsed();
+        self.ran_in_waits += thread_time().saturating_sub(ran_before);
         self.waited += waited;
         self.until += waited;
         let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
@@ -239,6 +241,11 @@ impl Meter {
     /// How much more time there is than there was.
     pub(crate) const fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// How long the thread ran in what was waited.
+    pub(crate) const fn ran_in_waits(&self) -> Duration {
+        self.ran_in_waits
     }
 
     /// When the call must be over.

@@ -74,7 +74,7 @@ impl Host {
             config,
             compiler,
             cache,
-            surroundings: Surroundings { ambient, contracts: Arc::new(NoChain), web, keys: Arc::default() },
+            surroundings: Surroundings { ambient, contracts: Arc::new(NoChain), web },
             linker: linker(&engine).map_err(fault)?,
             ticker: Arc::new(Ticker::start(engine.clone()).map_err(HostError::Thread)?),
             engine,

@@ -4,7 +4,6 @@ use crate::{
     Fault,
     capability::{Answer, CALL_FUEL, Meter, Privileges, answer},
     instance::{Exports, Phase, State, give, within},
-    stint::Stint,
 };
 use mainstem_plugin_abi::{Place, names, plugin_capnp::FailureCode};
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,7 +29,7 @@ fn host_call(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<u64, E
     };
     let state = caller.data_mut();
     state.phase = Phase::HostCall;
-    state.stint.get_or_insert_with(Stint::begin);
+    state.look();
     let reply = answered(&mut caller, &exports, Place { ptr, len })?.encode();
     #[cfg(test)]
     let reply = written(Side::Host, &reply);
@@ -53,9 +52,9 @@ fn answered(caller: &mut Caller<'_, State>, exports: &Exports, place: Place) -> 
     });
     caller.set_fuel(meter.fuel())?;
     let (state, waited) = (caller.data_mut(), meter.waited());
-    // The next tick finds it so.
+    // Ticks look at this; the epoch at which the next one does stays.
     state.until += waited;
-    state.stint.iter_mut().for_each(|stint| stint.leave_out(waited));
+    state.stint.iter_mut().for_each(|stint| stint.leave_out(waited, meter.ran_in_waits()));
     answer.map_err(Error::from)
 }
 

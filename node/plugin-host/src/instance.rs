@@ -71,10 +71,31 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// When the call that runs must be over.
     pub(crate) until: Instant,
-    /// Of the call that runs, if it had a tick or a host call.
+    /// How long it may take.
+    deadline: Duration,
+    /// Of the call that runs, if it was looked at.
     pub(crate) stint: Option<Stint>,
     /// The reply to the last host call, in the plugin's memory.
     pub(crate) host_reply: Option<Place>,
+}
+
+impl State {
+    /// Looks at the call that runs, at a tick or a host call. One whose thread was kept away until its time was over, before it was looked at
+    /// at all, has it once more: whether it did anything cannot be told.
+    pub(crate) fn look(&mut self) {
+        if self.stint.is_none() {
+            let stint = Stint::begin();
+            if stint.begun() >= self.until {
+                self.until = stint.begun() + self.deadline;
+            }
+            self.stint = Some(stint);
+        }
+    }
+
+    /// Whether the call that ended was kept from running: by whatever else runs, or by what it had the node wait for.
+    fn hardly_ran(&self) -> bool {
+        self.stint.is_some_and(|stint| stint.hardly_ran())
+    }
 }
 
 /// One instance of a module.
@@ -144,8 +165,8 @@ where
 
 /// Why there is no instance.
 pub(crate) enum NoInstance {
-    /// The plugin's fault.
-    Fault(Fault),
+    /// The plugin's fault, and whether its thread hardly ran.
+    Fault(Fault, bool),
     /// This machine's.
     Host(String),
 }
@@ -171,6 +192,7 @@ impl Instance {
             exports: None,
             phase: Phase::Aside,
             until: now + bounds.deadline(),
+            deadline: bounds.deadline(),
             stint: None,
             host_reply: None,
         };
@@ -178,14 +200,16 @@ impl Instance {
         store.limiter(|state| &mut state.limits);
         store.epoch_deadline_callback(at_tick);
         arm(&mut store, &bounds, now).map_err(|error| NoInstance::Host(error.to_string()))?;
-        let instance = pre.instantiate(&mut store).map_err(|error| no_instance(&error, &bounds))?;
-        let fault = |error: wasmtime::Error| NoInstance::Fault(fault_of(&error, &bounds));
+        let made = pre.instantiate(&mut store);
+        let instance = made.map_err(|error| no_instance(&error, &bounds, store.data()))?;
+        let fault = |error: wasmtime::Error| NoInstance::Fault(fault_of(&error, &bounds), false);
         let exports = Arc::new(Exports::of(&mut store, &instance).map_err(fault)?);
         let call = instance.get_typed_func(&mut store, names::CALL).map_err(fault)?;
         let abi = instance.get_typed_func(&mut store, names::ABI).map_err(fault)?;
         store.data_mut().exports = Some(Arc::clone(&exports));
         if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, names::INITIALIZE) {
-            initialize.call(&mut store, ()).map_err(fault)?;
+            let done = initialize.call(&mut store, ());
+            done.map_err(|error| no_instance(&error, &bounds, store.data()))?;
         }
         let meters = Arc::clone(&privileges.meters);
         meters.instances.fetch_add(1, Relaxed);
@@ -235,9 +259,9 @@ impl Instance {
         Ok(outcome)
     }
 
-    /// Whether the call that ended was kept from running: by whatever else runs, or by what it had the node wait for.
+    /// Whether the call that ended was kept from running.
     pub(crate) fn hardly_ran(&self) -> bool {
-        self.store.data().stint.is_some_and(|stint| stint.hardly_ran())
+        self.store.data().hardly_ran()
     }
 
     /// Puts a request into the plugin's memory.
@@ -273,7 +297,7 @@ fn arm(store: &mut Store<State>, bounds: &Bounds, now: Instant) -> Result<(), wa
 /// At the first tick of a call, and when its time may be over.
 fn at_tick(mut store: StoreContextMut<'_, State>) -> Result<UpdateDeadline, wasmtime::Error> {
     let state = store.data_mut();
-    state.stint.get_or_insert_with(Stint::begin);
+    state.look();
     let left = state.until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Ok(UpdateDeadline::Interrupt);
@@ -319,9 +343,9 @@ fn read_failure(failed: failure::Reader<'_>) -> capnp::Result<(FailureCode, Stri
     Ok((code, sentence(failed.get_message()?.as_bytes())))
 }
 
-fn no_instance(error: &wasmtime::Error, bounds: &Bounds) -> NoInstance {
+fn no_instance(error: &wasmtime::Error, bounds: &Bounds, state: &State) -> NoInstance {
     if error.is::<Trap>() || error.is::<Fault>() {
-        return NoInstance::Fault(fault_of(error, bounds));
+        return NoInstance::Fault(fault_of(error, bounds), state.hardly_ran());
     }
     NoInstance::Host(sentence(format!("{error:#}").as_bytes()))
 }
@@ -341,7 +365,7 @@ fn fault_of(error: &wasmtime::Error, bounds: &Bounds) -> Fault {
 impl NoInstance {
     pub(crate) fn into_text(self) -> String {
         match self {
-            Self::Fault(fault) => fault.to_string(),
+            Self::Fault(fault, _) => fault.to_string(),
             Self::Host(fault) => fault,
         }
     }

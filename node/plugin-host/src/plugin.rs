@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use crate::{
     CallError, Config, Counters, Fault, Grants, Manifest, PluginId, Status,
     capability::Privileges,
@@ -251,7 +254,7 @@ impl Plugin {
     fn make(&self, now: Instant) -> Result<Box<Instance>, CallError> {
         let made = Instance::make(&self.0.pre, &self.0.privileges, self.0.bounds, now);
         made.map(Box::new).map_err(|none| match none {
-            NoInstance::Fault(fault) => self.faulted(fault),
+            NoInstance::Fault(fault, hardly_ran) => self.faulted(fault, hardly_ran),
             NoInstance::Host(fault) => CallError::Host { plugin: self.name(), fault },
         })
     }
@@ -275,18 +278,17 @@ impl Plugin {
         used.time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match outcome {
             Ok(outcome) => outcome.into_result(&self.0.manifest.name, self.meters()),
-            // One whose thread hardly ran in all that time was not let: that is the machine's doing.
-            Err(fault @ Fault::Deadline(_)) if instance.hardly_ran() => {
-                self.meters().count(&fault);
-                Err(CallError::Fault { plugin: self.name(), fault })
-            }
-            Err(fault) => Err(self.faulted(fault)),
+            Err(fault) => Err(self.faulted(fault, instance.hardly_ran())),
         }
     }
 
-    fn faulted(&self, fault: Fault) -> CallError {
+    /// A fault. A deadline of a call whose thread hardly ran is not held against the plugin: that is the machine's doing.
+    fn faulted(&self, fault: Fault, hardly_ran: bool) -> CallError {
         self.meters().count(&fault);
         let plugin = self.name();
+        if hardly_ran && matches!(fault, Fault::Deadline(_)) {
+            return CallError::Fault { plugin, fault };
+        }
         tracing::warn!(plugin, id = %self.0.id, %fault, "plugin is at fault");
         if self.0.switch.take(&fault, Instant::now()) {
             tracing::error!(plugin, id = %self.0.id, "plugin is switched off after too many faults");
