@@ -239,20 +239,20 @@ impl Config {
         Ok(config)
     }
 
-    /// Bounds of plugins by a node's configuration: this file, or [`FILE`] where there is one, else the defaults.
+    /// A node's configuration: this file, or [`FILE`] where there is one, else the defaults.
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub(crate) fn plugin_bounds(file: Option<&Path>) -> anyhow::Result<mainstem_plugin_host::Config> {
+    pub(crate) fn named_or_here(file: Option<&Path>) -> anyhow::Result<Self> {
         let file = file.or_else(|| Some(Path::new(FILE)).filter(|file| file.exists()));
-        Ok(file.map_or_else(|| Ok(Self::default()), Self::load)?.plugins)
+        file.map_or_else(|| Ok(Self::default()), Self::load)
     }
 
     /// Every path in it.
     pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let tls = self.tls.iter_mut().flat_map(|files| [&mut files.certificate, &mut files.key]);
         let keys = self.api_keys.iter_mut().map(|key| &mut key.key_file);
-        std::iter::once(&mut self.data_dir).chain(tls).chain(keys)
+        std::iter::once(&mut self.data_dir).chain(&mut self.plugins_dir).chain(tls).chain(keys)
     }
 
     /// Whether the bounds go together.

@@ -164,7 +164,11 @@ impl Context {
             (None, _) => Identity::None,
         };
         let folder = self.plugins_dir.clone();
-        let bounds = Config::plugin_bounds(None)?;
+        // Those that it may be installed with. A client does not need a node's configuration.
+        let bounds = Config::named_or_here(None).map(|node| node.plugins).unwrap_or_else(|error| {
+            tracing::warn!(error = format!("{error:#}"), "plugins have the default bounds");
+            mainstem_plugin_host::Config::default()
+        });
         let chain = self.rpc_config().map(Rpc::new).transpose()?.map(|rpc| ChainReads::new(rpc, &bounds));
         let load = move || Plugins::load(&bounds, &folder, chain, None);
         let plugins = tokio::task::spawn_blocking(load).await??;

@@ -77,7 +77,7 @@ pub(crate) enum PluginCommand {
         /// A name that leads to private addresses ends in =private
         #[arg(long, value_delimiter = ',', value_name = "HOST")]
         http_host: Vec<HttpHost>,
-        /// Configuration file of the node, whose bounds of plugins count [default: mainstem.toml, if there is one here]
+        /// Configuration file of the node, whose bounds and folder of plugins count [default: the bounds of mainstem.toml, if there is one here]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -151,7 +151,7 @@ async fn check(
     globals: &Globals,
 ) -> anyhow::Result<ExitCode> {
     let (bytes, _) = read(module, globals)?;
-    let bounds = Config::plugin_bounds(config)?;
+    let bounds = Config::named_or_here(config)?.plugins;
     let mut grants = Grants { origin_ethereum: true, ..Grants::default() };
     grants.capabilities.extend(grant);
     let (folder, file) = (globals.plugins_dir()?, module.to_owned());
@@ -194,8 +194,13 @@ async fn install(
     globals: &Globals,
 ) -> anyhow::Result<()> {
     let bytes = read_file(module)?;
-    let bounds = Config::plugin_bounds(config)?;
-    let folder = globals.plugins_dir()?;
+    let node = Config::named_or_here(config)?;
+    let folder = match (config, globals.named_data_dir()) {
+        // Of the node that was named.
+        (Some(_), None) => node.plugins_dir(),
+        _ => globals.plugins_dir()?,
+    };
+    let bounds = node.plugins;
     let (tried, cache, file) = (bytes.clone(), folder.clone(), module.to_owned());
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
         let loaded = plugins::host(&bounds, &cache, None)?.load(&tried, Grants::default()).map_err(refused);

@@ -300,6 +300,18 @@ fn a_module_is_checked_and_installed_within_the_bounds_of_the_nodes_configuratio
 }
 
 #[test]
+fn with_a_nodes_configuration_a_plugin_is_installed_for_that_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("node.toml");
+    fs::write(&config, "plugins_dir = \"of-the-node\"\n").unwrap();
+    let mut command = Node::program();
+    command.env_remove("MAINSTEM_DATA_DIR").args(["plugin", "install"]).arg(module("ed25519"));
+    assert!(command.arg("--config").arg(&config).output().unwrap().status.success());
+    // Taken from the folder of the file.
+    assert!(fs::read_dir(folder.path().join("of-the-node")).unwrap().count() > 0);
+}
+
+#[test]
 fn a_module_that_is_refused_is_told_with_its_file_its_name_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let (_, manifest) = mainstem_plugin_host::inspect(&fs::read(module("ed25519")).unwrap()).unwrap();

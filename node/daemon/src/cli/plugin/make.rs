@@ -66,7 +66,8 @@ pub(crate) struct BuildArgs {
     /// Folder with plugin.toml, and Cargo.toml or plugin.c unless there is a module
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// The module, a .wasm that another compiler made: nothing is compiled, and it gets the manifest of the folder's plugin.toml
+    /// The module, a .wasm that another compiler made: nothing is compiled, and it gets the manifest of the folder's plugin.toml in place
+    /// of any that it has
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
     /// Where the plugin goes [default: NAME.wasm in its folder]
@@ -217,9 +218,9 @@ pub(super) fn build(args: &BuildArgs, out: Output) -> anyhow::Result<()> {
     let plugin = mainstem_plugin_build::attach(&module, &manifest)
         .map_err(|error| Failure::data(error.to_string()))?;
     let path = args.out.clone().unwrap_or_else(|| folder.join(format!("{}.wasm", manifest.name)));
+    let (id, _) = inspect(&plugin).map_err(super::refused)?;
     fs::write(&path, &plugin)
         .map_err(|error| Failure::io(format!("cannot write {}: {error}", path.display())))?;
-    let (id, _) = inspect(&plugin).map_err(super::refused)?;
     let object = json!({"file": path.display().to_string(), "bytes": plugin.len(), "id": id.to_string()});
     Ok(out.result(&object, &format!("{}, {} bytes\nid  {id}", path.display(), plugin.len()))?)
 }
