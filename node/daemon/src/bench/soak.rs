@@ -170,12 +170,20 @@ fn pass(kinds: &[Vec<Worker>], round: u64) -> anyhow::Result<Visits> {
     })
 }
 
+/// A kind that is not through yet. IMPORTANT: it is when this is dropped, failed or not, as the others wait for it.
+struct Left<'a>(&'a AtomicUsize);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Those of a kind; `left` kinds are not through yet.
 fn go_through(workers: &[Worker], round: u64, left: &AtomicUsize) -> anyhow::Result<Visits> {
-    let first = visit_all(workers, round);
-    // IMPORTANT: failed or not, as the others wait for it.
-    left.fetch_sub(1, Relaxed);
-    let mut visits = first?;
+    let this = Left(left);
+    let mut visits = visit_all(workers, round)?;
+    drop(this);
     while left.load(Relaxed) > 0 {
         visits = visits.and(visit_all(workers, round)?);
     }

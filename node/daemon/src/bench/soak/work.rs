@@ -167,6 +167,7 @@ impl Worker {
         let sealed = self.plugin.seal(&key, &plain)?;
         let whole: Vec<_> = sealed.iter().map(|sealed| Sealed { associated: b"soak", sealed }).collect();
         let opened = self.plugin.open(&key, &whole)?;
+        ensure!(opened.len() == contents.len(), "{} contents open of {CONTENTS}", opened.len());
         let same = opened.iter().zip(&contents).all(|(opened, content)| opened.as_ref() == Ok(content));
         ensure!(same, "what was sealed does not open again");
         if claim.wraps {
