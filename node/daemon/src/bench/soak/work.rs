@@ -1,4 +1,5 @@
-//! Work with a right result, for each kind of plugin but storages: most of what conformance tries is noise, which is refused early.
+//! Work with a right result, for each kind of plugin but storages: most of what conformance tries is noise, which is refused early. What
+//! operators make of their rows is not looked at here.
 
 use anyhow::{Context, bail, ensure};
 use mainstem_crypto::{Address, SecretKey, sha256};
