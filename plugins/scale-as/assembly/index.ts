@@ -1,5 +1,5 @@
-// An operator in AssemblyScript, by plugin-api/ABI.md alone: multiplies a column of numbers by a factor. It keeps no state and calls
-// nothing of the node's.
+// An operator in AssemblyScript, by plugin-api/ABI.md alone: multiplies a column of numbers by a factor. What it does is in `onBatch`; `start`
+// reads its parameter. It keeps no state and calls nothing of the node's.
 
 import {
   SIZE_BYTES,
@@ -17,6 +17,7 @@ import {
   textAt,
   u16At,
 } from "./reader";
+import { NAME } from "./name";
 import { emitNothing, emitNumbers, fail, giveState, place, succeed } from "./reply";
 
 // Numbers of schema/plugin.capnp.
@@ -77,7 +78,7 @@ function start(fields: Struct): void {
     if (textAt(pointerOf(parameter, 0)) == "factor") text = textAt(pointerOf(parameter, 1));
   }
   if (broken()) return fail(MALFORMED, "the operator's name or its parameters do not lie within the message");
-  if (name != "scale") return fail(INVALID, "this plugin has the operator scale and no other");
+  if (name != NAME) return fail(INVALID, "this plugin has no operator of that name; its manifest says which it has");
   const value = isNumber(text) ? parseFloat(text) : NaN;
   if (!isFinite(value)) return fail(INVALID, "the parameter factor must be a number, such as 0.5");
   factor = value;
@@ -116,6 +117,6 @@ function onBatch(fields: Struct): void {
 function restore(at: u32): void {
   const state = listAt(at, SIZE_BYTES);
   if (broken()) return fail(MALFORMED, "the state is no list of bytes within the message");
-  if (count(state) != 0) return fail(INVALID, "scale keeps no state; give back what `snapshot` gave");
+  if (count(state) != 0) return fail(INVALID, "this operator keeps no state; give back what `snapshot` gave");
   succeed();
 }

@@ -109,8 +109,8 @@ const RUST_OPERATOR: Template =
     template!("rust-operator": "Cargo.toml", "README.md", "plugin.toml", "src/lib.rs");
 const C_SIGNATURE: Template = template!("c-signature": "README.md", "plugin.toml", "plugin.c");
 const ASSEMBLYSCRIPT_OPERATOR: Template = template!(
-    "assemblyscript-operator": "README.md", "package.json", "plugin.toml", "assembly/index.ts";
-    "scale-as": "assembly/reader.ts", "assembly/reply.ts"
+    "assemblyscript-operator": "README.md", "package.json", "plugin.toml", "assembly/name.ts";
+    "scale-as": "assembly/index.ts", "assembly/reader.ts", "assembly/reply.ts"
 );
 
 pub(super) fn new(args: &NewArgs, out: Output) -> anyhow::Result<()> {

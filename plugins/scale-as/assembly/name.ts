@@ -1,0 +1,2 @@
+// As plugin.toml says.
+export const NAME: string = "scale";
